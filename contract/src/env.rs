@@ -1,0 +1,137 @@
+//! What a server or a client needs of the world around it, and what they say to each other.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Address, ClientId, GroupId, NodeId, TimerId};
+use crate::time::Time;
+
+/// How many bytes a message takes on a wire. An estimate that is a function of the message alone.
+pub trait WireSize {
+    /// The size in bytes.
+    fn wire_size(&self) -> usize;
+}
+
+impl WireSize for () {
+    fn wire_size(&self) -> usize {
+        0
+    }
+}
+
+/// The world as one endpoint sees it: its clock, its network, its timers, its tasks. A clone is
+/// another handle on the same one. Handles of an endpoint that has crashed do nothing.
+pub trait Env<M>: Clone + 'static {
+    /// The endpoint's own clock.
+    fn now(&self) -> Time;
+    /// Sends a message; it may be lost, late or out of order.
+    fn send(&self, to: Address, message: M);
+    /// Arms a timer to fire after a delay that the world draws from `within`. Arming it again
+    /// replaces it.
+    fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>);
+    /// Disarms a timer.
+    fn cancel_timer(&self, timer: TimerId);
+    /// Runs a task beside the endpoint. It dies with the endpoint.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+}
+
+/// What travels: `M` between replicas, `Q` and `A` between clients and servers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Packet<M, Q, A> {
+    /// The replica group it is for.
+    pub group: GroupId,
+    /// The content.
+    pub body: PacketBody<M, Q, A>,
+}
+
+/// The three kinds of content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PacketBody<M, Q, A> {
+    /// From replica to replica.
+    Peer(M),
+    /// From client to server.
+    Request(Request<Q>),
+    /// From server to client.
+    Response(Response<A>),
+}
+
+/// A client's request. A retry carries the same `client` and `seq`, so that it takes effect once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Request<Q> {
+    /// The session.
+    pub client: ClientId,
+    /// The operation's number within its session, from 1.
+    pub seq: u64,
+    /// What is asked.
+    pub op: Q,
+}
+
+/// The answer to the request of the same `seq`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Response<A> {
+    /// Which of the client's requests this answers.
+    pub seq: u64,
+    /// The answer, or why there is none.
+    pub result: Result<A, Rejection>,
+}
+
+/// Why a server did not serve a request. The request may be tried again elsewhere; only
+/// [`Rejection::Lost`] leaves open whether it takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// Another node leads, or none does.
+    NotLeader {
+        /// Who leads, as far as this server knows.
+        leader: Option<NodeId>,
+    },
+    /// Too much is waiting already.
+    Overloaded,
+    /// The proposal lost its place in the log to another leader's.
+    Lost,
+    /// The session has gone on: the answer to this old request is no longer kept.
+    Stale,
+    /// This server can no longer store anything (its disk failed).
+    Stopped,
+}
+
+impl<M: WireSize, Q: WireSize, A: WireSize> WireSize for Packet<M, Q, A> {
+    fn wire_size(&self) -> usize {
+        // Group id and kind, as in a compact binary encoding.
+        5 + match &self.body {
+            PacketBody::Peer(message) => message.wire_size(),
+            PacketBody::Request(request) => 10 + request.op.wire_size(),
+            PacketBody::Response(response) => 9 + response.result.as_ref().map_or(3, WireSize::wire_size),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader { leader: Some(leader) } => write!(f, "not the leader, {leader} is"),
+            Self::NotLeader { leader: None } => f.write_str("not the leader"),
+            Self::Overloaded => f.write_str("overloaded"),
+            Self::Lost => f.write_str("lost its place in the log"),
+            Self::Stale => f.write_str("session has gone on"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+impl<M: fmt::Display, Q: fmt::Display, A: fmt::Display> fmt::Display for Packet<M, Q, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.body {
+            PacketBody::Peer(message) => write!(f, "{} {message}", self.group),
+            PacketBody::Request(request) => {
+                write!(f, "{} request {}#{} {}", self.group, request.client, request.seq, request.op)
+            }
+            PacketBody::Response(response) => match &response.result {
+                Ok(answer) => write!(f, "{} response #{} {answer}", self.group, response.seq),
+                Err(rejection) => write!(f, "{} response #{} rejected: {rejection}", self.group, response.seq),
+            },
+        }
+    }
+}

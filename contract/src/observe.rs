@@ -1,0 +1,27 @@
+//! What a host shows to those who watch a run.
+
+use crate::ids::{Mark, NodeId};
+use crate::replica::{Effect, Entry, Replica, View};
+
+/// Watches the replicas of a run. It sees effects before they are carried out, and changes nothing.
+pub trait Observer<R: Replica>: 'static {
+    /// A replica started from what its disk held.
+    fn started(&self, node: NodeId, view: &View, recovered: &[R::Record], applied: Mark);
+    /// A replica took one step.
+    fn stepped(&self, node: NodeId, before: &View, after: &View, effects: &[Effect<R>]);
+    /// A node's service applied an entry.
+    fn applied(&self, node: NodeId, entry: &Entry);
+    /// A node's service state was replaced by a snapshot.
+    fn installed(&self, node: NodeId, snapshot: Mark);
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl<R: Replica> Observer<R> for NoObserver {
+    fn started(&self, _node: NodeId, _view: &View, _recovered: &[R::Record], _applied: Mark) {}
+    fn stepped(&self, _node: NodeId, _before: &View, _after: &View, _effects: &[Effect<R>]) {}
+    fn applied(&self, _node: NodeId, _entry: &Entry) {}
+    fn installed(&self, _node: NodeId, _snapshot: Mark) {}
+}

@@ -1,0 +1,373 @@
+//! A replication protocol as a pure state machine, and the effects by which it acts.
+//!
+//! A replica cannot name a clock, a random generator, a file or a socket. It is told what happened
+//! and answers with [`Effect`]s; the host carries them out. The caller's duties:
+//!
+//! 1. Records of [`Effect::Persist`] reach the journal in the order of their effects. When they are
+//!    durable the host calls [`Replica::on_durable`]; when the journal refused, [`Replica::on_failed`].
+//! 2. A [`Effect::Send`] or [`Effect::Reply`] with `after` is released when that token is durable, or
+//!    never. Nothing else orders I/O.
+//! 3. Committed entries are applied in order, then [`Replica::on_applied`] is called.
+//! 4. A timer is a *range*; the world draws the moment. Timers that are due fire before any message
+//!    that arrives at the same moment or later.
+
+use std::fmt::{self, Debug, Display};
+use std::hash::Hash;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::bug::Bugs;
+use crate::bytes::Bytes;
+use crate::env::{Rejection, WireSize};
+use crate::ids::{Epoch, GroupId, Index, Mark, NodeId, RequestId, Token};
+use crate::time::Time;
+
+/// What a protocol assumes of the links between its replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Messages may be lost, repeated and reordered.
+    Datagram,
+    /// FIFO per connection, with a notice of disconnection.
+    Stream,
+}
+
+/// What a protocol promises to survive. Faults stay within it unless a scenario says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureModel {
+    /// What is durable survives a crash, or the node does not come back.
+    pub stable_storage: bool,
+    /// Replicas in a hundred that may be down at once without loss of progress: 50 = a minority.
+    pub tolerated_percent: u8,
+}
+
+/// The group a replica belongs to, and how it is tuned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cluster<O> {
+    /// The group.
+    pub group: GroupId,
+    /// This replica's node.
+    pub me: NodeId,
+    /// All members, sorted, this one included.
+    pub members: Vec<NodeId>,
+    /// The protocol's own options.
+    pub options: O,
+    /// Bugs planted in this run.
+    pub bugs: Bugs,
+}
+
+impl<O> Cluster<O> {
+    /// Group 0 on nodes 1 to `nodes`, with nothing planted.
+    pub fn new(me: NodeId, nodes: u16, options: O) -> Self {
+        assert!(me.0 <= nodes, "{me} is not among {nodes} nodes");
+        let members = (1..=nodes).map(NodeId::new).collect();
+        Self { group: GroupId(0), me, members, options, bugs: Bugs::NONE }
+    }
+
+    /// The members but this one.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.iter().copied().filter(|member| *member != self.me)
+    }
+
+    /// The size of a majority.
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+}
+
+/// A client's command, encoded by its service; opaque to the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Command {
+    /// The proposing host's clock, for services that need time.
+    pub proposed_at: Time,
+    /// The service's encoding.
+    pub data: Bytes,
+}
+
+/// A place in the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its epoch and index.
+    pub mark: Mark,
+    /// What to apply; `None` is a no-op of the protocol's own.
+    pub command: Option<Command>,
+}
+
+impl WireSize for Entry {
+    fn wire_size(&self) -> usize {
+        17 + self.command.as_ref().map_or(0, |command| 10 + command.data.len())
+    }
+}
+
+/// What a replica looks like from outside, for monitors and state-aware faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// What it takes itself for.
+    pub role: Role,
+    /// The latest epoch it has seen.
+    pub epoch: Epoch,
+    /// Whom it follows.
+    pub leader: Option<NodeId>,
+    /// The last entry of its log.
+    pub last: Mark,
+    /// Up to where it knows entries to be committed.
+    pub commit: Index,
+}
+
+/// What a replica takes itself for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Tries to become leader.
+    Candidate,
+    /// Leads its epoch.
+    Leader,
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Leader => "leader",
+        })
+    }
+}
+
+impl Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} last={} commit={}", self.role, self.epoch, self.last, self.commit)
+    }
+}
+
+/// What a record of a protocol's journal tells those who do not know the protocol.
+pub trait JournalRecord {
+    /// The log entry in it. An entry replaces what the log held at its index and beyond.
+    fn entry(&self) -> Option<&Entry>;
+    /// If the record says that the log now begins behind a mark (all up to it is in the service's
+    /// state), that mark.
+    fn log_start(&self) -> Option<Mark>;
+    /// Whether it holds state that must never be forgotten, such as a vote or a promise.
+    fn is_hard_state(&self) -> bool;
+}
+
+/// What a replica finds when it starts.
+#[derive(Clone, Debug)]
+pub struct Recovered<Rec> {
+    /// The journal's records, in order; empty at the first start.
+    pub records: Vec<Rec>,
+    /// Up to where the service's durable state includes the log.
+    pub applied: Mark,
+}
+
+impl<Rec> Recovered<Rec> {
+    /// A disk that was never written.
+    pub fn empty() -> Self {
+        Self { records: Vec::new(), applied: Mark::ZERO }
+    }
+}
+
+/// A part of the service's state on its way to a replica that lags too far behind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotChunk {
+    /// Up to where the state includes the log.
+    pub snapshot: Mark,
+    /// Where in the state's encoding this part begins, in bytes.
+    pub offset: u64,
+    /// The part.
+    pub data: Bytes,
+    /// Whether nothing follows.
+    pub last: bool,
+}
+
+impl WireSize for SnapshotChunk {
+    fn wire_size(&self) -> usize {
+        25 + self.data.len()
+    }
+}
+
+/// What a replica wants done. Carried out in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect<R: Replica> {
+    /// Send a message, once `after` is durable.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: R::Message,
+        /// Which write must be durable first.
+        after: Option<Token>,
+    },
+    /// Write records to the journal, then report `token` as durable.
+    Persist {
+        /// What the write is known by.
+        token: Token,
+        /// What to write, in order.
+        records: Vec<R::Record>,
+    },
+    /// Arm (or arm again) a timer to fire within a range of delays.
+    SetTimer {
+        /// Which.
+        timer: R::Timer,
+        /// From when to when.
+        within: RangeInclusive<Duration>,
+    },
+    /// Disarm a timer.
+    CancelTimer(R::Timer),
+    /// These entries are committed: apply them, in order.
+    Commit(Vec<Entry>),
+    /// A proposal stands in the log at `mark`. It is answered when that entry is applied, and lost
+    /// if another entry is applied at its index.
+    Proposed {
+        /// Whose.
+        request: RequestId,
+        /// Where.
+        mark: Mark,
+    },
+    /// A read may be served from the service's state once that includes `index`.
+    ReadAt {
+        /// Which read.
+        request: RequestId,
+        /// From when on.
+        index: Index,
+    },
+    /// A protocol that serves its own operations answers one, once `after` is durable.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// The answer.
+        value: Bytes,
+        /// Which write must be durable first.
+        after: Option<Token>,
+    },
+    /// A request is refused.
+    Reject {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        reason: Rejection,
+    },
+    /// Read a part of a snapshot of the service's state for `to`; answered by [`Replica::on_chunk`].
+    ReadChunk {
+        /// For whom; handed back.
+        to: NodeId,
+        /// Of which snapshot; `None` takes one now. If that one is gone the answer is the first
+        /// part of a newer one.
+        snapshot: Option<Mark>,
+        /// From which byte on.
+        offset: u64,
+    },
+    /// Put aside a part of a snapshot that is being received.
+    Stage(SnapshotChunk),
+    /// Replace the service's state by the staged snapshot, then report `token` as durable. Entries
+    /// committed before this effect are applied before it.
+    Install {
+        /// What the replacement is known by.
+        token: Token,
+        /// Which snapshot: all its parts were staged.
+        snapshot: Mark,
+    },
+    /// The journal may forget entries below `below`. State that is to stay was persisted again
+    /// before this effect.
+    Purge {
+        /// The first index to keep.
+        below: Index,
+    },
+}
+
+/// Where a replica puts its effects, and where its tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effects<R: Replica> {
+    list: Vec<Effect<R>>,
+    last_token: Token,
+}
+
+impl<R: Replica> Default for Effects<R> {
+    fn default() -> Self {
+        Self { list: Vec::new(), last_token: Token(0) }
+    }
+}
+
+impl<R: Replica> Effects<R> {
+    /// Adds an effect.
+    pub fn push(&mut self, effect: Effect<R>) {
+        self.list.push(effect);
+    }
+
+    /// Sends a message, once `after` is durable.
+    pub fn send(&mut self, to: NodeId, message: R::Message, after: Option<Token>) {
+        self.push(Effect::Send { to, message, after });
+    }
+
+    /// Writes records to the journal and returns what the write is known by.
+    pub fn persist(&mut self, records: Vec<R::Record>) -> Token {
+        let token = self.token();
+        self.push(Effect::Persist { token, records });
+        token
+    }
+
+    /// A token that nothing else carries.
+    pub fn token(&mut self) -> Token {
+        self.last_token.0 += 1;
+        self.last_token
+    }
+
+    /// What was asked for since the last [`Effects::clear`].
+    pub fn list(&self) -> &[Effect<R>] {
+        &self.list
+    }
+
+    /// Takes the effects out, in order, and leaves the tokens' count.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect<R>> {
+        self.list.drain(..)
+    }
+
+    /// Forgets the effects and leaves the tokens' count.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+}
+
+/// A replication protocol as a pure state machine: no clock, no randomness, no I/O. See the
+/// [module](self) for the caller's duties.
+pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
+    /// Its name in scenarios.
+    const NAME: &'static str;
+    /// What it assumes of the network.
+    const CHANNEL: Channel;
+    /// What it promises to survive.
+    const FAILURES: FailureModel;
+    /// How it is tuned; part of a scenario.
+    type Options: Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static;
+    /// What replicas say to each other.
+    type Message: Clone + Debug + Display + Eq + Ord + Hash + WireSize + 'static;
+    /// What it waits for.
+    type Timer: Copy + Debug + Eq + Ord + Hash + 'static;
+    /// What its journal holds.
+    type Record: Clone + Debug + Eq + Hash + JournalRecord + Serialize + DeserializeOwned + 'static;
+
+    /// Starts from what the disk holds.
+    fn start(cluster: &Cluster<Self::Options>, durable: Recovered<Self::Record>, fx: &mut Effects<Self>) -> Self;
+    /// A message from another member.
+    fn on_message(&mut self, from: NodeId, message: Self::Message, fx: &mut Effects<Self>);
+    /// The stream to a peer broke: what was in flight may be lost. Never called on datagrams.
+    fn on_disconnect(&mut self, _peer: NodeId, _fx: &mut Effects<Self>) {}
+    /// A timer fired; it is no longer armed.
+    fn on_timer(&mut self, timer: Self::Timer, fx: &mut Effects<Self>);
+    /// A write or an installation is durable, and so is every write before it.
+    fn on_durable(&mut self, token: Token, fx: &mut Effects<Self>);
+    /// The journal refused a write. No later one will succeed.
+    fn on_failed(&mut self, token: Token, fx: &mut Effects<Self>);
+    /// The service has applied all entries up to `applied`, and holds durably those up to `durable`.
+    fn on_applied(&mut self, applied: Index, durable: Mark, fx: &mut Effects<Self>);
+    /// The answer to [`Effect::ReadChunk`].
+    fn on_chunk(&mut self, to: NodeId, chunk: SnapshotChunk, fx: &mut Effects<Self>);
+    /// A client's command.
+    fn propose(&mut self, request: RequestId, command: Command, fx: &mut Effects<Self>);
+    /// A client's read.
+    fn read(&mut self, request: RequestId, fx: &mut Effects<Self>);
+    /// What it looks like from outside.
+    fn view(&self) -> View;
+}

@@ -1,0 +1,36 @@
+//! What is replicated: a deterministic state machine over an ordered store.
+
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+
+use crate::bytes::Bytes;
+use crate::engine::{Batch, EngineError, ReadStore};
+use crate::env::{Rejection, Request, WireSize};
+use crate::replica::Entry;
+
+/// A deterministic state machine over an ordered store. It reads no clock and draws nothing.
+///
+/// The host owns all keys that begin with a zero byte; a service uses any others.
+#[expect(async_fn_in_trait, reason = "a run is one thread: futures need not be Send")]
+pub trait Service: 'static {
+    /// What clients ask.
+    type Op: Clone + Debug + Display + Eq + Hash + WireSize + 'static;
+    /// What they are answered.
+    type Ret: Clone + Debug + Display + Eq + Hash + WireSize + 'static;
+
+    /// Whether an operation changes nothing, so that it needs no place in the log.
+    fn is_read(op: &Self::Op) -> bool;
+    /// On the leader, before proposing: the command to replicate.
+    fn encode(&self, request: &Request<Self::Op>) -> Bytes;
+    /// Applies an entry: reads `store`, adds its effects to `batch`, returns the answer. The host
+    /// writes the batch together with the entry's index, so that a restart neither loses nor repeats
+    /// an entry.
+    async fn apply(
+        &mut self,
+        entry: &Entry,
+        store: &impl ReadStore,
+        batch: &mut Batch,
+    ) -> Result<Result<Self::Ret, Rejection>, EngineError>;
+    /// Answers a read.
+    async fn query(&self, op: &Self::Op, store: &impl ReadStore) -> Result<Self::Ret, EngineError>;
+}
