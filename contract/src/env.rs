@@ -130,7 +130,9 @@ impl<M: fmt::Display, Q: fmt::Display, A: fmt::Display> fmt::Display for Packet<
             }
             PacketBody::Response(response) => match &response.result {
                 Ok(answer) => write!(f, "{} response #{} {answer}", self.group, response.seq),
-                Err(rejection) => write!(f, "{} response #{} rejected: {rejection}", self.group, response.seq),
+                Err(rejection) => {
+                    write!(f, "{} response #{} rejected: {rejection}", self.group, response.seq)
+                }
             },
         }
     }

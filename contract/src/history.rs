@@ -72,7 +72,10 @@ impl<O, R> History<O, R> {
     }
 
     fn push(&mut self, event: Event<O, R>) {
-        assert!(self.events.last().is_none_or(|last| last.time <= event.time), "a history runs forward in time");
+        assert!(
+            self.events.last().is_none_or(|last| last.time <= event.time),
+            "a history runs forward in time"
+        );
         self.events.push(event);
     }
 

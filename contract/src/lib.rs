@@ -33,7 +33,9 @@ pub use engine::{Batch, Durability, Engine, EngineError, EngineStats, ReadStore}
 pub use env::{Env, Packet, PacketBody, Rejection, Request, Response, WireSize};
 pub use fs::{File, Fs, FsError, OpenMode};
 pub use history::{Event, EventKind, History, Outcome};
-pub use ids::{Address, ClientId, Epoch, GroupId, Index, Mark, NodeId, OpId, RequestId, Seed, TimerId, Token};
+pub use ids::{
+    Address, ClientId, Epoch, GroupId, Index, Mark, NodeId, OpId, RequestId, Seed, TimerId, Token,
+};
 pub use observe::{NoObserver, Observer};
 pub use replica::{
     Channel, Cluster, Command, Effect, Effects, Entry, FailureModel, JournalRecord, Recovered, Replica, Role,

@@ -349,7 +349,11 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     type Record: Clone + Debug + Eq + Hash + JournalRecord + Serialize + DeserializeOwned + 'static;
 
     /// Starts from what the disk holds.
-    fn start(cluster: &Cluster<Self::Options>, durable: Recovered<Self::Record>, fx: &mut Effects<Self>) -> Self;
+    fn start(
+        cluster: &Cluster<Self::Options>,
+        durable: Recovered<Self::Record>,
+        fx: &mut Effects<Self>,
+    ) -> Self;
     /// A message from another member.
     fn on_message(&mut self, from: NodeId, message: Self::Message, fx: &mut Effects<Self>);
     /// The stream to a peer broke: what was in flight may be lost. Never called on datagrams.

@@ -110,7 +110,10 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 3] = [
         DiskConfig {
             read: Latency::LogNormal { median: Duration::from_micros(70), p99: Duration::from_micros(200) },
             write: Latency::LogNormal { median: Duration::from_micros(20), p99: Duration::from_micros(60) },
-            flush: Latency::LogNormal { median: Duration::from_micros(1_010), p99: Duration::from_micros(10_000) },
+            flush: Latency::LogNormal {
+                median: Duration::from_micros(1_010),
+                p99: Duration::from_micros(10_000),
+            },
             flush_metadata: Latency::LogNormal {
                 median: Duration::from_micros(3_450),
                 p99: Duration::from_micros(34_000),
@@ -125,7 +128,10 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 3] = [
             read: Latency::Uniform { min: Duration::from_millis(4), max: Duration::from_micros(21_340) },
             write: Latency::Constant(Duration::from_micros(100)),
             flush: Latency::Uniform { min: Duration::from_micros(8_330), max: Duration::from_micros(25_000) },
-            flush_metadata: Latency::Uniform { min: Duration::from_micros(16_660), max: Duration::from_micros(50_000) },
+            flush_metadata: Latency::Uniform {
+                min: Duration::from_micros(16_660),
+                max: Duration::from_micros(50_000),
+            },
             transfer_ps_per_byte: 5_208,
             parallel: 1,
         },
