@@ -5,8 +5,7 @@
 //!
 //! 1. Records of [`Effect::Persist`] reach the journal in the order of their effects. When they are
 //!    durable the host calls [`Replica::on_durable`]; when the journal refused, [`Replica::on_failed`].
-//! 2. A [`Effect::Send`] or [`Effect::Reply`] with `after` is released when that token is durable, or
-//!    never. Nothing else orders I/O.
+//! 2. A [`Effect::Send`] with `after` is released when that token is durable, or never. Nothing else orders I/O.
 //! 3. Committed entries are applied in order, then [`Replica::on_applied`] is called.
 //! 4. A timer is a *range*; the world draws the moment. Timers that are due fire before any message
 //!    that arrives at the same moment or later.
@@ -232,15 +231,6 @@ pub enum Effect<R: Replica> {
         request: RequestId,
         /// From when on.
         index: Index,
-    },
-    /// A protocol that serves its own operations answers one, once `after` is durable.
-    Reply {
-        /// Which.
-        request: RequestId,
-        /// The answer.
-        value: Bytes,
-        /// Which write must be durable first.
-        after: Option<Token>,
     },
     /// A request is refused.
     Reject {

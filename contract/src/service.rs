@@ -21,7 +21,7 @@ pub trait Service: 'static {
     /// Whether an operation changes nothing, so that it needs no place in the log.
     fn is_read(op: &Self::Op) -> bool;
     /// On the leader, before proposing: the command to replicate.
-    fn encode(&self, request: &Request<Self::Op>) -> Bytes;
+    fn encode(request: &Request<Self::Op>) -> Bytes;
     /// Applies an entry: reads `store`, adds its effects to `batch`, returns the answer. The host
     /// writes the batch together with the entry's index, so that a restart neither loses nor repeats
     /// an entry.

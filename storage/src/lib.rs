@@ -1,1 +1,34 @@
-//! Stub.
+//! Where servers keep what they must not lose: a journal, and storage engines.
+//!
+//! All of it is written against [`contract::Fs`], so the same code runs on a simulated disk and on a
+//! real folder ([`StdFs`], the only code that opens real files of a store). Reading order: the
+//! framing of logs in `log`, then [`journal`], then [`lsm`] and below it `memtable`, `table`,
+//! `manifest`, `compaction`, `recovery`. Each file format is described field by field in the module
+//! that owns it.
+//!
+//! ```ignore
+//! # use seedbed_storage as storage;
+//! use contract::{Batch, Durability, Engine, EngineError, Fs, ReadStore};
+//! # use seedbed_contract as contract;
+//! use storage::{Lsm, LsmOptions};
+//!
+//! async fn example(fs: &impl Fs) -> Result<(), EngineError> {
+//!     let store = Lsm::open(fs, "store", &LsmOptions::default()).await?;
+//!     let mut batch = Batch::default();
+//!     batch.put("key", "value");
+//!     store.write(batch, Durability::Synced).await?;
+//!     assert_eq!(store.get(b"key").await?.as_deref(), Some(&b"value"[..]));
+//!     Ok(())
+//! }
+//! ```
+
+pub mod journal;
+mod log;
+mod paths;
+mod std_fs;
+mod turn;
+
+pub use journal::{
+    Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
+};
+pub use std_fs::{StdFile, StdFs};

@@ -1,2 +1,50 @@
-//! Stub.
-fn main() {}
+//! Chores of the repository.
+//!
+//! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
+//! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
+//! speed of the simulator.
+
+mod bench;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Chores of the repository")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check what the compiler cannot.
+    Tidy,
+    /// Measure the speed of the simulator (build with --release).
+    Bench {
+        /// How often each figure is measured; the median is printed.
+        #[arg(long, default_value_t = 7)]
+        runs: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    match Arguments::parse().chore {
+        Chore::Tidy => {
+            let complaints = tidy::check(&root);
+            for complaint in &complaints {
+                eprintln!("tidy: {complaint}");
+            }
+            println!("tidy: {} complaints", complaints.len());
+            ExitCode::from(u8::from(!complaints.is_empty()))
+        }
+        Chore::Bench { runs } => {
+            bench::run(runs);
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A key-value store that takes one operation at a time.
+
+use std::sync::Arc;
+
+use contract::Bytes;
+use contract::kv::{Op, Ret};
+use stateright::semantics::SequentialSpec;
+
+use super::kv_reason;
+use crate::parts::Part;
+use crate::spec::{self, Keys, Reason, Spec};
+
+/// The keys that are present and their values. A copy shares them until one of the two changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kv {
+    /// In key order.
+    pairs: Arc<Vec<(Bytes, Bytes)>>,
+}
+
+impl Kv {
+    /// The value of a key.
+    pub fn get(&self, key: &Bytes) -> Option<&Bytes> {
+        self.place(key).ok().map(|at| &self.pairs[at].1)
+    }
+
+    fn place(&self, key: &Bytes) -> Result<usize, usize> {
+        self.pairs.binary_search_by(|(known, _)| known.cmp(key))
+    }
+
+    fn put(&mut self, key: &Bytes, value: Bytes) {
+        let place = self.place(key);
+        let pairs = Arc::make_mut(&mut self.pairs);
+        match place {
+            Ok(at) => pairs[at].1 = value,
+            Err(at) => pairs.insert(at, (key.clone(), value)),
+        }
+    }
+
+    fn delete(&mut self, key: &Bytes) {
+        if let Ok(at) = self.place(key) {
+            Arc::make_mut(&mut self.pairs).remove(at);
+        }
+    }
+
+    fn scan(&self, from: &Bytes, to: &Bytes) -> &[(Bytes, Bytes)] {
+        let low = self.pairs.partition_point(|(key, _)| key < from);
+        &self.pairs[low..self.pairs.partition_point(|(key, _)| key < to).max(low)]
+    }
+}
+
+impl SequentialSpec for Kv {
+    type Op = Op;
+    type Ret = Ret;
+
+    fn invoke(&mut self, op: &Op) -> Ret {
+        match op {
+            Op::Get { key } => Ret::Value(self.get(key).cloned()),
+            Op::Put { key, value } => {
+                self.put(key, value.clone());
+                Ret::Done
+            }
+            Op::Append { key, value } => {
+                let before = self.get(key).map_or(&[][..], |value| value);
+                self.put(key, [before, value].concat().into());
+                Ret::Done
+            }
+            Op::Delete { key } => {
+                self.delete(key);
+                Ret::Done
+            }
+            Op::Cas { key, expected, value } => {
+                let swaps = self.get(key) == expected.as_ref();
+                if swaps {
+                    self.put(key, value.clone());
+                }
+                Ret::Swapped(swaps)
+            }
+            Op::Scan { from, to } => Ret::Pairs(self.scan(from, to).to_vec()),
+        }
+    }
+
+    /// Reads are compared in place: they are the most frequent operations, and answers may be long.
+    fn is_valid_step(&mut self, op: &Op, ret: &Ret) -> bool {
+        match (op, ret) {
+            (Op::Get { key }, Ret::Value(value)) => self.get(key) == value.as_ref(),
+            (Op::Scan { from, to }, Ret::Pairs(pairs)) => self.scan(from, to) == pairs,
+            (Op::Cas { key, expected, .. }, Ret::Swapped(false)) => self.get(key) != expected.as_ref(),
+            _ => self.invoke(op) == *ret,
+        }
+    }
+}
+
+impl Spec for Kv {
+    type Op = Op;
+    type Ret = Ret;
+    type Key = Bytes;
+
+    fn step(&self, op: &Op, ret: Option<&Ret>) -> Option<Self> {
+        spec::step(self, op, ret)
+    }
+
+    fn keys(op: &Op) -> Keys<Bytes> {
+        match op {
+            Op::Get { key }
+            | Op::Put { key, .. }
+            | Op::Append { key, .. }
+            | Op::Delete { key }
+            | Op::Cas { key, .. } => Keys::One(key.clone()),
+            Op::Scan { from, to } => Keys::Range { from: from.clone(), to: to.clone() },
+        }
+    }
+
+    fn is_read(op: &Op) -> bool {
+        op.is_read()
+    }
+
+    fn reason(part: &Part<'_, Self>, failing: usize) -> Option<Reason> {
+        kv_reason::reason(part, failing)
+    }
+}

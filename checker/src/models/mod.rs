@@ -1,0 +1,5 @@
+//! Objects to judge histories by.
+
+pub mod kv;
+mod kv_reason;
+pub mod register;

@@ -1,0 +1,116 @@
+//! What is checked against: an object that takes one operation at a time.
+//!
+//! A [`Spec`] is a state together with the operations that it accepts. The checkers ask for no more
+//! than this, so that a model can come from anywhere; [`FromSequential`] takes one from stateright.
+
+use std::fmt::{self, Debug, Display};
+use std::hash::Hash;
+
+use serde::{Deserialize, Serialize};
+use stateright::semantics::SequentialSpec;
+
+use crate::parts::Part;
+
+/// A sequential object: the state that the operations of a history go through, one after the other.
+///
+/// States are compared and hashed to recognise what was tried before. Two states that compare equal
+/// must accept the same operations for ever.
+pub trait Spec: Clone + PartialEq + Hash {
+    /// What clients ask.
+    type Op: Display;
+    /// What they are answered.
+    type Ret: Display;
+    /// What operations are told apart by. Operations that touch different keys must commute and must
+    /// not influence each other's answers: parts of a history that share no key are judged alone.
+    type Key: Clone + Ord + Display;
+
+    /// The state after `op`, or `None` if the object cannot answer `ret` in this state. Without a
+    /// `ret` nobody knows the answer, so that any is possible.
+    #[must_use]
+    fn step(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Option<Self>;
+
+    /// Which keys an operation touches.
+    fn keys(op: &Self::Op) -> Keys<Self::Key>;
+
+    /// Whether an operation never changes the state, whatever the state is: if nobody knows its answer,
+    /// it says nothing.
+    fn is_read(_op: &Self::Op) -> bool {
+        false
+    }
+
+    /// Why the answered operation at place `failing` of a part that is not linearizable has no place,
+    /// if that can be said in a sentence. All that returned before it has a place.
+    fn reason(_part: &Part<'_, Self>, _failing: usize) -> Option<Reason> {
+        None
+    }
+}
+
+/// The keys that an operation touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys<K> {
+    /// One key.
+    One(K),
+    /// All keys from `from` on and below `to`.
+    Range {
+        /// The first key.
+        from: K,
+        /// Below which key to stop.
+        to: K,
+    },
+}
+
+/// Why an operation has no place in any order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The kind of the reason, such as `stale`: the same for all violations of its kind.
+    pub kind: String,
+    /// A sentence for people.
+    pub sentence: String,
+}
+
+/// The one key of an object that is not divided into keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Whole;
+
+impl Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the object")
+    }
+}
+
+/// A [`Spec`] from a reference object of stateright. The object is not divided into keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FromSequential<S>(pub S);
+
+impl<S> Spec for FromSequential<S>
+where
+    S: SequentialSpec + Clone + PartialEq + Hash,
+    S::Op: Display,
+    S::Ret: Display,
+{
+    type Op = S::Op;
+    type Ret = S::Ret;
+    type Key = Whole;
+
+    fn step(&self, op: &S::Op, ret: Option<&S::Ret>) -> Option<Self> {
+        step(&self.0, op, ret).map(Self)
+    }
+
+    fn keys(_op: &S::Op) -> Keys<Whole> {
+        Keys::One(Whole)
+    }
+}
+
+/// [`Spec::step`] for a reference object of stateright.
+pub fn step<S: SequentialSpec + Clone>(object: &S, op: &S::Op, ret: Option<&S::Ret>) -> Option<S> {
+    // `is_valid_step` may change the object even when it rejects, so only the copy is touched.
+    let mut after = object.clone();
+    let accepted = match ret {
+        Some(ret) => after.is_valid_step(op, ret),
+        None => {
+            after.invoke(op);
+            true
+        }
+    };
+    accepted.then_some(after)
+}

@@ -1,0 +1,401 @@
+//! The host: carries out what a replica asks for, in order, and tells it what happened.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use contract::{
+    Address, Cluster, Command, Effect, Effects, Engine, Env, FsError, Index, Mark, NodeId, Observer, Packet,
+    PacketBody, Recovered, Rejection, Replica, Request, RequestId, Response, Service, TimerId, Token, View,
+};
+use storage::journal::{Journal, JournalError, JournalOptions, JournalStats};
+
+use crate::apply::Work;
+use crate::persist::{Persist, Segments};
+use crate::queue::Queue;
+use crate::snapshot::{self, Staged};
+
+/// How a host is tuned.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// The journal.
+    pub journal: JournalOptions,
+    /// After how many applied entries the engine is flushed, so that the log before them may go.
+    pub flush_every: u64,
+    /// The size of one part of a snapshot, in bytes.
+    pub chunk_bytes: usize,
+    /// How many clients' requests may wait at once.
+    pub waiting_requests: usize,
+}
+
+/// All that a host is made of.
+pub struct Setup<R: Replica, E: Engine, V> {
+    /// The group, this node's place in it, and the protocol's options.
+    pub cluster: Cluster<R::Options>,
+    /// Clock, network, timers and tasks.
+    pub env: V,
+    /// The disk.
+    pub fs: E::Fs,
+    /// The engine's tuning.
+    pub engine: E::Options,
+    /// The host's own tuning.
+    pub options: HostOptions,
+    /// Who watches.
+    pub observer: Rc<dyn Observer<R>>,
+}
+
+/// Why a host stopped for good, until it is started anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// The journal could not be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The engine could not be read or written.
+    #[error(transparent)]
+    Engine(#[from] contract::EngineError),
+    /// The file system failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A journal record or the applied mark does not decode.
+    #[error("{what} does not decode")]
+    Undecodable {
+        /// What was read.
+        what: &'static str,
+    },
+}
+
+/// What a host has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostStats {
+    /// The journal.
+    pub journal: JournalStats,
+    /// The engine, over all generations since the start.
+    pub engine: contract::EngineStats,
+    /// Snapshots that replaced the service's state.
+    pub snapshots_installed: u64,
+}
+
+/// What travels between hosts of this kind and their clients.
+pub type PacketOf<R, S> = Packet<<R as Replica>::Message, <S as Service>::Op, <S as Service>::Ret>;
+
+/// A running server. A clone is another handle on the same one.
+pub struct Host<R: Replica, S: Service, E: Engine, V> {
+    pub(crate) inner: Rc<Inner<R, S, E, V>>,
+}
+
+impl<R: Replica, S: Service, E: Engine, V> Clone for Host<R, S, E, V> {
+    fn clone(&self) -> Self {
+        Self { inner: Rc::clone(&self.inner) }
+    }
+}
+
+pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
+    pub(crate) setup: Setup<R, E, V>,
+    /// Empty while the host recovers, and again once it has failed.
+    pub(crate) core: RefCell<Option<Core<R, S, E>>>,
+    pub(crate) failure: RefCell<Option<HostError>>,
+    pub(crate) persist: Queue<Persist<R>>,
+    pub(crate) work: Queue<Work>,
+    pub(crate) chores: Queue<()>,
+    pub(crate) snapshots_installed: Cell<u64>,
+}
+
+/// What exists between recovery and failure.
+pub(crate) struct Core<R: Replica, S: Service, E: Engine> {
+    pub(crate) replica: R,
+    fx: Effects<R>,
+    pub(crate) journal: Journal<E::Fs>,
+    pub(crate) store: E,
+    /// Which directory holds `store`.
+    pub(crate) generation: u64,
+    /// Up to where the service has applied the log.
+    pub(crate) applied: Mark,
+    /// Up to where it has done so durably.
+    pub(crate) durable: Mark,
+    pub(crate) staged: Staged,
+    timers: Vec<R::Timer>,
+    /// Writes and installations under way.
+    pending: BTreeSet<Token>,
+    /// What must not leave before a write is durable.
+    held: BTreeMap<Token, Vec<(NodeId, R::Message)>>,
+    next_request: RequestId,
+    pub(crate) waiting: BTreeMap<RequestId, Waiting<S::Op>>,
+    pub(crate) proposals: BTreeMap<Index, (Mark, RequestId)>,
+    /// Reads that wait for an index to be applied.
+    pub(crate) reads: BTreeSet<(Index, RequestId)>,
+}
+
+/// A client's request on its way through the replica.
+pub(crate) struct Waiting<Q> {
+    pub(crate) from: Address,
+    pub(crate) seq: u64,
+    /// Kept for reads; a write's operation went into its command.
+    pub(crate) read: Option<Q>,
+}
+
+impl<R, S, E, V> Host<R, S, E, V>
+where
+    R: Replica,
+    S: Service,
+    E: Engine,
+    V: Env<PacketOf<R, S>>,
+{
+    /// Starts a server on what its disk holds. Until it has recovered it hears nothing.
+    pub fn start(setup: Setup<R, E, V>, service: S) -> Self {
+        let env = setup.env.clone();
+        let inner = Inner {
+            setup,
+            core: RefCell::new(None),
+            failure: RefCell::new(None),
+            persist: Queue::default(),
+            work: Queue::default(),
+            chores: Queue::default(),
+            snapshots_installed: Cell::new(0),
+        };
+        let host = Self { inner: Rc::new(inner) };
+        let recovering = host.clone();
+        env.spawn(async move {
+            if let Err(error) = recovering.recover(service).await {
+                recovering.fail(error);
+            }
+        });
+        host
+    }
+
+    async fn recover(&self, service: S) -> Result<(), HostError> {
+        let Setup { cluster, env, fs, engine, options, observer } = &self.inner.setup;
+        let generation = snapshot::current_generation(fs).await?;
+        if !fs.exists("journal").await? {
+            fs.create_dir("journal").await?;
+            fs.create_dir(&snapshot::directory(generation)).await?;
+            fs.sync_dir("").await?;
+        }
+        let (journal, found) = Journal::open(fs.clone(), "journal", options.journal.clone()).await?;
+        let mut segments = Segments::default();
+        let mut records = Vec::with_capacity(found.records.len());
+        for record in &found.records {
+            if record.stream != cluster.group.0 {
+                continue;
+            }
+            let decoded: R::Record = postcard::from_bytes(&record.payload)
+                .map_err(|_| HostError::Undecodable { what: "a journal record" })?;
+            segments.note(record.segment, &decoded);
+            records.push(decoded);
+        }
+        let store = E::open(fs, &snapshot::directory(generation), engine).await?;
+        let applied = snapshot::applied_mark(&store).await?;
+
+        let mut fx = Effects::default();
+        let recovered = Recovered { records, applied };
+        let seen = recovered.records.clone();
+        let replica = R::start(cluster, recovered, &mut fx);
+        observer.started(cluster.me, &replica.view(), &seen, applied);
+        *self.inner.core.borrow_mut() = Some(Core {
+            replica,
+            fx,
+            journal: journal.clone(),
+            store,
+            generation,
+            applied,
+            durable: applied,
+            staged: Staged::default(),
+            timers: Vec::new(),
+            pending: BTreeSet::new(),
+            held: BTreeMap::new(),
+            next_request: RequestId(0),
+            waiting: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            reads: BTreeSet::new(),
+        });
+        let (persisting, applying, tidying) = (self.clone(), self.clone(), self.clone());
+        env.spawn(async move { persisting.persist_loop(journal, segments).await });
+        env.spawn(async move { applying.apply_loop(service).await });
+        env.spawn(async move { tidying.chore_loop().await });
+        self.step(|_, _| ());
+        Ok(())
+    }
+
+    /// A packet arrived.
+    pub fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
+        if packet.group != self.inner.setup.cluster.group {
+            return;
+        }
+        match (packet.body, from) {
+            (PacketBody::Peer(message), Address::Node(peer)) => {
+                self.step(|replica, fx| replica.on_message(peer, message, fx));
+            }
+            (PacketBody::Request(request), _) => self.on_request(from, request),
+            (PacketBody::Peer(_) | PacketBody::Response(_), _) => {
+                unreachable!("{from} sent a server what only a server sends, or only a client receives")
+            }
+        }
+    }
+
+    /// A timer fired.
+    pub fn on_timer(&self, timer: TimerId) {
+        let timer = match self.inner.core.borrow().as_ref() {
+            Some(core) => core.timers[timer.0 as usize],
+            None => return,
+        };
+        self.step(|replica, fx| replica.on_timer(timer, fx));
+    }
+
+    fn on_request(&self, from: Address, request: Request<S::Op>) {
+        let is_read = S::is_read(&request.op);
+        let id = {
+            let mut core = self.inner.core.borrow_mut();
+            let Some(core) = core.as_mut() else { return };
+            if core.waiting.len() >= self.inner.setup.options.waiting_requests {
+                self.respond(from, request.seq, Err(Rejection::Overloaded));
+                return;
+            }
+            core.next_request.0 += 1;
+            let id = core.next_request;
+            let read = is_read.then(|| request.op.clone());
+            core.waiting.insert(id, Waiting { from, seq: request.seq, read });
+            id
+        };
+        if is_read {
+            self.step(|replica, fx| replica.read(id, fx));
+        } else {
+            let command = Command { proposed_at: self.inner.setup.env.now(), data: S::encode(&request) };
+            self.step(|replica, fx| replica.propose(id, command, fx));
+        }
+    }
+
+    /// Lets the replica take one step and carries out what it asks for.
+    pub(crate) fn step(&self, event: impl FnOnce(&mut R, &mut Effects<R>)) {
+        let inner = &*self.inner;
+        let mut core = inner.core.borrow_mut();
+        let Some(core) = core.as_mut() else { return };
+        let before = core.replica.view();
+        event(&mut core.replica, &mut core.fx);
+        let after = core.replica.view();
+        inner.setup.observer.stepped(inner.setup.cluster.me, &before, &after, core.fx.list());
+
+        let mut fx = std::mem::take(&mut core.fx);
+        for effect in fx.drain() {
+            self.carry_out(core, effect);
+        }
+        core.fx = fx;
+    }
+
+    fn carry_out(&self, core: &mut Core<R, S, E>, effect: Effect<R>) {
+        let env = &self.inner.setup.env;
+        match effect {
+            Effect::Send { to, message, after } => match after.filter(|token| core.pending.contains(token)) {
+                Some(token) => core.held.entry(token).or_default().push((to, message)),
+                None => self.send(to, message),
+            },
+            Effect::Persist { token, records } => {
+                core.pending.insert(token);
+                self.inner.persist.push(Persist::Records { token, records });
+            }
+            Effect::SetTimer { timer, within } => {
+                let id = core.timer_id(timer);
+                env.set_timer(id, within);
+            }
+            Effect::CancelTimer(timer) => {
+                let id = core.timer_id(timer);
+                env.cancel_timer(id);
+            }
+            Effect::Commit(entries) => self.inner.work.push(Work::Apply(entries)),
+            Effect::Proposed { request, mark } => {
+                let displaced = core.proposals.insert(mark.index, (mark, request));
+                if let Some((_, displaced)) = displaced {
+                    self.refuse(core, displaced, Rejection::Lost);
+                }
+            }
+            Effect::ReadAt { request, index } if index <= core.applied.index => {
+                self.inner.work.push(Work::Query(request));
+            }
+            Effect::ReadAt { request, index } => {
+                core.reads.insert((index, request));
+            }
+            Effect::Reject { request, reason } => self.refuse(core, request, reason),
+            Effect::ReadChunk { to, snapshot, offset } => {
+                self.inner.work.push(Work::ReadChunk { to, snapshot, offset });
+            }
+            Effect::Stage(chunk) => core.staged.add(chunk),
+            Effect::Install { token, snapshot } => {
+                core.pending.insert(token);
+                let state = core.staged.take(snapshot);
+                self.inner.work.push(Work::Install { token, snapshot, state });
+            }
+            Effect::Purge { below } => self.inner.persist.push(Persist::Purge { below }),
+        }
+    }
+
+    fn send(&self, to: NodeId, message: R::Message) {
+        let group = self.inner.setup.cluster.group;
+        self.inner.setup.env.send(to.into(), Packet { group, body: PacketBody::Peer(message) });
+    }
+
+    /// Answers a client.
+    pub(crate) fn respond(&self, to: Address, seq: u64, result: Result<S::Ret, Rejection>) {
+        let group = self.inner.setup.cluster.group;
+        let body = PacketBody::Response(Response { seq, result });
+        self.inner.setup.env.send(to, Packet { group, body });
+    }
+
+    pub(crate) fn refuse(&self, core: &mut Core<R, S, E>, request: RequestId, reason: Rejection) {
+        let waiting = core.waiting.remove(&request).expect("a request is answered once");
+        self.respond(waiting.from, waiting.seq, Err(reason));
+    }
+
+    /// A write or an installation is durable: what waited for it goes out, and the replica hears.
+    pub(crate) fn durable(&self, token: Token) {
+        {
+            let mut core = self.inner.core.borrow_mut();
+            let Some(core) = core.as_mut() else { return };
+            assert!(core.pending.remove(&token), "{token} became durable twice, or was never written");
+            for (to, message) in core.held.remove(&token).unwrap_or_default() {
+                self.send(to, message);
+            }
+        }
+        self.step(|replica, fx| replica.on_durable(token, fx));
+    }
+
+    /// Stops for good: nothing more is acknowledged. The disk may hold more than was promised, never
+    /// less.
+    pub(crate) fn fail(&self, error: HostError) {
+        if let Some(core) = self.inner.core.borrow_mut().take() {
+            for waiting in core.waiting.values() {
+                self.respond(waiting.from, waiting.seq, Err(Rejection::Stopped));
+            }
+        }
+        self.inner.failure.borrow_mut().get_or_insert(error);
+    }
+
+    /// What the replica looks like from outside; `None` while the host recovers or after it failed.
+    pub fn view(&self) -> Option<View> {
+        self.inner.core.borrow().as_ref().map(|core| core.replica.view())
+    }
+
+    /// Why the host stopped, if it did.
+    pub fn failure(&self) -> Option<HostError> {
+        self.inner.failure.borrow().clone()
+    }
+
+    /// What the host has done since it started.
+    pub fn stats(&self) -> HostStats {
+        let core = self.inner.core.borrow();
+        let snapshots_installed = self.inner.snapshots_installed.get();
+        core.as_ref().map_or(HostStats { snapshots_installed, ..HostStats::default() }, |core| HostStats {
+            journal: core.journal.stats(),
+            engine: core.store.stats(),
+            snapshots_installed,
+        })
+    }
+}
+
+impl<R: Replica, S: Service, E: Engine> Core<R, S, E> {
+    fn timer_id(&mut self, timer: R::Timer) -> TimerId {
+        let known = self.timers.iter().position(|known| *known == timer);
+        let slot = known.unwrap_or_else(|| {
+            self.timers.push(timer);
+            self.timers.len() - 1
+        });
+        TimerId(u32::try_from(slot).expect("a protocol has few timers"))
+    }
+}

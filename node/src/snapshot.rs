@@ -1,0 +1,190 @@
+//! Snapshots: the service's state as one run of bytes, taken from one engine and built into another.
+//!
+//! The encoding is the engine's pairs in key order (postcard: a sequence of byte pairs), so that it
+//! says nothing of which engine it came from. A received snapshot becomes a *new* store in a
+//! directory of its own, `state-G`; the file `STATE` names the generation in use and is switched by a
+//! rename, so that a crash leaves the old state or the new one.
+
+use contract::{
+    Batch, Bytes, Durability, Engine, EngineError, Env, File, Fs, FsError, Mark, NodeId, OpenMode, ReadStore,
+    Rejection, Replica, Service, SnapshotChunk, Token,
+};
+
+use crate::apply::Work;
+use crate::host::{Host, HostError, PacketOf};
+
+/// The host's keys begin with a zero byte; this one holds how far the log has been applied.
+const APPLIED: &[u8] = b"\0applied";
+const POINTER: &str = "STATE";
+const POINTER_NEW: &str = "STATE.new";
+/// How many pairs an installation writes in one batch.
+const PAIRS_PER_BATCH: usize = 512;
+
+pub(crate) fn directory(generation: u64) -> String {
+    format!("state-{generation}")
+}
+
+/// Which generation of the state is in use. What other generations left behind is removed.
+pub(crate) async fn current_generation<F: Fs>(fs: &F) -> Result<u64, HostError> {
+    let generation = match fs.open(POINTER, OpenMode::Existing).await {
+        Err(FsError::NotFound { .. }) => 0,
+        Err(error) => return Err(error.into()),
+        Ok(file) => {
+            let (read, bytes) = file.read_at(0, vec![0; 8]).await;
+            let bytes = <[u8; 8]>::try_from(&bytes[..read?]);
+            u64::from_le_bytes(bytes.map_err(|_| HostError::Undecodable { what: "the file STATE" })?)
+        }
+    };
+    for name in fs.list("").await? {
+        if name.starts_with("state-") && name != directory(generation) {
+            fs.remove_dir(&name).await?;
+        }
+    }
+    Ok(generation)
+}
+
+async fn switch_generation<F: Fs>(fs: &F, generation: u64) -> Result<(), FsError> {
+    let file = fs.open(POINTER_NEW, OpenMode::Truncate).await?;
+    file.write_at(0, generation.to_le_bytes().to_vec()).await.0?;
+    file.sync_data().await?;
+    fs.rename(POINTER_NEW, POINTER).await?;
+    fs.sync_dir("").await
+}
+
+pub(crate) async fn applied_mark(store: &impl ReadStore) -> Result<Mark, HostError> {
+    match store.get(APPLIED).await? {
+        None => Ok(Mark::ZERO),
+        Some(bytes) => {
+            postcard::from_bytes(&bytes).map_err(|_| HostError::Undecodable { what: "the applied mark" })
+        }
+    }
+}
+
+pub(crate) fn put_applied_mark(batch: &mut Batch, mark: Mark) {
+    batch.put(APPLIED, postcard::to_stdvec(&mark).expect("a mark encodes into memory"));
+}
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The snapshot that is being sent; held until a newer one is asked for.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    taken: Option<(Mark, Bytes)>,
+}
+
+/// The snapshot that is being received.
+#[derive(Default)]
+pub(crate) struct Staged {
+    snapshot: Mark,
+    bytes: Vec<u8>,
+}
+
+impl Staged {
+    pub(crate) fn add(&mut self, chunk: SnapshotChunk) {
+        if chunk.offset == 0 {
+            self.snapshot = chunk.snapshot;
+            self.bytes.clear();
+        }
+        assert_eq!(chunk.snapshot, self.snapshot, "parts of two snapshots were mixed");
+        assert_eq!(chunk.offset, self.bytes.len() as u64, "a part of a snapshot is missing");
+        self.bytes.extend_from_slice(&chunk.data);
+    }
+
+    pub(crate) fn take(&mut self, snapshot: Mark) -> Bytes {
+        assert_eq!(snapshot, self.snapshot, "the staged snapshot is another one");
+        std::mem::take(&mut self.bytes).into()
+    }
+}
+
+impl<R, S, E, V> Host<R, S, E, V>
+where
+    R: Replica,
+    S: Service,
+    E: Engine,
+    V: Env<PacketOf<R, S>>,
+{
+    /// Reads a part of the snapshot `wanted`, or the first part of a new one if that is not held.
+    pub(crate) async fn read_chunk(
+        &self,
+        outgoing: &mut Outgoing,
+        to: NodeId,
+        wanted: Option<Mark>,
+        offset: u64,
+    ) -> Result<(), HostError> {
+        let Some((store, applied)) = self.store() else { return Ok(()) };
+        let held = outgoing.taken.as_ref().map(|(mark, _)| *mark);
+        let offset = if wanted.is_some() && wanted == held { offset } else { 0 };
+        // A fresh snapshot for a fresh transfer; one at the same mark is the same snapshot.
+        if wanted.is_none_or(|wanted| Some(wanted) != held) && held != Some(applied) {
+            let pairs: Pairs = store.snapshot().scan(&[], None, usize::MAX).await?;
+            let bytes = postcard::to_stdvec(&pairs).expect("pairs encode into memory");
+            outgoing.taken = Some((applied, bytes.into()));
+        }
+        let (snapshot, state) = outgoing.taken.as_ref().expect("one was just taken");
+        let start = usize::try_from(offset).expect("a snapshot fits into memory").min(state.len());
+        let end = (start + self.inner.setup.options.chunk_bytes).min(state.len());
+        let chunk = SnapshotChunk {
+            snapshot: *snapshot,
+            offset: start as u64,
+            data: state[start..end].into(),
+            last: end == state.len(),
+        };
+        self.step(|replica, fx| replica.on_chunk(to, chunk, fx));
+        Ok(())
+    }
+
+    /// Builds a new store from a snapshot and switches to it.
+    pub(crate) async fn install(&self, token: Token, snapshot: Mark, state: &[u8]) -> Result<(), HostError> {
+        let setup = &self.inner.setup;
+        let Some(old) = self.inner.core.borrow().as_ref().map(|core| core.generation) else { return Ok(()) };
+        let generation = old + 1;
+        let pairs: Pairs =
+            postcard::from_bytes(state).map_err(|_| HostError::Undecodable { what: "a received snapshot" })?;
+        fs_fresh(&setup.fs, &directory(generation)).await?;
+        let store = E::open(&setup.fs, &directory(generation), &setup.engine).await?;
+        fill(&store, pairs).await?;
+        assert_eq!(applied_mark(&store).await?, snapshot, "a snapshot carries the mark it was taken at");
+        switch_generation(&setup.fs, generation).await?;
+        {
+            let mut core = self.inner.core.borrow_mut();
+            let Some(core) = core.as_mut() else { return Ok(()) };
+            assert!(snapshot.index > core.applied.index, "a snapshot only ever moves the state forward");
+            core.store = store;
+            core.generation = generation;
+            core.applied = snapshot;
+            core.durable = snapshot;
+            // The entries that these requests became were applied elsewhere: their answers are not here.
+            let later = core.proposals.split_off(&snapshot.index.next());
+            for (_, (_, request)) in std::mem::replace(&mut core.proposals, later) {
+                self.refuse(core, request, Rejection::Lost);
+            }
+            let later = core.reads.split_off(&(snapshot.index.next(), contract::RequestId(0)));
+            for (_, request) in std::mem::replace(&mut core.reads, later) {
+                self.inner.work.push(Work::Query(request));
+            }
+        }
+        self.inner.snapshots_installed.set(self.inner.snapshots_installed.get() + 1);
+        setup.observer.installed(setup.cluster.me, snapshot);
+        setup.fs.remove_dir(&directory(old)).await?;
+        self.durable(token);
+        self.after_applying();
+        Ok(())
+    }
+}
+
+async fn fs_fresh<F: Fs>(fs: &F, dir: &str) -> Result<(), FsError> {
+    fs.remove_dir(dir).await?;
+    fs.create_dir(dir).await
+}
+
+async fn fill(store: &impl Engine, pairs: Pairs) -> Result<(), EngineError> {
+    let mut batch = Batch::default();
+    for (key, value) in pairs {
+        batch.put(key, value);
+        if batch.changes.len() == PAIRS_PER_BATCH {
+            store.write(std::mem::take(&mut batch), Durability::Lazy).await?;
+        }
+    }
+    store.write(batch, Durability::Lazy).await?;
+    store.sync().await
+}

@@ -1,0 +1,135 @@
+//! What a leader knows of one follower, and how much it may send it.
+//!
+//! - *Probe*: where the logs agree is unknown. One append at a time, until one is accepted.
+//! - *Replicate*: the logs agree. Appends follow each other without waiting, up to a window; `next`
+//!   runs ahead of what was acknowledged. A rejection means that something was lost: back to probing.
+//! - *Snapshot*: what the follower lacks has left the log. One part of a snapshot at a time; what to
+//!   send next is what the follower says it lacks.
+
+use std::collections::VecDeque;
+
+use contract::{Index, Mark, NodeId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Progress {
+    pub(super) peer: NodeId,
+    /// The follower durably holds the log up to here (`matchIndex`); never falls.
+    pub(super) matched: Index,
+    /// The first entry of the next append (`nextIndex`).
+    pub(super) next: Index,
+    pub(super) mode: Mode,
+    /// The latest round of reads that it has echoed.
+    pub(super) round: u64,
+    /// Heard from since the leader last counted its followers.
+    pub(super) active: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Mode {
+    Probe {
+        /// An append is under way; the next heartbeat stands in for it should it be lost.
+        waiting: bool,
+    },
+    Replicate {
+        /// The last index of each append under way, in order.
+        inflight: VecDeque<Index>,
+    },
+    Snapshot(Transfer),
+}
+
+/// A snapshot on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Transfer {
+    /// Which; `None` until its first part was read.
+    pub(super) snapshot: Option<Mark>,
+    /// The first byte that the follower lacks.
+    pub(super) offset: u64,
+    /// The length of the whole, known when its last part was sent.
+    pub(super) end: Option<u64>,
+    /// Heartbeats since something last moved: after two, the part is read and sent again.
+    pub(super) idle_heartbeats: u8,
+}
+
+impl Progress {
+    /// At the start of a term a follower is taken to hold all that the leader does (Fig. 2).
+    pub(super) fn new(peer: NodeId, last: Index) -> Self {
+        let mode = Mode::Probe { waiting: false };
+        Self { peer, matched: Index::ZERO, next: last.next(), mode, round: 0, active: true }
+    }
+
+    pub(super) fn heard(&mut self, round: u64) {
+        self.active = true;
+        self.round = self.round.max(round);
+    }
+
+    /// Whether an append may be sent, given the leader's last index.
+    pub(super) fn may_send(&self, last: Index, max_inflight: usize) -> bool {
+        assert!(self.next <= last.next(), "nothing is sent before it exists");
+        match &self.mode {
+            Mode::Probe { waiting } => !waiting,
+            Mode::Replicate { inflight } => self.next <= last && inflight.len() < max_inflight,
+            Mode::Snapshot(_) => false,
+        }
+    }
+
+    /// An append with entries up to `last` was sent.
+    pub(super) fn sent(&mut self, last: Index) {
+        match &mut self.mode {
+            Mode::Probe { waiting } => *waiting = true,
+            Mode::Replicate { inflight } => {
+                assert!(last >= self.next, "a follower that keeps up is sent entries or nothing");
+                inflight.push_back(last);
+                self.next = last.next();
+            }
+            Mode::Snapshot(_) => panic!("a follower that is sent a snapshot is not sent entries"),
+        }
+    }
+
+    /// An acknowledgement up to `matched`, which may be an old one. Whether it tells something new.
+    pub(super) fn acknowledged(&mut self, matched: Index, log_start: Index) -> bool {
+        let news = matched > self.matched;
+        self.matched = self.matched.max(matched);
+        match &mut self.mode {
+            Mode::Probe { .. } => self.replicate(),
+            Mode::Replicate { inflight } => {
+                while inflight.front().is_some_and(|last| *last <= matched) {
+                    inflight.pop_front();
+                }
+                self.next = self.next.max(self.matched.next());
+            }
+            Mode::Snapshot(transfer) => {
+                let arrived = transfer.snapshot.map_or(log_start, |mark| mark.index.min(log_start));
+                if self.matched >= arrived {
+                    self.replicate();
+                }
+            }
+        }
+        assert!(self.next > self.matched, "what is acknowledged is not sent again");
+        news
+    }
+
+    fn replicate(&mut self) {
+        self.mode = Mode::Replicate { inflight: VecDeque::new() };
+        self.next = self.matched.next();
+    }
+
+    /// A rejection of an append behind `rejected`; `agreement` is where the logs may still agree.
+    /// Whether it was a current one.
+    pub(super) fn rejected(&mut self, rejected: Index, agreement: Index) -> bool {
+        match self.mode {
+            Mode::Replicate { .. } if rejected > self.matched => self.next = self.matched.next(),
+            Mode::Probe { .. } if rejected.next() == self.next && rejected > self.matched => {
+                self.next = agreement.next().min(rejected).max(self.matched.next());
+            }
+            Mode::Probe { .. } | Mode::Replicate { .. } | Mode::Snapshot(_) => return false,
+        }
+        assert!(self.next <= rejected.next(), "a rejection never moves a probe forward");
+        self.mode = Mode::Probe { waiting: false };
+        true
+    }
+
+    pub(super) fn begin_snapshot(&mut self) {
+        let transfer = Transfer { snapshot: None, offset: 0, end: None, idle_heartbeats: 0 };
+        self.mode = Mode::Snapshot(transfer);
+    }
+}

@@ -1,0 +1,260 @@
+//! Data blocks: sorted entries with shared prefixes, and restart points for binary search.
+//!
+//! | Field | Bytes | |
+//! |---|---|---|
+//! | entries | … | per entry: bytes shared with the key before (varint), bytes of its own (varint), value's length + 1 or 0 for a tombstone (varint), the key's own bytes, the value |
+//! | restarts | 4 each | offsets of entries that share nothing, the first being 0 |
+//! | restart count | 4 | |
+//! | checksum | 4 | CRC32C of all above, started from (table number, block offset) |
+//!
+//! The checksum's start binds a block to its place: a block that was written elsewhere by mistake, or
+//! belongs to another table, does not pass.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use crate::encoding::{Input, put_varint};
+
+/// Entries between two restart points.
+const RESTART_INTERVAL: usize = 16;
+/// Restart count and checksum.
+const TRAILER_BYTES: usize = 8;
+
+/// CRC32C that holds only at `offset` of table `number`.
+pub(super) fn placed_checksum(number: u64, offset: u64, bytes: &[u8]) -> u32 {
+    let place = crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), &offset.to_le_bytes());
+    crc32c::crc32c_append(place, bytes)
+}
+
+/// Collects the entries of one block.
+#[derive(Default)]
+pub(super) struct BlockBuilder {
+    buffer: Vec<u8>,
+    restarts: Vec<u32>,
+    last_key: Vec<u8>,
+    entries: usize,
+}
+
+impl BlockBuilder {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// The size so far, without the trailer.
+    pub(super) fn size(&self) -> usize {
+        self.buffer.len() + self.restarts.len() * 4
+    }
+
+    pub(super) fn last_key(&self) -> &[u8] {
+        &self.last_key
+    }
+
+    pub(super) fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
+        assert!(self.is_empty() || self.last_key.as_slice() < key, "a block's keys ascend");
+        let shared = if self.entries.is_multiple_of(RESTART_INTERVAL) {
+            self.restarts.push(u32::try_from(self.buffer.len()).expect("a block is below 4 GiB"));
+            0
+        } else {
+            self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
+        };
+        put_varint(&mut self.buffer, shared as u64);
+        put_varint(&mut self.buffer, (key.len() - shared) as u64);
+        put_varint(&mut self.buffer, value.map_or(0, |value| value.len() as u64 + 1));
+        self.buffer.extend_from_slice(&key[shared..]);
+        self.buffer.extend_from_slice(value.unwrap_or_default());
+        self.last_key.truncate(shared);
+        self.last_key.extend_from_slice(&key[shared..]);
+        self.entries += 1;
+    }
+
+    /// Appends the finished block to `file`, the content of table `number` so far, and begins anew.
+    pub(super) fn finish_into(&mut self, number: u64, file: &mut Vec<u8>) {
+        assert!(!self.is_empty(), "no block is empty");
+        let start = file.len();
+        file.append(&mut self.buffer);
+        for restart in &self.restarts {
+            file.extend_from_slice(&restart.to_le_bytes());
+        }
+        let count = u32::try_from(self.restarts.len()).expect("a block is below 4 GiB");
+        file.extend_from_slice(&count.to_le_bytes());
+        let checksum = placed_checksum(number, start as u64, &file[start..]);
+        file.extend_from_slice(&checksum.to_le_bytes());
+        self.restarts.clear();
+        self.last_key.clear();
+        self.entries = 0;
+    }
+}
+
+/// A block in memory whose checksum was right.
+#[derive(Debug)]
+pub(in crate::lsm) struct Block {
+    bytes: Vec<u8>,
+    /// Where the restarts begin.
+    entries_end: usize,
+}
+
+impl Block {
+    /// Checks a block of table `number` as read from `offset`.
+    pub(super) fn new(number: u64, offset: u64, bytes: Vec<u8>) -> Result<Self, &'static str> {
+        let Some(checked) = bytes.len().checked_sub(4) else { return Err("block is cut short") };
+        let stored = u32::from_le_bytes(bytes[checked..].try_into().expect("four bytes"));
+        if placed_checksum(number, offset, &bytes[..checked]) != stored {
+            return Err("block checksum does not match");
+        }
+        let entries_end = checked.checked_sub(4).and_then(|count_at| {
+            let count = Input::new(&bytes, count_at).u32()? as usize;
+            (count > 0).then_some(())?;
+            count_at.checked_sub(count.checked_mul(4)?)
+        });
+        match entries_end {
+            Some(entries_end) => Ok(Self { bytes, entries_end }),
+            None => Err("block has impossible restarts"),
+        }
+    }
+
+    /// Bytes in memory.
+    pub(in crate::lsm) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(in crate::lsm) fn slice(&self, range: &Range<usize>) -> &[u8] {
+        &self.bytes[range.clone()]
+    }
+
+    fn restarts(&self) -> usize {
+        (self.bytes.len() - TRAILER_BYTES - self.entries_end) / 4
+    }
+
+    fn restart(&self, index: usize) -> usize {
+        let offset = Input::new(&self.bytes, self.entries_end + index * 4).u32();
+        offset.expect("inside the block") as usize
+    }
+
+    /// The key at a restart point: it shares nothing.
+    fn restart_key(&self, index: usize) -> Option<&[u8]> {
+        let mut input = Input::new(&self.bytes[..self.entries_end], self.restart(index));
+        let (_shared, own, _value) = (input.length()?, input.length()?, input.length()?);
+        input.take(own)
+    }
+
+    /// The value of a key: `Some(None)` is a tombstone.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Option<&[u8]>>, &'static str> {
+        let mut cursor = BlockCursor::default();
+        cursor.seek(self, key)?;
+        Ok((!cursor.at_end() && cursor.key() == key).then(|| cursor.value(self)))
+    }
+}
+
+/// A place in a block. It does not own the block, so that it can be kept beside it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::lsm) struct BlockCursor {
+    key: Vec<u8>,
+    value: Option<Range<usize>>,
+    next: usize,
+    ended: bool,
+}
+
+const MALFORMED: &str = "block entry is malformed";
+
+impl BlockCursor {
+    pub(in crate::lsm) fn at_end(&self) -> bool {
+        self.ended
+    }
+
+    pub(in crate::lsm) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(in crate::lsm) fn value<'b>(&self, block: &'b Block) -> Option<&'b [u8]> {
+        self.value.as_ref().map(|range| block.slice(range))
+    }
+
+    /// Goes to the first entry.
+    pub(in crate::lsm) fn first(&mut self, block: &Block) -> Result<(), &'static str> {
+        self.restart(0);
+        self.advance(block)
+    }
+
+    /// Goes to the first entry at or behind `key`.
+    pub(in crate::lsm) fn seek(&mut self, block: &Block, key: &[u8]) -> Result<(), &'static str> {
+        // The last restart point whose key is at or before `key`.
+        let (mut low, mut high) = (0, block.restarts());
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            match block.restart_key(middle).ok_or(MALFORMED)?.cmp(key) {
+                Ordering::Greater => high = middle,
+                _ => low = middle,
+            }
+        }
+        self.restart(block.restart(low));
+        self.advance(block)?;
+        while !self.ended && self.key.as_slice() < key {
+            self.advance(block)?;
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, at: usize) {
+        self.key.clear();
+        self.next = at;
+        self.ended = false;
+    }
+
+    /// Goes to the next entry.
+    pub(in crate::lsm) fn advance(&mut self, block: &Block) -> Result<(), &'static str> {
+        if self.next >= block.entries_end {
+            self.ended = true;
+            return Ok(());
+        }
+        let mut input = Input::new(&block.bytes[..block.entries_end], self.next);
+        let fields = (input.length(), input.length(), input.length());
+        let (Some(shared), Some(own), Some(value)) = fields else { return Err(MALFORMED) };
+        let suffix = input.take(own).ok_or(MALFORMED)?;
+        if shared > self.key.len() {
+            return Err(MALFORMED);
+        }
+        self.key.truncate(shared);
+        self.key.extend_from_slice(suffix);
+        self.value = match value.checked_sub(1) {
+            None => None,
+            Some(len) => {
+                let start = input.at();
+                input.take(len).ok_or(MALFORMED)?;
+                Some(start..start + len)
+            }
+        };
+        self.next = input.at();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_added_and_nothing_else() {
+        let mut builder = BlockBuilder::default();
+        for i in (0..200u32).step_by(2) {
+            let value = (i % 3 != 0).then(|| i.to_string());
+            builder.add(format!("key{i:05}").as_bytes(), value.as_ref().map(String::as_bytes));
+        }
+        let mut file = b"in front of it".to_vec();
+        let offset = file.len();
+        builder.finish_into(9, &mut file);
+        let bytes = file.split_off(offset);
+        let block = Block::new(9, offset as u64, bytes.clone()).expect("intact");
+        for i in 0..200u32 {
+            let expected = (i % 2 == 0).then(|| (i % 3 != 0).then(|| i.to_string().into_bytes()));
+            let found = block.get(format!("key{i:05}").as_bytes()).expect("intact");
+            assert_eq!(found.map(|v| v.map(<[u8]>::to_vec)), expected);
+        }
+        let mut cursor = BlockCursor::default();
+        cursor.seek(&block, b"key00100x").expect("intact");
+        assert_eq!(cursor.key(), b"key00102");
+        cursor.seek(&block, b"z").expect("intact");
+        assert!(cursor.at_end());
+        assert!(Block::new(9, 0, bytes.clone()).is_err(), "a block holds only in its place");
+        assert!(Block::new(8, offset as u64, bytes).is_err(), "a block holds only in its table");
+    }
+}

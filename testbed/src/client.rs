@@ -1,0 +1,229 @@
+//! A client: one operation at a time, retried on any server until it is answered or given up.
+//!
+//! Operations arrive by a schedule of the client's own (a Poisson process); one that arrives while
+//! another is under way waits. A request that may have been lost is sent again under the same number,
+//! to another server; the service's sessions make it take effect once. A client that gives up records
+//! the outcome as unknown: the request may still take effect, at any later time.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::time::Duration;
+
+use contract::kv::{Op, Ret};
+use contract::{
+    Address, ClientId, Env, GroupId, History, NodeId, OpId, Outcome, Packet, PacketBody, Rejection, Request,
+    Response, Seed, Time, TimerId,
+};
+use hdrhistogram::Histogram;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use sim::rng::{Keys, Purpose};
+
+use crate::plan::WorkloadPlan;
+use crate::workload::kv::KvClient;
+
+/// An operation arrives.
+const ARRIVAL: TimerId = TimerId(0);
+/// The server did not answer, or a pause before the next attempt is over.
+const ATTEMPT: TimerId = TimerId(1);
+/// The operation is given up.
+const DEADLINE: TimerId = TimerId(2);
+
+/// How long a server may take before the next one is asked.
+const ANSWER_WITHIN: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_millis(300);
+/// How often in a row a server's word for who leads is taken without a pause: two servers may each
+/// take the other for the leader.
+const MAX_REDIRECTS: u8 = 3;
+
+/// How long to wait when there is no leader.
+const PAUSE: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(60);
+
+/// What all clients of a run write down.
+#[derive(Debug)]
+pub struct Records {
+    /// Invocations and returns.
+    pub history: History<Op, Ret>,
+    /// Microseconds from invocation to return of operations that were answered.
+    pub latency: Histogram<u64>,
+    /// Operations answered.
+    pub answered: u64,
+    /// Operations answered of those invoked after the faults ended.
+    pub answered_in_quiet: u64,
+    /// Operations given up.
+    pub unknown: u64,
+    /// From when on no fault is active.
+    pub quiet_from: Time,
+}
+
+impl Records {
+    /// Nothing written yet.
+    pub fn new(quiet_from: Time) -> Self {
+        Self {
+            history: History::default(),
+            latency: Histogram::new(3).expect("three digits are within the histogram's bounds"),
+            answered: 0,
+            answered_in_quiet: 0,
+            unknown: 0,
+            quiet_from,
+        }
+    }
+}
+
+struct UnderWay {
+    op: Op,
+    id: OpId,
+    since: Time,
+}
+
+/// One client.
+pub struct Client<M, V> {
+    me: ClientId,
+    env: V,
+    nodes: u16,
+    arrivals: ChaCha8Rng,
+    mean_gap: f64,
+    timeout: Duration,
+    ops: KvClient,
+    records: Rc<RefCell<Records>>,
+    under_way: Option<UnderWay>,
+    /// Arrived, but another operation was under way.
+    queued: u64,
+    seq: u64,
+    server: NodeId,
+    /// How often the operation under way was sent on without a pause.
+    redirects: u8,
+    speaks: PhantomData<M>,
+}
+
+impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
+    /// A client under a plan's workload, in a cluster of `nodes` that `clients` share.
+    pub fn new(
+        me: ClientId,
+        env: V,
+        seed: Seed,
+        nodes: u16,
+        clients: u16,
+        plan: &WorkloadPlan,
+        records: Rc<RefCell<Records>>,
+    ) -> Self {
+        Self {
+            me,
+            env,
+            nodes,
+            arrivals: Keys::new(seed).stream(Purpose::Arrivals, u64::from(me.0)),
+            mean_gap: f64::from(clients) / plan.rate,
+            timeout: plan.timeout,
+            ops: KvClient::new(seed, me, plan),
+            records,
+            under_way: None,
+            queued: 0,
+            seq: 0,
+            server: NodeId::new(me.0 % nodes + 1),
+            redirects: 0,
+            speaks: PhantomData,
+        }
+    }
+
+    /// Begins to send operations.
+    pub fn start(&mut self) {
+        self.await_arrival();
+    }
+
+    fn await_arrival(&mut self) {
+        let uniform: f64 = self.arrivals.random();
+        let gap = Duration::from_secs_f64(-libm::log(1.0 - uniform) * self.mean_gap);
+        self.env.set_timer(ARRIVAL, gap..=gap);
+    }
+
+    /// A timer fired.
+    pub fn on_timer(&mut self, timer: TimerId) {
+        match timer {
+            ARRIVAL => {
+                self.queued += 1;
+                self.await_arrival();
+                if self.under_way.is_none() {
+                    self.invoke();
+                }
+            }
+            ATTEMPT => self.ask_next(),
+            DEADLINE => self.finish(Outcome::Unknown),
+            other => unreachable!("{other} is not a client's"),
+        }
+    }
+
+    /// An answer arrived.
+    pub fn on_response(&mut self, from: Address, response: Response<Ret>) {
+        // An answer to an earlier attempt or operation may come late, or twice.
+        if self.under_way.is_none() || response.seq != self.seq {
+            return;
+        }
+        match response.result {
+            Ok(ret) => self.finish(Outcome::Ok(ret)),
+            Err(_) if from != Address::Node(self.server) => {}
+            Err(Rejection::NotLeader { leader: Some(leader) }) if self.redirects < MAX_REDIRECTS => {
+                self.redirects += 1;
+                self.server = leader;
+                self.send();
+            }
+            Err(_) => {
+                self.redirects = 0;
+                self.env.set_timer(ATTEMPT, PAUSE);
+            }
+        }
+    }
+
+    fn invoke(&mut self) {
+        self.queued -= 1;
+        self.seq += 1;
+        self.redirects = 0;
+        let op = self.ops.next_op();
+        let since = self.env.now();
+        let id = self.records.borrow_mut().history.invoke(since, self.me, op.clone());
+        self.under_way = Some(UnderWay { op, id, since });
+        self.env.set_timer(DEADLINE, self.timeout..=self.timeout);
+        self.send();
+    }
+
+    fn send(&mut self) {
+        let op = self.under_way.as_ref().expect("only an operation under way is sent").op.clone();
+        let request = Request { client: self.me, seq: self.seq, op };
+        let packet = Packet { group: GroupId(0), body: PacketBody::Request(request) };
+        self.env.send(self.server.into(), packet);
+        self.env.set_timer(ATTEMPT, ANSWER_WITHIN);
+    }
+
+    fn ask_next(&mut self) {
+        self.server = NodeId::new(self.server.0 % self.nodes + 1);
+        self.send();
+    }
+
+    fn finish(&mut self, outcome: Outcome<Ret>) {
+        let UnderWay { op, id, since } = self.under_way.take().expect("an operation ends once");
+        self.env.cancel_timer(ATTEMPT);
+        self.env.cancel_timer(DEADLINE);
+        let now = self.env.now();
+        self.write_down(now, since, &outcome);
+        if let Outcome::Ok(ret) = &outcome {
+            self.ops.learn(&op, ret);
+        }
+        self.records.borrow_mut().history.complete(now, self.me, id, outcome);
+        if self.queued > 0 {
+            self.invoke();
+        }
+    }
+
+    fn write_down(&self, now: Time, since: Time, outcome: &Outcome<Ret>) {
+        let records = &mut *self.records.borrow_mut();
+        match outcome {
+            Outcome::Ok(_) => {
+                records.answered += 1;
+                records.answered_in_quiet += u64::from(since >= records.quiet_from);
+                let micros = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
+                records.latency.saturating_record(micros);
+            }
+            Outcome::Fail | Outcome::Unknown => records.unknown += 1,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Log matching (Raft §5.3): if two logs hold an entry of the same index and term, they hold the same
+//! command there and are identical up to it.
+//!
+//! Kept by induction: for each (index, term) ever written, the command and the term of the entry
+//! before it are the same in every log. What a replica writes is seen in the records it persists.
+
+use contract::{Effect, Entry, Epoch, Index, JournalRecord, Mark, NodeId, Replica, View};
+
+use super::{Broken, Monitor, fingerprint};
+
+/// One entry that some log holds or held.
+#[derive(Clone, Copy)]
+struct Known {
+    epoch: Epoch,
+    print: u64,
+    /// The term of the entry before it, where it is known.
+    before: Option<Epoch>,
+    first: NodeId,
+}
+
+/// The terms of one node's log. The first one is that of the mark behind which the log begins; it is
+/// unknown while a recovered journal has not told it.
+#[derive(Clone)]
+struct Log {
+    start: Index,
+    epochs: Vec<Option<Epoch>>,
+}
+
+impl Log {
+    fn beginning_behind(start: Index, epoch: Option<Epoch>) -> Self {
+        Self { start, epochs: vec![epoch] }
+    }
+
+    fn place(&self, index: Index) -> Option<usize> {
+        usize::try_from(index.0.checked_sub(self.start.0)?).ok()
+    }
+
+    fn begin_behind(&mut self, mark: Mark) {
+        match self.place(mark.index).filter(|place| self.epochs.get(*place) == Some(&Some(mark.epoch))) {
+            Some(place) => {
+                self.epochs.drain(..place);
+                self.start = mark.index;
+            }
+            None => *self = Self::beginning_behind(mark.index, Some(mark.epoch)),
+        }
+    }
+}
+
+pub(super) struct LogMatching {
+    /// Per index, the few entries that were ever written there.
+    known: Vec<Vec<Known>>,
+    logs: Vec<Log>,
+}
+
+impl LogMatching {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { known: Vec::new(), logs: vec![Log::beginning_behind(Index::ZERO, Some(Epoch::ZERO)); nodes] }
+    }
+
+    fn write(&mut self, node: NodeId, record: &impl JournalRecord) -> Result<(), Broken> {
+        let log = &mut self.logs[node.slot()];
+        if let Some(mark) = record.log_start() {
+            log.begin_behind(mark);
+        }
+        let Some(entry) = record.entry() else { return Ok(()) };
+        let Some(place) = log.place(entry.mark.index).filter(|place| *place > 0) else {
+            return Err(format!("{node} wrote entry {} below the start of its log", entry.mark));
+        };
+        let Some(before) = log.epochs.get(place - 1).copied() else {
+            return Err(format!("{node} wrote entry {} but holds none before it", entry.mark));
+        };
+        log.epochs.truncate(place);
+        log.epochs.push(Some(entry.mark.epoch));
+        self.compare(node, entry, before)
+    }
+
+    fn compare(&mut self, node: NodeId, entry: &Entry, before: Option<Epoch>) -> Result<(), Broken> {
+        let place = usize::try_from(entry.mark.index.0).expect("a run's log fits into memory");
+        if self.known.len() <= place {
+            self.known.resize(place + 1, Vec::new());
+        }
+        let mine = Known { epoch: entry.mark.epoch, print: fingerprint(&entry.command), before, first: node };
+        let Some(other) = self.known[place].iter().find(|known| known.epoch == mine.epoch) else {
+            self.known[place].push(mine);
+            return Ok(());
+        };
+        if other.print != mine.print {
+            return Err(format!("{node} and {} hold different commands at {}", other.first, entry.mark));
+        }
+        match (mine.before, other.before) {
+            (Some(mine), Some(others)) if mine != others => Err(format!(
+                "{node} and {} hold the same entry {} behind entries of {mine} and {others}",
+                other.first, entry.mark
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<R: Replica> Monitor<R> for LogMatching {
+    fn started(&mut self, node: NodeId, _view: &View, records: &[R::Record]) -> Result<(), Broken> {
+        // Older segments of the journal may be gone: what is left then begins behind its first entry.
+        let first = records.iter().find_map(JournalRecord::entry).map_or(Index(1), |entry| entry.mark.index);
+        let epoch = (first == Index(1)).then_some(Epoch::ZERO);
+        self.logs[node.slot()] = Log::beginning_behind(first.prev(), epoch);
+        records.iter().try_for_each(|record| self.write(node, record))
+    }
+
+    fn stepped(
+        &mut self,
+        node: NodeId,
+        _before: &View,
+        _after: &View,
+        effects: &[Effect<R>],
+    ) -> Result<(), Broken> {
+        for effect in effects {
+            if let Effect::Persist { records, .. } = effect {
+                for record in records {
+                    self.write(node, record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

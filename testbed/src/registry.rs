@@ -1,0 +1,44 @@
+//! Where names are bound to what they stand for, once.
+
+/// A name that a scenario or a command line may use, and what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+}
+
+/// What servers say to each other.
+pub const PROTOCOLS: &[Named] = &[Named { name: "raft", about: "Raft with ReadIndex and snapshots" }];
+
+/// Where servers keep their state.
+pub const ENGINES: &[Named] = &[Named { name: "lsm", about: "log-structured merge tree with leveled compaction" }];
+
+/// What clients do.
+pub const WORKLOADS: &[Named] =
+    &[Named { name: "kv", about: "get, put, append, delete, cas and scan on a few keys, unique values" }];
+
+/// What a history is judged by.
+pub const HISTORY_CHECKS: &[Named] =
+    &[Named { name: "linearizable", about: "each operation takes effect at one moment between invocation and return" }];
+
+/// What is watched during a run.
+pub const MONITORS: &[Named] = &[
+    Named { name: "one-leader-per-term", about: "no two nodes lead the same term" },
+    Named { name: "log-matching", about: "an index and a term identify one entry and one prefix" },
+    Named { name: "state-machine-safety", about: "no two nodes apply different entries at one index" },
+    Named { name: "commit-monotonic", about: "a commit index never goes back while its node is up" },
+];
+
+/// What the nemesis does.
+pub const FAULTS: &[Named] = &[
+    Named { name: "partition", about: "groups of nodes cannot reach each other for a while" },
+    Named { name: "crash", about: "a node loses power, and what it had not flushed; it restarts later" },
+];
+
+/// What a state-aware fault waits for.
+pub const CONDITIONS: &[Named] = &[
+    Named { name: "leader-elected", about: "a node has just become leader" },
+    Named { name: "hard-state-write-pending", about: "a node has a vote or a term on its way to the disk" },
+];

@@ -1,0 +1,91 @@
+//! What a scenario's fields must be to each other.
+
+use std::time::Duration;
+
+use super::decode::At;
+use super::diagnostic::Problems;
+use super::draw::Draw;
+use super::fault::{self, FaultSpec};
+use super::scalar::{Scalar, Size};
+use super::sections::{File, Latency, Workload};
+use crate::units::format_duration;
+
+/// The bounds of a run, over all seeds.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// The fewest nodes that a seed can draw.
+    pub(super) nodes: u16,
+    /// The latest moment at which faults may still strike.
+    pub(super) quiet: Duration,
+    /// The latest end.
+    pub(super) end: Duration,
+}
+
+/// Notes impossible combinations and returns the faults in the form in which a plan needs them.
+pub(super) fn check(file: &File, problems: &mut Problems) -> Vec<FaultSpec> {
+    if file.name.value.trim().is_empty() {
+        problems.add::<()>(file.name.span.clone(), "a scenario needs a name");
+    }
+    at_least(&file.cluster.nodes, 1, "a cluster has at least one node", problems);
+    at_least(&file.cluster.clients, 1, "a run needs at least one client", problems);
+    at_least(&file.engine.memtable, Size(1024), "a memtable holds at least 1KiB", problems);
+    at_least(&file.budget.time, Duration::from_nanos(1), "a run takes some time", problems);
+    at_least(&file.budget.events, 1, "a run takes at least one event", problems);
+    let disk = [&file.disk.read, &file.disk.write, &file.disk.flush, &file.disk.flush_metadata];
+    for latency in [&file.net.latency].into_iter().chain(disk).flatten() {
+        check_latency(latency, problems);
+    }
+    for workload in &file.workloads {
+        check_workload(&workload.value, problems);
+    }
+    if file.workloads.len() != 1 {
+        let span = file.workloads.get(1).map_or(0..0, |second| second.span.clone());
+        problems.add::<()>(span, "a scenario has one workload");
+    }
+    let end = file.budget.time.value.clone();
+    let tail = file.check.liveness.as_ref().map(|liveness| &liveness.value.after_heal);
+    if let Some(tail) = tail.filter(|tail| tail.value.max() >= end.min()) {
+        let message = format!(
+            "a quiet tail of {} leaves nothing of a run of {}",
+            format_duration(tail.value.max()),
+            format_duration(end.min())
+        );
+        problems.add_with_help::<()>(tail.span.clone(), message, "lengthen `budget.time` or shorten the tail");
+        return Vec::new();
+    }
+    let tail = tail.map_or(Duration::ZERO, |tail| tail.value.min());
+    let nodes = file.cluster.nodes.value.min();
+    fault::check(&file.faults, Bounds { nodes, quiet: end.max() - tail, end: end.max() }, problems)
+}
+
+fn at_least<T: Scalar>(field: &At<Draw<T>>, least: T, law: &str, problems: &mut Problems) {
+    if field.value.min() < least {
+        problems.add::<()>(field.span.clone(), law);
+    }
+}
+
+fn check_latency(latency: &At<Latency>, problems: &mut Problems) {
+    let message = match &latency.value {
+        Latency::Uniform(uniform) if uniform.min.max() > uniform.max.min() => "`min` is above `max`",
+        Latency::LogNormal(log_normal) if log_normal.median.max() > log_normal.p99.min() => {
+            "`median` is above `p99`"
+        }
+        Latency::LogNormal(log_normal) if log_normal.median.min().is_zero() => {
+            "the median of a log-normal latency is more than 0"
+        }
+        _ => return,
+    };
+    problems.add::<()>(latency.span.clone(), message);
+}
+
+fn check_workload(workload: &Workload, problems: &mut Problems) {
+    at_least(&workload.keys, 1, "a workload needs at least one key", problems);
+    at_least(&workload.timeout, Duration::from_nanos(1), "a timeout is more than 0", problems);
+    let mix = &workload.mix.value;
+    let weights = [&mix.get, &mix.put, &mix.append, &mix.cas, &mix.delete, &mix.scan];
+    if weights.iter().all(|weight| weight.min().0 == 0.0) {
+        let message = "the weights of a mix sum to 0";
+        let help = "give at least one operation a weight, for example { get = 1 }";
+        problems.add_with_help::<()>(workload.mix.span.clone(), message, help);
+    }
+}

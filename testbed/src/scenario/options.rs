@@ -1,0 +1,141 @@
+//! The protocol's own options: a table whose keys only the protocol knows.
+
+use std::borrow::Cow;
+
+use rand::Rng;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+use toml::Value;
+use toml::de::ValueDeserializer;
+
+use super::decode::{At, Decode, Node, mismatch};
+use super::diagnostic::{Problems, suggest};
+use super::draw::Drawable;
+use crate::units;
+
+/// A table for the protocol, with draws not yet made.
+#[derive(Clone, Debug)]
+pub(crate) struct Options(pub(crate) At<Value>);
+
+impl Decode for Options {
+    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        if !node.get_ref().is_table() {
+            return mismatch(node, "a table", problems);
+        }
+        match Value::deserialize(ValueDeserializer::from(node.clone())) {
+            Ok(value) => Some(Self(At { value, span: node.span() })),
+            Err(error) => problems.add(error.span().unwrap_or(node.span()), error.message()),
+        }
+    }
+}
+
+impl JsonSchema for Options {
+    fn schema_name() -> Cow<'static, str> {
+        "Options".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"description": "The protocol's own options.", "type": "object"})
+    }
+}
+
+impl Options {
+    /// Whether nothing in it is left to a seed.
+    pub(super) fn is_fixed(&self) -> bool {
+        fn fixed(value: &Value) -> bool {
+            match value {
+                Value::Table(table) => !is_draw(table) && table.values().all(fixed),
+                Value::Array(items) => items.iter().all(fixed),
+                _ => true,
+            }
+        }
+        fixed(&self.0.value)
+    }
+
+    /// The table with its draws made; `stream` gives the numbers for the draw at a path.
+    pub(crate) fn draw<R: Rng>(&self, stream: &impl Fn(&str) -> R) -> Value {
+        drawn(&self.0.value, "cluster.options", stream)
+    }
+}
+
+/// Asks the protocol whether it understands its options, and says where it does not.
+pub(super) fn check(protocol: &str, node: &Node<'_>, problems: &mut Problems) {
+    if let Err(error) = complete(protocol, ValueDeserializer::from(node.clone())) {
+        let span = error.span().unwrap_or(node.span());
+        match unknown_field(error.message()) {
+            Some((field, known)) => {
+                let message = format!("unknown option `{field}` of {protocol}");
+                problems.add_with_help::<()>(span, message, suggest(field, known));
+            }
+            None => {
+                problems.add::<()>(span, error.message());
+            }
+        }
+    }
+}
+
+/// A protocol's options with its defaults filled in, as it would write them itself.
+pub(crate) fn complete<'de, D: Deserializer<'de>>(
+    protocol: &str,
+    options: D,
+) -> Result<serde_json::Value, D::Error> {
+    let _ = protocol;
+    let options = toml::Table::deserialize(options)?;
+    Ok(serde_json::to_value(options).expect("options are plain data"))
+}
+
+/// The name that serde did not know, and those that it did.
+fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+    let quoted: Vec<&str> = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2).collect();
+    let (field, known) = quoted.split_first()?;
+    Some((field, known.to_vec()))
+}
+
+/// `{ min, max }` of one type, or `{ one_of }` with something in it.
+fn is_draw(table: &toml::Table) -> bool {
+    match (table.get("min"), table.get("max"), table.get("one_of"), table.len()) {
+        (Some(min), Some(max), None, 2) => min.same_type(max),
+        (None, None, Some(Value::Array(choices)), 1) => !choices.is_empty(),
+        _ => false,
+    }
+}
+
+fn drawn<R: Rng>(value: &Value, path: &str, stream: &impl Fn(&str) -> R) -> Value {
+    match value {
+        Value::Table(table) if is_draw(table) => choose(table, &mut stream(path)).unwrap_or(value.clone()),
+        Value::Table(table) => {
+            let one = |(key, value): (&String, &Value)| {
+                (key.clone(), drawn(value, &format!("{path}.{key}"), stream))
+            };
+            Value::Table(table.iter().map(one).collect())
+        }
+        Value::Array(items) => {
+            let one = |(place, value): (usize, &Value)| drawn(value, &format!("{path}.{place}"), stream);
+            Value::Array(items.iter().enumerate().map(one).collect())
+        }
+        scalar => scalar.clone(),
+    }
+}
+
+/// The choice, or `None` if the bounds are no numbers and no durations: then it is the protocol's to
+/// say what it makes of the table.
+fn choose(table: &toml::Table, rng: &mut impl Rng) -> Option<Value> {
+    if let Some(choices) = table.get("one_of").and_then(Value::as_array) {
+        return Some(choices[rng.random_range(0..choices.len())].clone());
+    }
+    match (table.get("min")?, table.get("max")?) {
+        (Value::Integer(min), Value::Integer(max)) if min <= max => {
+            Some(Value::Integer(rng.random_range(*min..=*max)))
+        }
+        (Value::Float(min), Value::Float(max)) if min <= max => {
+            Some(Value::Float(f64::between(*min, *max, rng)))
+        }
+        (Value::String(min), Value::String(max)) => {
+            let (min, max) = (units::parse_duration(min).ok()?, units::parse_duration(max).ok()?);
+            (min <= max).then(|| {
+                Value::String(units::format_duration(std::time::Duration::between(min, max, rng)))
+            })
+        }
+        _ => None,
+    }
+}

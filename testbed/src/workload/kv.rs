@@ -1,0 +1,93 @@
+//! Reads and writes of a few keys with values that are written once each.
+//!
+//! Every operation takes the same number of draws from its client's own stream, so that what one
+//! operation is does not depend on how another one ended, but for the value that a compare-and-set
+//! expects: that is what its client last saw of the key.
+
+use contract::kv::{Op, Ret};
+use contract::{Bytes, ClientId, Seed};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use sim::rng::{Keys, Purpose};
+
+use crate::plan::{KvMix, WorkloadPlan};
+
+/// One client's operations.
+pub struct KvClient {
+    client: ClientId,
+    draws: ChaCha8Rng,
+    mix: KvMix,
+    keys: u32,
+    value_size: usize,
+    made: u64,
+    /// What this client last saw of each key.
+    seen: Vec<Option<Bytes>>,
+}
+
+impl KvClient {
+    /// The operations of one client under a plan's workload.
+    pub fn new(seed: Seed, client: ClientId, plan: &WorkloadPlan) -> Self {
+        Self {
+            client,
+            draws: Keys::new(seed).stream(Purpose::Workload, u64::from(client.0)),
+            mix: plan.mix,
+            keys: plan.keys,
+            value_size: plan.value_size,
+            made: 0,
+            seen: vec![None; plan.keys as usize],
+        }
+    }
+
+    /// The next operation.
+    pub fn next_op(&mut self) -> Op {
+        let kind: f64 = self.draws.random();
+        let first = self.draws.random_range(0..self.keys);
+        let second = self.draws.random_range(0..self.keys);
+        self.made += 1;
+        let key = key_name(first);
+        let mix = self.mix;
+        let steps = [mix.get, mix.put, mix.append, mix.cas, mix.delete, mix.scan];
+        let mut sum = 0.0;
+        let choice = steps.iter().position(|share| {
+            sum += share;
+            kind < sum
+        });
+        match choice {
+            Some(0) => Op::Get { key },
+            Some(1) => Op::Put { key, value: self.value() },
+            Some(2) => Op::Append { key, value: self.value() },
+            Some(3) => Op::Cas { key, expected: self.seen[first as usize].clone(), value: self.value() },
+            Some(4) => Op::Delete { key },
+            // The shares sum to one but for rounding.
+            _ => Op::Scan { from: key_name(first.min(second)), to: key_name(first.max(second) + 1) },
+        }
+    }
+
+    /// Remembers what an answer tells about a key.
+    pub fn learn(&mut self, op: &Op, ret: &Ret) {
+        match (op, ret) {
+            (Op::Get { key }, Ret::Value(value)) => self.remember(key, value.clone()),
+            (Op::Put { key, value }, Ret::Done) | (Op::Cas { key, value, .. }, Ret::Swapped(true)) => {
+                self.remember(key, Some(value.clone()));
+            }
+            (Op::Delete { key }, Ret::Done) => self.remember(key, None),
+            _ => {}
+        }
+    }
+
+    fn remember(&mut self, key: &Bytes, value: Option<Bytes>) {
+        let place = (0..self.keys).find(|place| key_name(*place) == *key).expect("a workload knows its keys");
+        self.seen[place as usize] = value;
+    }
+
+    /// A value that nobody else writes: the client and the operation's number, padded with dots.
+    fn value(&self) -> Bytes {
+        let value = format!("{}.{} ", self.client, self.made);
+        format!("{value:.<width$}", width = self.value_size).into_bytes().into()
+    }
+}
+
+/// Keys sort by their number: `k00`, `k01` …
+fn key_name(place: u32) -> Bytes {
+    format!("k{place:02}").into_bytes().into()
+}
