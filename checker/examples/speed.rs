@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use contract::History;
 use contract::kv::{Op, Ret};
-use seedbed_checker::generate::{self, Flaw, Mix, Workload};
+use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
 use seedbed_checker::linearizability::Search;
 use seedbed_checker::models::kv::Kv;
 use seedbed_checker::parts::split;
@@ -18,8 +18,7 @@ const QUICKSTART: Workload = Workload {
     operations: 12_000,
     keys: 5,
     mix: MIXED,
-    values: None,
-    value_bytes_min: 16,
+    values: Values::Unique { bytes_min: 16 },
     unknown_per_mille: 2,
     flaw: Flaw::None,
 };

@@ -23,15 +23,25 @@ pub struct Workload {
     pub keys: u32,
     /// How often each operation is chosen.
     pub mix: Mix,
-    /// How many values there are; `None`: each write has its own.
-    pub values: Option<u32>,
-    /// How long a written value is at least, in bytes.
-    pub value_bytes_min: usize,
+    /// What is written.
+    pub values: Values,
     /// How many of a thousand operations end with an unknown outcome. Such a write takes effect at
     /// once, later, or never.
     pub unknown_per_mille: u32,
     /// What goes wrong.
     pub flaw: Flaw,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Values {
+    /// Each write has a value of its own.
+    Unique {
+        /// How long it is at least, in bytes.
+        bytes_min: usize,
+    },
+    /// Each write has one of a few.
+    Few(&'static [&'static str]),
 }
 
 /// How often each operation is chosen, relative to the others.
@@ -56,7 +66,8 @@ pub struct Mix {
 pub enum Flaw {
     /// Nothing.
     None,
-    /// The first get possible from this operation on is answered with an earlier value of its key.
+    /// The first get possible from this operation on is answered with an earlier value of its key, one
+    /// that has been overwritten about as often as there are clients.
     StaleRead {
         /// From which operation on.
         from: u32,
@@ -164,7 +175,8 @@ impl World<'_> {
             (Flaw::StaleRead { from }, Op::Get { key }) if self.is_flawed && id.0 >= from => {
                 let now = self.store.get(key).cloned();
                 let past = self.past.get(key).map_or(&[][..], |past| past);
-                if let Some(stale) = past.iter().rev().find(|value| **value != now) {
+                let mut others = past.iter().rev().filter(|value| **value != now);
+                if let Some(stale) = others.nth(usize::from(self.workload.clients)) {
                     self.is_flawed = false;
                     return Ret::Value(stale.clone());
                 }
@@ -214,11 +226,13 @@ impl World<'_> {
     }
 
     fn value(&mut self) -> Bytes {
-        let number = match self.workload.values {
-            Some(values) => self.draw.below(values),
-            None => self.written,
-        };
+        let number = self.written;
         self.written += 1;
-        format!("v{number:.<width$}", width = self.workload.value_bytes_min.saturating_sub(1)).as_str().into()
+        match self.workload.values {
+            Values::Few(values) => values[self.draw.below(values.len() as u32) as usize].into(),
+            Values::Unique { bytes_min } => {
+                format!("v{number:.<width$}", width = bytes_min.saturating_sub(1)).as_str().into()
+            }
+        }
     }
 }

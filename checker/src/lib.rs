@@ -10,6 +10,7 @@ pub mod linearizability;
 pub mod models;
 pub mod parts;
 pub mod spec;
+mod windows;
 
 pub use explain::Violation;
 pub use judge::{Budget, Exhausted, Resource, Verdict, judge, judge_kv};

@@ -8,22 +8,30 @@
 //! Answered operations are numbered in the order in which they returned. The *front* is the first of
 //! them that has no place yet. Whatever is placed next must have been invoked before the front
 //! returned; of the answered operations these are the ones that were open at that moment, at most one
-//! per client. So:
+//! per client. So a configuration is the front, one bit for each *other* operation open at the front's
+//! return, the set of operations of unknown outcome that are used up, and the number of the state: its
+//! size depends on how many clients there are, not on how long the history is.
 //!
-//! - a configuration is the front, one bit for each *other* operation open at the front's return, the
-//!   set of operations of unknown outcome that are used up, and the number of the state: its size
-//!   depends on how many clients there are, not on how long the history is;
-//! - candidates are tried in the order of their return, and operations of unknown outcome after all
-//!   others, because most of them never happened or are over;
-//! - an operation of unknown outcome that does not change the state is not tried, and a configuration
-//!   is not visited if one with fewer of them used up was: what the one leads to, the other does too.
+//! What is tried is less than all that is possible, but enough, because of any linearization it leaves
+//! one that has as few operations of unknown outcome as possible, each as late as possible:
+//!
+//! - *Focus.* Only operations that share keys with the front, directly or through others that are open
+//!   with it, are tried: the others could as well stand behind the front (a persistent set, Godefroid).
+//! - *Reads first.* A read whose answer fits the state is placed, and nothing else is tried there: it
+//!   could stand nowhere better.
+//! - *Helpers.* An operation of unknown outcome is placed only for the sake of an answered one, the
+//!   *target*, which must follow with nothing but further helpers between ([`Spec::helpers`]), and only
+//!   if it changes the state.
+//! - *Dominance.* A configuration is not visited if one was that differs only in that fewer operations
+//!   of unknown outcome are used up: what the one leads to, the other does too.
 //!
 //! The front that the search never gets past is the first return of the history that no order
 //! explains, whichever way the search took.
 
 use crate::cache::{Configurations, States};
 use crate::parts::{Operation, Part};
-use crate::spec::Spec;
+use crate::spec::{Helpers, Spec};
+use crate::windows::Windows;
 
 /// How far a search has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +48,10 @@ pub enum Status {
 pub struct Search<'p, 'h, S: Spec> {
     part: &'p Part<'h, S>,
     windows: Windows,
+    /// Per answered operation, whether it never changes the state.
+    is_read: Vec<bool>,
+    /// Per answered operation its helpers, once they were asked for.
+    helpers: Vec<Option<Box<Helpers>>>,
     states: States<S>,
     visited: Configurations,
     /// Per operation, whether it has a place.
@@ -47,57 +59,82 @@ pub struct Search<'p, 'h, S: Spec> {
     /// The operations of unknown outcome that have a place, one bit each.
     used: Vec<u64>,
     path: Vec<Placement>,
-    front: usize,
-    state: u32,
-    /// The next candidate of the current configuration.
-    candidate: usize,
+    at: Configuration,
     longest: Longest,
     words: Vec<u64>,
     steps: u64,
 }
 
-/// One operation's place on the current path, and how to take it back.
+/// Where a search stands, besides the operations that are placed.
+#[derive(Clone, Copy)]
+struct Configuration {
+    front: u32,
+    state: u32,
+    /// The operation that the helpers placed last must help.
+    target: Option<u32>,
+    next: Choice,
+}
+
+/// What is tried next in a configuration.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// The reads in focus, from this place of the focus on.
+    Read(u32),
+    /// Any other operation in focus, from this place on.
+    Write(u32),
+    /// The helpers of the operation at a place in focus, from this helper on.
+    Helper(u32, u32),
+    /// The target of the helpers before.
+    Target,
+    /// Another helper of the same target, from this helper on.
+    More(u32),
+    /// Nothing is left to try.
+    Nothing,
+}
+
+/// One operation's place on the current path, and where the search stood before.
 #[derive(Clone, Copy)]
 struct Placement {
     operation: u32,
-    front_before: u32,
-    state_before: u32,
-    candidate: u32,
+    before: Configuration,
 }
 
 impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     /// A search that starts with the object in state `initial`.
     pub fn new(part: &'p Part<'h, S>, initial: &S) -> Self {
-        let windows = Windows::new(&part.operations, part.answered);
+        let windows = Windows::new(part);
         let optional = part.operations.len() - part.answered;
-        let width = 1 + windows.widest.saturating_sub(1).div_ceil(64);
+        // The front and the state, the window, and the target if there can be one.
+        let width = 1 + windows.widest().saturating_sub(1).div_ceil(64) + usize::from(optional > 0);
         let mut states = States::new();
+        let state = states.number(initial.clone());
+        let answered = &part.operations[..part.answered];
         Self {
             part,
-            state: states.number(initial.clone()),
+            windows,
+            is_read: answered.iter().map(|operation| S::is_read(operation.op, operation.ret)).collect(),
+            helpers: answered.iter().map(|_| None).collect(),
             states,
             visited: Configurations::new(width, optional.div_ceil(64)),
             placed: vec![false; part.operations.len()],
             used: vec![0; optional.div_ceil(64)],
             path: Vec::with_capacity(part.operations.len()),
-            front: 0,
-            candidate: 0,
+            at: Configuration { front: 0, state, target: None, next: Choice::Read(0) },
             longest: Longest::default(),
             words: Vec::with_capacity(width),
             steps: 0,
-            windows,
         }
     }
 
     /// Goes on for about `steps` steps.
     pub fn run(&mut self, steps: u64) -> Status {
         let until = self.steps.saturating_add(steps);
-        while self.front < self.part.answered {
+        while (self.at.front as usize) < self.part.answered {
             if self.steps >= until {
                 return Status::Paused;
             }
-            match self.next_candidate() {
-                Some(operation) => self.place(operation),
+            match self.candidate() {
+                Some((operation, target)) => self.place(operation, target),
                 None if self.path.is_empty() => return Status::Refuted,
                 None => self.take_back(),
             }
@@ -124,73 +161,128 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     /// The place in the part of the first operation in the order of returns that could not be placed
     /// so far together with all before it; the number of answered operations if all could.
     pub fn front(&self) -> usize {
-        self.longest.front.max(self.front)
+        self.longest.front.max(self.at.front) as usize
     }
 
     /// An order in which all operations that returned before [`Search::front`] have a place, as places
     /// in the part.
     pub fn longest(&self) -> Vec<usize> {
-        if self.front >= self.longest.front {
+        if self.at.front >= self.longest.front {
             return self.path.iter().map(|placement| placement.operation as usize).collect();
         }
         self.longest.order.iter().map(|operation| *operation as usize).collect()
     }
 
-    fn next_candidate(&mut self) -> Option<usize> {
-        let open = self.windows.open(self.front);
-        let optional = self.windows.optional[self.front] as usize;
+    /// The next operation to try, and the target if it is a helper.
+    fn candidate(&mut self) -> Option<(usize, Option<u32>)> {
+        let front = self.at.front as usize;
         loop {
-            let at = self.candidate;
-            let operation = if at < open.len() {
-                open[at] as usize
-            } else if at < open.len() + optional {
-                // What was invoked last is the likeliest to have happened just now.
-                self.part.answered + optional - 1 - (at - open.len())
-            } else {
-                return None;
-            };
-            self.candidate += 1;
-            if !self.placed[operation] {
-                return Some(operation);
+            let focus = self.windows.focus(front);
+            match self.at.next {
+                Choice::Read(at) => {
+                    let Some(&operation) = focus.get(at as usize) else {
+                        self.at.next = Choice::Write(0);
+                        continue;
+                    };
+                    self.at.next = Choice::Read(at + 1);
+                    if self.is_read[operation as usize] && !self.placed[operation as usize] {
+                        return Some((operation as usize, None));
+                    }
+                }
+                Choice::Write(at) => {
+                    let Some(&operation) = focus.get(at as usize) else {
+                        let no_helpers = self.windows.optional(front) == 0;
+                        self.at.next = if no_helpers { Choice::Nothing } else { Choice::Helper(0, 0) };
+                        continue;
+                    };
+                    self.at.next = Choice::Write(at + 1);
+                    if !self.is_read[operation as usize] && !self.placed[operation as usize] {
+                        return Some((operation as usize, None));
+                    }
+                }
+                Choice::Helper(at, from) => {
+                    let target = *focus.get(at as usize)?;
+                    let helper = match self.placed[target as usize] {
+                        true => None,
+                        false => self.helper(target, from),
+                    };
+                    if let Some((helper, next)) = helper {
+                        self.at.next = Choice::Helper(at, next);
+                        return Some((helper, Some(target)));
+                    }
+                    self.at.next = Choice::Helper(at + 1, 0);
+                }
+                Choice::Target => {
+                    self.at.next = Choice::More(0);
+                    return Some((self.at.target.expect("helpers have a target") as usize, None));
+                }
+                Choice::More(from) => {
+                    let target = self.at.target.expect("helpers have a target");
+                    let (helper, next) = self.helper(target, from)?;
+                    self.at.next = Choice::More(next);
+                    return Some((helper, Some(target)));
+                }
+                Choice::Nothing => return None,
             }
         }
     }
 
-    fn place(&mut self, operation: usize) {
+    /// The first helper of `target` from number `from` on that can be placed, and the number after it.
+    /// Those that are alike have one number.
+    fn helper(&mut self, target: u32, from: u32) -> Option<(usize, u32)> {
+        let invoked = self.part.answered + self.windows.optional(self.at.front as usize);
+        let (part, placed) = (self.part, &self.placed);
+        let is_possible = |helper: usize| helper < invoked && !placed[helper];
+        let helpers = &mut self.helpers[target as usize];
+        let Helpers { each, alike } =
+            &**helpers.get_or_insert_with(|| Box::new(S::helpers(part, target as usize)));
+        let rest = each.get(from as usize..).unwrap_or_default();
+        if let Some(at) = rest.iter().position(|helper| is_possible(*helper)) {
+            return Some((rest[at], from + at as u32 + 1));
+        }
+        if from as usize > each.len() {
+            return None;
+        }
+        let one = alike.iter().find(|helper| is_possible(**helper))?;
+        Some((*one, each.len() as u32 + 1))
+    }
+
+    fn place(&mut self, operation: usize, target: Option<u32>) {
         self.steps += 1;
         let Operation { op, ret, .. } = self.part.operations[operation];
-        let Some(after) = self.states.get(self.state).step(op, ret) else { return };
+        let Some(after) = self.states.get(self.at.state).step(op, ret) else { return };
         let after = self.states.number(after);
-        if ret.is_none() && after == self.state {
+        if target.is_some() && after == self.at.state {
             return;
         }
-        let placement = Placement {
-            operation: operation as u32,
-            front_before: self.front as u32,
-            state_before: self.state,
-            candidate: self.candidate as u32,
-        };
+        if target.is_none() && self.is_read[operation] {
+            self.at.next = Choice::Nothing;
+        }
         self.mark(operation, true);
-        while self.front < self.part.answered && self.placed[self.front] {
-            self.front += 1;
+        self.path.push(Placement { operation: operation as u32, before: self.at });
+        let next = if target.is_some() { Choice::Target } else { Choice::Read(0) };
+        self.at = Configuration { front: self.at.front, state: after, target, next };
+        while (self.at.front as usize) < self.part.answered && self.placed[self.at.front as usize] {
+            self.at.front += 1;
         }
-        self.state = after;
-        if self.front < self.part.answered && !self.visit() {
-            self.undo(placement);
-            return;
+        if (self.at.front as usize) < self.part.answered && !self.visit() {
+            self.at.next = Choice::Nothing;
         }
-        self.path.push(placement);
-        self.candidate = 0;
     }
 
     /// Whether the configuration can do more than those visited before.
     fn visit(&mut self) -> bool {
         self.words.clear();
-        self.words.push((self.front as u64) << 32 | u64::from(self.state));
-        let others = &self.windows.open(self.front)[1..];
-        for word in others.chunks(64) {
-            let bits = word.iter().enumerate();
-            self.words.push(bits.fold(0, |set, (bit, o)| set | u64::from(self.placed[*o as usize]) << bit));
+        self.words.push(u64::from(self.at.front) << 32 | u64::from(self.at.state));
+        if !self.used.is_empty() {
+            self.words.push(self.at.target.map_or(0, |target| u64::from(target) + 1));
+        }
+        for others in self.windows.open(self.at.front as usize)[1..].chunks(64) {
+            let mut word = 0;
+            for (bit, operation) in others.iter().enumerate() {
+                word |= u64::from(self.placed[*operation as usize]) << bit;
+            }
+            self.words.push(word);
         }
         self.words.resize(self.visited.width(), 0);
         let visit = self.visited.visit(&self.words, &self.used);
@@ -199,17 +291,11 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     }
 
     fn take_back(&mut self) {
-        self.longest.note(self.front, &self.path);
+        self.longest.note(self.at.front, &self.path);
         let last = self.path.pop().expect("there is a placement to take back");
         self.longest.shared = self.longest.shared.min(self.path.len());
-        self.undo(last);
-    }
-
-    fn undo(&mut self, placement: Placement) {
-        self.mark(placement.operation as usize, false);
-        self.front = placement.front_before as usize;
-        self.state = placement.state_before;
-        self.candidate = placement.candidate as usize;
+        self.mark(last.operation as usize, false);
+        self.at = last.before;
     }
 
     fn mark(&mut self, operation: usize, placed: bool) {
@@ -221,51 +307,10 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     }
 }
 
-/// Which operations can be placed while a given one is the front.
-struct Windows {
-    /// The answered operations that were open at each front's return, itself first, in the order of
-    /// their returns; all fronts' lists behind each other.
-    open: Vec<u32>,
-    /// Where each front's list begins; one more at the end.
-    starts: Vec<u32>,
-    /// Per front, how many operations of unknown outcome were invoked before it returned.
-    optional: Vec<u32>,
-    /// The length of the longest list.
-    widest: usize,
-}
-
-impl Windows {
-    fn new<O, R>(operations: &[Operation<'_, O, R>], answered: usize) -> Self {
-        let (known, unknown) = operations.split_at(answered);
-        let mut by_call: Vec<u32> = (0..answered as u32).collect();
-        by_call.sort_unstable_by_key(|o| known[*o as usize].call);
-        let mut calls = by_call.into_iter().peekable();
-        let mut windows =
-            Self { open: Vec::new(), starts: vec![0], optional: Vec::with_capacity(answered), widest: 0 };
-        let mut now_open: Vec<u32> = Vec::new();
-        for (front, operation) in known.iter().enumerate() {
-            while let Some(called) = calls.next_if(|o| known[*o as usize].call < operation.end) {
-                now_open.insert(now_open.partition_point(|o| *o < called), called);
-            }
-            assert!(now_open[0] as usize == front, "what returned earlier is no longer open");
-            windows.open.extend_from_slice(&now_open);
-            windows.starts.push(u32::try_from(windows.open.len()).expect("windows fit into memory"));
-            windows.optional.push(unknown.partition_point(|o| o.call < operation.end) as u32);
-            windows.widest = windows.widest.max(now_open.len());
-            now_open.remove(0);
-        }
-        windows
-    }
-
-    fn open(&self, front: usize) -> &[u32] {
-        &self.open[self.starts[front] as usize..self.starts[front + 1] as usize]
-    }
-}
-
 /// The path that came furthest.
 #[derive(Default)]
 struct Longest {
-    front: usize,
+    front: u32,
     order: Vec<u32>,
     /// How much of `order` the current path still begins with, so that growing it costs only what is
     /// new.
@@ -274,7 +319,7 @@ struct Longest {
 
 impl Longest {
     /// Looks at a path that is about to be left.
-    fn note(&mut self, front: usize, path: &[Placement]) {
+    fn note(&mut self, front: u32, path: &[Placement]) {
         if front > self.front || (front == self.front && path.len() > self.order.len()) {
             self.front = front;
             self.order.truncate(self.shared);

@@ -4,6 +4,7 @@
 //! its restriction to each object is. Keys are such objects as long as no operation touches several
 //! of them; those that one operation touches together (a scan) are joined into one part.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use contract::{ClientId, EventKind, History, OpId, Outcome, Time};
@@ -110,9 +111,15 @@ pub struct Part<'h, S: Spec> {
     pub operations: Vec<Operation<'h, S::Op, S::Ret>>,
     /// How many of them were answered.
     pub answered: usize,
+    blind: OnceCell<Vec<bool>>,
 }
 
 impl<S: Spec> Part<'_, S> {
+    /// [`Spec::blind`] of the operation of unknown outcome at a place of the part.
+    pub(crate) fn is_blind(&self, place: usize) -> bool {
+        self.blind.get_or_init(|| S::blind(self))[place - self.answered]
+    }
+
     /// Its keys, for people.
     pub fn name(&self) -> String {
         let names: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
@@ -128,7 +135,7 @@ impl<S: Spec> Part<'_, S> {
 pub fn split<S: Spec>(history: &History<S::Op, S::Ret>) -> Result<Vec<Part<'_, S>>, Malformed> {
     let mut operations = operations(history)?;
     // An operation without an answer that changes nothing says nothing, but would join keys.
-    operations.retain(|operation| operation.is_answered() || !S::is_read(operation.op));
+    operations.retain(|operation| operation.is_answered() || !S::is_read(operation.op, None));
     let mut parts = divide(operations);
     for part in &mut parts {
         part.operations.sort_by_key(|operation| (operation.end, operation.call));
@@ -233,7 +240,12 @@ fn divide<S: Spec>(operations: Vec<Operation<'_, S::Op, S::Ret>>) -> Vec<Part<'_
     let mut part_of: Vec<Option<usize>> = vec![None; keys.len()];
     for (at, key) in keys.iter().enumerate() {
         let part = *part_of[groups.root(at)].get_or_insert_with(|| {
-            parts.push(Part { keys: Vec::new(), operations: Vec::new(), answered: 0 });
+            parts.push(Part {
+                keys: Vec::new(),
+                operations: Vec::new(),
+                answered: 0,
+                blind: OnceCell::new(),
+            });
             parts.len() - 1
         });
         parts[part].keys.push((*key).clone());
@@ -242,7 +254,12 @@ fn divide<S: Spec>(operations: Vec<Operation<'_, S::Op, S::Ret>>) -> Vec<Part<'_
         let part = match first {
             Some(key) => part_of[groups.root(key)].expect("every key has a part"),
             None => {
-                parts.push(Part { keys: Vec::new(), operations: Vec::new(), answered: 0 });
+                parts.push(Part {
+                    keys: Vec::new(),
+                    operations: Vec::new(),
+                    answered: 0,
+                    blind: OnceCell::new(),
+                });
                 parts.len() - 1
             }
         };

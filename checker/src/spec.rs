@@ -32,10 +32,22 @@ pub trait Spec: Clone + PartialEq + Hash {
     /// Which keys an operation touches.
     fn keys(op: &Self::Op) -> Keys<Self::Key>;
 
-    /// Whether an operation never changes the state, whatever the state is: if nobody knows its answer,
-    /// it says nothing.
-    fn is_read(_op: &Self::Op) -> bool {
+    /// Whether an operation that is answered so (`None`: nobody knows) never changes the state, whatever
+    /// the state is. `false` is always right, but costs time.
+    fn is_read(_op: &Self::Op, _ret: Option<&Self::Ret>) -> bool {
         false
+    }
+
+    /// Which operations of unknown outcome are worth trying directly before the answered operation at
+    /// place `target`. All is always right, but costs time.
+    fn helpers(part: &Part<'_, Self>, _target: usize) -> Helpers {
+        Helpers { each: (part.answered..part.operations.len()).collect(), alike: Vec::new() }
+    }
+
+    /// Per operation of unknown outcome in a part, something that [`Spec::helpers`] looks up often and
+    /// that is found out once.
+    fn blind(part: &Part<'_, Self>) -> Vec<bool> {
+        vec![false; part.operations.len() - part.answered]
     }
 
     /// Why the answered operation at place `failing` of a part that is not linearizable has no place,
@@ -57,6 +69,20 @@ pub enum Keys<K> {
         /// Below which key to stop.
         to: K,
     },
+}
+
+/// Operations of unknown outcome that may have to take effect directly before an answered one, the
+/// target, as places in their part.
+///
+/// An operation may be missing if every linearization that has it in front of the target, with nothing
+/// but operations of unknown outcome between, can be turned into one that does without it, or that has
+/// it after the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Helpers {
+    /// Each of these is worth trying.
+    pub each: Vec<usize>,
+    /// These are as good as each other, now and later: one of them is enough.
+    pub alike: Vec<usize>,
 }
 
 /// Why an operation has no place in any order.

@@ -74,6 +74,7 @@ pub trait Fs: Clone + 'static {
 
 /// An open file. A clone shares it. Dropping one does no I/O.
 #[expect(async_fn_in_trait, reason = "a run is one thread: futures need not be Send")]
+#[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 pub trait File: Clone + 'static {
     /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file. Returns how
     /// many, and the buffer.

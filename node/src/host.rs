@@ -165,15 +165,10 @@ where
     async fn recover(&self, service: S) -> Result<(), HostError> {
         let Setup { cluster, env, fs, engine, options, observer } = &self.inner.setup;
         let generation = snapshot::current_generation(fs).await?;
-        if !fs.exists("journal").await? {
-            fs.create_dir("journal").await?;
-            fs.create_dir(&snapshot::directory(generation)).await?;
-            fs.sync_dir("").await?;
-        }
-        let (journal, found) = Journal::open(fs.clone(), "journal", options.journal.clone()).await?;
+        let (journal, found) = Journal::open(fs.clone(), "journal", options.journal).await?;
         let mut segments = Segments::default();
-        let mut records = Vec::with_capacity(found.records.len());
-        for record in &found.records {
+        let mut records = Vec::with_capacity(found.entries.len());
+        for record in &found.entries {
             if record.stream != cluster.group.0 {
                 continue;
             }

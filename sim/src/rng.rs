@@ -39,7 +39,7 @@ impl Purpose {
 
     /// FNV-1a of the name.
     fn code(self) -> u64 {
-        let mix = |hash, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         self.0.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, mix)
     }
 }

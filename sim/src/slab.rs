@@ -28,14 +28,22 @@ impl<T> Default for Slab<T> {
 impl<T> Slab<T> {
     #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Ticket {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts in a value that knows its own ticket.
+    #[inline]
+    pub(crate) fn insert_with(&mut self, value: impl FnOnce(Ticket) -> T) -> Ticket {
         if let Some(slot) = self.free.pop() {
             let (generation, place) = &mut self.slots[slot as usize];
-            *place = Some(value);
-            return Ticket { slot, generation: *generation };
+            let ticket = Ticket { slot, generation: *generation };
+            *place = Some(value(ticket));
+            return ticket;
         }
         let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 values are alive at once");
-        self.slots.push((0, Some(value)));
-        Ticket { slot, generation: 0 }
+        let ticket = Ticket { slot, generation: 0 };
+        self.slots.push((0, Some(value(ticket))));
+        ticket
     }
 
     #[inline]

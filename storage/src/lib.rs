@@ -22,8 +22,10 @@
 //! }
 //! ```
 
+mod encoding;
 pub mod journal;
 mod log;
+pub mod lsm;
 mod paths;
 mod std_fs;
 mod turn;
@@ -31,4 +33,5 @@ mod turn;
 pub use journal::{
     Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
 };
+pub use lsm::{Lsm, LsmOptions, LsmSnapshot};
 pub use std_fs::{StdFile, StdFs};

@@ -185,6 +185,11 @@ impl<'a> LogReader<'a> {
         Ok(previous_end)
     }
 
+    /// A reader of a log whose header is bad: it has no records, only an end.
+    pub(crate) fn headless(identity: LogIdentity, bytes: &'a [u8]) -> Self {
+        Self { bytes, salt: identity.salt(), at: 0 }
+    }
+
     fn record_at(&self, at: usize) -> Result<LogRecord<'a>, &'static str> {
         let rest = self.bytes.get(at..).unwrap_or_default();
         if rest.len() < RECORD_HEADER_BYTES {
@@ -222,7 +227,7 @@ impl<'a> LogReader<'a> {
         if used == 0 {
             return Ok(None);
         }
-        let what = self.record_at(self.at).err().expect("reading stopped at a record that is not intact");
+        let what = self.record_at(self.at).expect_err("reading stopped at a record that is not intact");
         let flaw = Flaw { offset: self.at as u64, what };
         let vouched = (self.at + 1..self.at + used).any(|at| {
             let claim = self.bytes.get(at + 8..at + 12).map_or(0, |field| u32_at(field, 0));

@@ -14,14 +14,14 @@ use std::time::Duration;
 use contract::kv::{Op, Ret};
 use contract::{
     Address, ClientId, Env, GroupId, History, NodeId, OpId, Outcome, Packet, PacketBody, Rejection, Request,
-    Response, Seed, Time, TimerId,
+    Response, Time, TimerId,
 };
 use hdrhistogram::Histogram;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use sim::rng::{Keys, Purpose};
 
-use crate::plan::WorkloadPlan;
+use crate::plan::{Plan, WorkloadPlan};
 use crate::workload::kv::KvClient;
 
 /// An operation arrives.
@@ -98,24 +98,24 @@ pub struct Client<M, V> {
 }
 
 impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
-    /// A client under a plan's workload, in a cluster of `nodes` that `clients` share.
+    /// A client of a plan's cluster under one of its workloads, which `shared_by` clients share.
     pub fn new(
         me: ClientId,
         env: V,
-        seed: Seed,
-        nodes: u16,
-        clients: u16,
-        plan: &WorkloadPlan,
+        plan: &Plan,
+        workload: &WorkloadPlan,
+        shared_by: usize,
         records: Rc<RefCell<Records>>,
     ) -> Self {
+        let nodes = plan.world.nodes;
         Self {
             me,
             env,
             nodes,
-            arrivals: Keys::new(seed).stream(Purpose::Arrivals, u64::from(me.0)),
-            mean_gap: f64::from(clients) / plan.rate,
-            timeout: plan.timeout,
-            ops: KvClient::new(seed, me, plan),
+            arrivals: Keys::new(plan.seed).stream(Purpose::new("arrivals"), u64::from(me.0)),
+            mean_gap: shared_by as f64 / workload.rate,
+            timeout: workload.timeout,
+            ops: KvClient::new(plan.seed, me, workload),
             records,
             under_way: None,
             queued: 0,
@@ -221,7 +221,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
                 records.answered += 1;
                 records.answered_in_quiet += u64::from(since >= records.quiet_from);
                 let micros = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
-                records.latency.saturating_record(micros);
+                records.latency.record(micros).expect("the histogram grows as needed");
             }
             Outcome::Fail | Outcome::Unknown => records.unknown += 1,
         }

@@ -1,7 +1,37 @@
-//! Stub.
+//! The testbed: from a scenario and a seed to a verdict.
+//!
+//! ```text
+//! Scenario + Seed → Plan → World { nodes, clients, nemesis } → History → Verdict → Report, Replay
+//! ```
+//!
+//! Reading order: [`scenario`] (what people write), [`plan`] (what is drawn from it), [`run`](mod@run)
+//! (one plan carried out), [`client`] and [`workload`], [`nemesis`], [`watch`] and [`monitor`], then
+//! [`report`], [`replay`] and [`sweep`]. Names are bound to types in [`registry`], once.
+//!
+//! ```no_run
+//! use seedbed_testbed::{RunOptions, Seed, run, scenario::Scenario};
+//!
+//! let text = "name = \"small\"\n[[workload]]\nkind = \"kv\"\n";
+//! let scenario = Scenario::parse("small.toml", text, &[]).expect("it is well formed");
+//! let plan = scenario.plan(Seed(7), None).expect("it can be planned");
+//! println!("{}", run(&plan, RunOptions::default()).report.verdict);
+//! ```
 
+pub mod client;
+pub mod monitor;
+pub mod nemesis;
 pub mod plan;
 pub mod registry;
 pub mod replay;
+pub mod report;
+pub mod run;
 pub mod scenario;
+pub mod sweep;
 pub mod units;
+pub mod watch;
+pub mod workload;
+
+pub use contract::{Bug, Bugs, Seed};
+pub use registry::run;
+pub use report::{Report, Verdict};
+pub use run::{Run, RunOptions};

@@ -186,7 +186,7 @@ impl Nemesis {
     }
 
     fn draws(&self, fault: &PlannedFault, chance: u64) -> ChaCha8Rng {
-        self.keys.stream(Purpose::Nemesis, u64::from(fault.id) << 32 | chance)
+        self.keys.stream(Purpose::new("nemesis"), u64::from(fault.id) << 32 | chance)
     }
 
     fn fire(
@@ -200,15 +200,15 @@ impl Nemesis {
         let what = match &fault.action {
             Action::Crash { target, restart_after } => {
                 let after = restart_after.draw(&mut draws);
-                match self.resolve(target, subject, ground).first() {
-                    Some(node) if ground.is_up(*node) => self.crash(*node, after, ground),
+                match self.resolve(target, subject, &[], &mut draws, ground) {
+                    Some(node) if ground.is_up(node) => self.crash(node, after, ground),
                     Some(node) => format!("nothing: {node} is down already"),
                     None => "nothing: there is no such node now".to_owned(),
                 }
             }
             Action::Partition { groups, lasts } => {
                 let lasts = lasts.draw(&mut draws);
-                self.partition(groups, subject, lasts, ground)
+                self.partition(groups, subject, lasts, &mut draws, ground)
             }
         };
         self.fired.push(Fired { at: ground.now(), name: fault.name.clone(), because, what });
@@ -226,28 +226,28 @@ impl Nemesis {
         groups: &[Vec<Target>],
         subject: Option<NodeId>,
         lasts: Duration,
+        draws: &mut ChaCha8Rng,
         ground: &mut impl Ground,
     ) -> String {
-        let mut sides: Vec<Vec<NodeId>> = Vec::new();
-        for group in groups {
-            let mut side = Vec::new();
-            for target in group.iter().filter(|target| **target != Target::Rest) {
-                side.extend(self.resolve(target, subject, ground));
+        let mut sides: Vec<Vec<NodeId>> = vec![Vec::new(); groups.len()];
+        let mut taken = Vec::new();
+        // Named nodes first: what is drawn, and the rest, is what they leave.
+        for pass in [is_fixed as fn(&Target) -> bool, |target| *target == Target::Random] {
+            for (side, group) in sides.iter_mut().zip(groups) {
+                for target in group.iter().filter(|target| pass(target)) {
+                    let node = self.resolve(target, subject, &taken, draws, ground);
+                    if let Some(node) = node.filter(|node| !taken.contains(node)) {
+                        taken.push(node);
+                        side.push(node);
+                    }
+                }
             }
-            side.retain(|node| !sides.iter().flatten().any(|taken| taken == node));
-            side.sort_unstable();
-            side.dedup();
-            sides.push(side);
         }
-        let rest: Vec<_> = (1..=self.nodes)
-            .map(NodeId)
-            .filter(|node| !sides.iter().flatten().any(|taken| taken == node))
-            .collect();
         for (side, group) in sides.iter_mut().zip(groups) {
             if group.contains(&Target::Rest) {
-                side.extend(&rest);
-                side.sort_unstable();
+                side.extend((1..=self.nodes).map(NodeId).filter(|node| !taken.contains(node)));
             }
+            side.sort_unstable();
         }
         let text: Vec<_> = sides
             .iter()
@@ -261,13 +261,28 @@ impl Nemesis {
         format!("partition into {} until {until}", text.join(" | "))
     }
 
-    /// The nodes that a target names now; none if the role is vacant.
-    fn resolve(&self, target: &Target, subject: Option<NodeId>, ground: &impl Ground) -> Vec<NodeId> {
+    /// The node that a target names now, if any does.
+    fn resolve(
+        &self,
+        target: &Target,
+        subject: Option<NodeId>,
+        taken: &[NodeId],
+        draws: &mut ChaCha8Rng,
+        ground: &impl Ground,
+    ) -> Option<NodeId> {
         match target {
-            Target::Node(node) => vec![*node],
-            Target::Leader => ground.leader().into_iter().collect(),
-            Target::Subject => subject.into_iter().collect(),
+            Target::Node(node) => Some(*node),
+            Target::Leader => ground.leader(),
+            Target::Subject => subject,
+            Target::Random => {
+                let free: Vec<_> = (1..=self.nodes).map(NodeId).filter(|node| !taken.contains(node)).collect();
+                (!free.is_empty()).then(|| free[draws.random_range(0..free.len())])
+            }
             Target::Rest => unreachable!("the rest is known only when all groups are"),
         }
     }
+}
+
+fn is_fixed(target: &Target) -> bool {
+    !matches!(target, Target::Random | Target::Rest)
 }

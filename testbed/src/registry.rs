@@ -1,5 +1,12 @@
 //! Where names are bound to what they stand for, once.
 
+use protocols::raft::{self, Raft};
+use sim::SimFs;
+use storage::lsm::{Lsm, LsmOptions};
+
+use crate::plan::Plan;
+use crate::run::{self, Run, RunOptions};
+
 /// A name that a scenario or a command line may use, and what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -42,3 +49,32 @@ pub const CONDITIONS: &[Named] = &[
     Named { name: "leader-elected", about: "a node has just become leader" },
     Named { name: "hard-state-write-pending", about: "a node has a vote or a term on its way to the disk" },
 ];
+
+/// Whether a protocol takes these options; what is wrong with them otherwise.
+pub fn check_options(protocol: &str, options: &serde_json::Value) -> Result<(), String> {
+    match protocol {
+        "raft" => raft_options(options).map(|_| ()),
+        other => Err(format!("`{other}` is no protocol")),
+    }
+}
+
+fn raft_options(options: &serde_json::Value) -> Result<raft::Options, String> {
+    let options: raft::Options = serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
+    options.check().map_err(|error| error.to_string())?;
+    Ok(options)
+}
+
+/// Carries out a plan.
+///
+/// # Panics
+/// If the plan names what is not registered: scenarios and replays are checked when they are read.
+pub fn run(plan: &Plan, options: RunOptions) -> Run {
+    match (plan.protocol.as_str(), plan.engine.as_str()) {
+        ("raft", "lsm") => {
+            let raft = raft_options(&plan.options).expect("a plan's options were checked");
+            let lsm = LsmOptions { memtable_bytes: plan.memtable_bytes, ..LsmOptions::default() };
+            run::run::<Raft, Lsm<SimFs>>(plan, raft, lsm, options)
+        }
+        (protocol, engine) => panic!("{protocol} on {engine} is not registered"),
+    }
+}

@@ -127,8 +127,6 @@ pub struct Report {
     pub latency: Latency,
     /// What the storage did.
     pub storage: Storage,
-    /// Steps that the history's check took.
-    pub check_steps: u64,
     /// The faults that fired, in order.
     pub fired: Vec<Fired>,
 }
@@ -139,9 +137,9 @@ impl Report {
         [
             ("crashes", self.world.crashes),
             ("leader changes", self.seen.leader_changes),
-            ("un-flushed sectors lost", self.world.sectors_dropped + self.world.sectors_torn),
-            ("messages lost", self.world.lost),
-            ("messages cut by a partition", self.world.cut),
+            ("un-flushed sectors lost", self.world.lost.sectors_dropped + self.world.lost.sectors_torn),
+            ("messages lost", self.world.messages_lost),
+            ("messages cut by a partition", self.world.messages_partitioned),
             ("memtable flushes", self.storage.engine_flushes),
             ("compactions", self.storage.engine_compactions),
             ("snapshots installed", self.seen.snapshots_installed),

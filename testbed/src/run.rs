@@ -7,7 +7,7 @@ use std::rc::Rc;
 use checker::{Budget, judge_kv};
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, Bug, ClientId, Cluster, Engine, GroupId, History, NodeId, PacketBody, Replica, Role, Service, Time,
+    Address, Bug, ClientId, Cluster, Engine, GroupId, History, NodeId, PacketBody, Replica, Role, Time,
 };
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -191,10 +191,12 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
     let stopped = catch_unwind(AssertUnwindSafe(|| simulate(&mut arena, &mut nemesis, &records)));
     let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of_panic(panic.as_ref()))));
 
+    watch.close();
+
     let records = records.borrow();
-    let (verdict, check_steps) = match stopped {
-        Some(Stopped::Finding(finding)) => (Verdict::Violation(finding), 0),
-        Some(Stopped::OutOf(what)) => (Verdict::Inconclusive { what }, 0),
+    let verdict = match stopped {
+        Some(Stopped::Finding(finding)) => Verdict::Violation(finding),
+        Some(Stopped::OutOf(what)) => Verdict::Inconclusive { what },
         None => judge(plan, &records),
     };
     let stats = arena.stats();
@@ -215,7 +217,6 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
             engine_flushes: stats.engine.flushes,
             engine_compactions: stats.engine.compactions,
         },
-        check_steps,
         fired: nemesis.fired().to_vec(),
     };
     Run { report, history: records.history.clone() }
@@ -240,8 +241,9 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
     let mut clients: Vec<_> = (1..=plan.world.clients)
         .map(ClientId)
         .map(|client| {
-            let env = world.env(client);
-            Client::new(client, env, plan.seed, nodes, plan.world.clients, &plan.workload, Rc::clone(records))
+            let workload = &plan.workloads[client.slot() % plan.workloads.len()];
+            let shared_by = plan.clients_of(client.slot() % plan.workloads.len());
+            Client::new(client, world.env(client), &plan, workload, shared_by, Rc::clone(records))
         })
         .collect();
     clients.iter_mut().for_each(Client::start);
@@ -287,7 +289,7 @@ fn finding_of_panic(panic: &(dyn std::any::Any + Send)) -> Finding {
     Finding::of_run("assertion", format!("an assertion of the code under test failed: {text}"), Vec::new())
 }
 
-fn judge(plan: &Plan, records: &Records) -> (Verdict, u64) {
+fn judge(plan: &Plan, records: &Records) -> Verdict {
     if let Some(liveness) = &plan.checks.liveness
         && records.answered_in_quiet < liveness.operations
     {
@@ -297,21 +299,19 @@ fn judge(plan: &Plan, records: &Records) -> (Verdict, u64) {
             liveness.after_heal.as_secs_f64(),
             liveness.operations
         );
-        return (Verdict::Violation(Finding::of_run("liveness", message, Vec::new())), 0);
+        return Verdict::Violation(Finding::of_run("liveness", message, Vec::new()));
     }
     let judged = judge_kv(&records.history, Budget { steps: plan.checks.steps });
-    let judged = judged.expect("clients record well-formed histories");
-    let verdict = match judged.verdict {
+    match judged.expect("clients record well-formed histories") {
         checker::Verdict::Ok => Verdict::Ok,
         checker::Verdict::Violation(violation) => Verdict::Violation(Finding {
             check: "linearizable".to_owned(),
-            message: violation.sentence.clone(),
+            message: violation.to_string(),
             signature: violation.signature(),
             evidence: violation.window.clone(),
         }),
         checker::Verdict::Unknown(exhausted) => Verdict::Inconclusive { what: exhausted.to_string() },
-    };
-    (verdict, judged.steps)
+    }
 }
 
 fn operations(records: &Records) -> Operations {

@@ -15,6 +15,7 @@ const TIME: &[Unit] = &[
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
+    ("min", 60_000_000_000),
     ("h", 3_600_000_000_000),
 ];
 
@@ -28,6 +29,20 @@ const SIZE: &[Unit] = &[
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
 ];
+
+/// What errors say about a dimension.
+struct Dimension {
+    units: &'static [Unit],
+    known: &'static str,
+    example: &'static str,
+    smallest: &'static str,
+}
+
+const TIMES: Dimension =
+    Dimension { units: TIME, known: "ns, us, ms, s, m, h", example: "s", smallest: "nanoseconds" };
+
+const SIZES: Dimension =
+    Dimension { units: SIZE, known: "B, KiB, MiB, GiB, kB, MB, GB", example: "KiB", smallest: "bytes" };
 
 /// Why a text is no quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +66,8 @@ pub enum UnitError {
         text: String,
         /// The units that could follow it.
         known: &'static str,
+        /// One of them.
+        example: &'static str,
     },
     /// A number and something that is no unit.
     #[error("`{unit}` is not a unit")]
@@ -80,8 +97,7 @@ impl UnitError {
     /// What to write instead, where that can be said.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::NoUnit { text, known } => {
-                let example = known.split(", ").nth(2).unwrap_or_default();
+            Self::NoUnit { text, known, example } => {
                 Some(format!("the units are {known}; for example \"{text}{example}\""))
             }
             Self::UnknownUnit { known, .. } => Some(format!("the units are {known}")),
@@ -90,15 +106,15 @@ impl UnitError {
     }
 }
 
-/// A duration: a number and one of `ns`, `us`, `ms`, `s`, `m`, `h`.
+/// A duration: a number and one of `ns`, `us`, `ms`, `s`, `m` (or `min`), `h`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let nanos = parse(&text.replace('µ', "u"), TIME, "ns, us, ms, s, m, h", "nanoseconds")?;
+    let nanos = parse(&text.replace('µ', "u"), &TIMES)?;
     Ok(Duration::from_nanos(nanos))
 }
 
 /// A size in bytes: a number and one of `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`.
 pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
-    parse(text, SIZE, "B, KiB, MiB, GiB, kB, MB, GB", "bytes")
+    parse(text, &SIZES)
 }
 
 /// A duration in the largest unit that shows it whole: what [`parse_duration`] reads back.
@@ -110,12 +126,8 @@ pub fn format_duration(duration: Duration) -> String {
     if nanos == 0 { "0s".to_owned() } else { format!("{}{unit}", nanos / u128::from(*size)) }
 }
 
-fn parse(
-    text: &str,
-    units: &'static [Unit],
-    known: &'static str,
-    smallest: &'static str,
-) -> Result<u64, UnitError> {
+fn parse(text: &str, dimension: &Dimension) -> Result<u64, UnitError> {
+    let Dimension { units, known, example, smallest } = *dimension;
     let text = text.trim();
     if text.starts_with('-') {
         return Err(UnitError::Negative { text: text.to_owned() });
@@ -127,7 +139,7 @@ fn parse(
         return Err(UnitError::NoNumber { text: text.to_owned() });
     }
     if unit.is_empty() {
-        return Err(UnitError::NoUnit { text: text.to_owned(), known });
+        return Err(UnitError::NoUnit { text: text.to_owned(), known, example });
     }
     let Some((_, size)) = units.iter().find(|(name, _)| *name == unit) else {
         return Err(UnitError::UnknownUnit { unit: unit.to_owned(), known });
@@ -182,10 +194,7 @@ mod tests {
             let error = parse_duration(text).expect_err(text);
             format!("{error}; {}", error.help().unwrap_or_default())
         };
-        assert_eq!(
-            told("5"),
-            "`5` has no unit; the units are ns, us, ms, s, m, h; for example \"5ms\""
-        );
+        assert_eq!(told("5"), "`5` has no unit; the units are ns, us, ms, s, m, h; for example \"5s\"");
         assert_eq!(told("5 sec"), "`sec` is not a unit; the units are ns, us, ms, s, m, h");
         assert_eq!(told("soon"), "`soon` does not begin with a number; ");
         assert_eq!(told("-5s"), "`-5s` is negative; ");

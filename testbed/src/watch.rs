@@ -33,19 +33,21 @@ struct State<R: Replica> {
 /// Watches all replicas of a run.
 pub struct Watch<R: Replica> {
     state: RefCell<State<R>>,
-    /// Called when a condition of a state-aware fault holds at a node.
-    alarm: Box<dyn Fn(Condition, NodeId)>,
+    alarm: RefCell<Option<Alarm>>,
 }
+
+/// Called when a condition of a state-aware fault holds at a node.
+pub type Alarm = Box<dyn Fn(Condition, NodeId)>;
 
 impl<R: Replica> Watch<R> {
     /// Watches with the named monitors; each name stands in the registry.
-    pub fn new(monitors: &[String], nodes: usize, alarm: Box<dyn Fn(Condition, NodeId)>) -> Self {
+    pub fn new(monitors: &[String], nodes: usize, alarm: Alarm) -> Self {
         let monitors = monitors.iter().map(|name| {
             (name.clone(), monitor::by_name(name, nodes).expect("a plan names only registered monitors"))
         });
         let state =
             State { monitors: monitors.collect(), finding: None, seen: Seen::default(), last_leader: None };
-        Self { state: RefCell::new(state), alarm }
+        Self { state: RefCell::new(state), alarm: RefCell::new(Some(alarm)) }
     }
 
     /// The first broken law, if one was.
@@ -56,6 +58,18 @@ impl<R: Replica> Watch<R> {
     /// What was seen so far.
     pub fn seen(&self) -> Seen {
         self.state.borrow().seen
+    }
+
+    /// Raises no more alarms. The alarm knows the world, whose tasks know this watch: without this,
+    /// neither would ever be freed.
+    pub fn close(&self) {
+        *self.alarm.borrow_mut() = None;
+    }
+
+    fn raise(&self, condition: Condition, node: NodeId) {
+        if let Some(alarm) = &*self.alarm.borrow() {
+            alarm(condition, node);
+        }
     }
 
     fn ask(&self, question: impl Fn(&mut dyn Monitor<R>) -> Result<(), monitor::Broken>) {
@@ -87,14 +101,14 @@ impl<R: Replica> Observer<R> for Watch<R> {
             state.seen.leader_changes += u64::from(previous.is_some_and(|previous| previous != node));
         }
         if elected {
-            (self.alarm)(Condition::LeaderElected, node);
+            self.raise(Condition::LeaderElected, node);
         }
         let hard_state = effects.iter().any(|effect| match effect {
             Effect::Persist { records, .. } => records.iter().any(JournalRecord::is_hard_state),
             _ => false,
         });
         if hard_state {
-            (self.alarm)(Condition::HardStateWritePending, node);
+            self.raise(Condition::HardStateWritePending, node);
         }
     }
 

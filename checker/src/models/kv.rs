@@ -6,9 +6,9 @@ use contract::Bytes;
 use contract::kv::{Op, Ret};
 use stateright::semantics::SequentialSpec;
 
-use super::kv_reason;
+use super::{kv_helpers, kv_reason};
 use crate::parts::Part;
-use crate::spec::{self, Keys, Reason, Spec};
+use crate::spec::{self, Helpers, Keys, Reason, Spec};
 
 /// The keys that are present and their values. A copy shares them until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -110,8 +110,16 @@ impl Spec for Kv {
         }
     }
 
-    fn is_read(op: &Op) -> bool {
-        op.is_read()
+    fn is_read(op: &Op, ret: Option<&Ret>) -> bool {
+        op.is_read() || matches!(ret, Some(Ret::Swapped(false)))
+    }
+
+    fn helpers(part: &Part<'_, Self>, target: usize) -> Helpers {
+        kv_helpers::helpers(part, target)
+    }
+
+    fn blind(part: &Part<'_, Self>) -> Vec<bool> {
+        kv_helpers::blind(part)
     }
 
     fn reason(part: &Part<'_, Self>, failing: usize) -> Option<Reason> {

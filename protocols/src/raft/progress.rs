@@ -89,13 +89,13 @@ impl Progress {
     pub(super) fn acknowledged(&mut self, matched: Index, log_start: Index) -> bool {
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
+        self.next = self.next.max(self.matched.next());
         match &mut self.mode {
             Mode::Probe { .. } => self.replicate(),
             Mode::Replicate { inflight } => {
                 while inflight.front().is_some_and(|last| *last <= matched) {
                     inflight.pop_front();
                 }
-                self.next = self.next.max(self.matched.next());
             }
             Mode::Snapshot(transfer) => {
                 let arrived = transfer.snapshot.map_or(log_start, |mark| mark.index.min(log_start));

@@ -108,8 +108,11 @@ impl Fold {
                 (self.term, self.vote) = (term, vote);
             }
             Record::Entry(entry) => self.replace_from(entry),
+            // An older compaction, whose suffix went in a later one: only that tells the start.
+            Record::Compacted { mark } if mark.index < self.start => {
+                assert!(self.start_epoch.is_none(), "a log's start only moves forward");
+            }
             Record::Compacted { mark } => {
-                assert!(mark.index >= self.start, "a log's start only moves forward");
                 let left = (mark.index.0 - self.start.0) as usize;
                 if let Some(entry) = left.checked_sub(1).and_then(|last| self.entries.get(last)) {
                     assert_eq!(entry.mark, mark, "a log is compacted at an entry that it holds");
@@ -131,9 +134,9 @@ impl Fold {
     fn replace_from(&mut self, entry: Entry) {
         let index = entry.mark.index;
         assert!(index > Index::ZERO, "the first entry has index 1");
-        // Either nothing is left of what stood before, or it was the tail of something replaced.
-        let first_left = self.start == Index::ZERO && self.entries.is_empty();
-        if first_left || (index <= self.start && self.start_epoch.is_none()) {
+        // What stood between was purged, or what is left of the log so far was itself replaced.
+        let follows_purged = self.entries.is_empty() && index > self.start.next();
+        if follows_purged || (index <= self.start && self.start_epoch.is_none()) {
             self.entries.clear();
             self.start = index.prev();
             self.start_epoch = (index.prev() == Index::ZERO).then_some(Epoch::ZERO);

@@ -14,6 +14,7 @@
 //! its later versions) or *torn* (a prefix of a later version, then the durable content).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use crate::rng::{up_to, wide};
 use crate::stats::CrashReport;
@@ -80,11 +81,11 @@ pub(crate) struct Inode {
     size_changed: bool,
 }
 
-/// The bits of the sectors that `from..to` of a page touches.
+/// The bits of the sectors that a part of a page touches.
 #[inline]
-fn sectors_of(from: usize, to: usize) -> u8 {
-    debug_assert!(from < to && to <= PAGE, "{from}..{to} is not a part of a page");
-    let (first, last) = (from / SECTOR, (to - 1) / SECTOR);
+fn sectors_of(bytes: &Range<usize>) -> u8 {
+    assert!(!bytes.is_empty() && bytes.end <= PAGE, "{bytes:?} is not a part of a page");
+    let (first, last) = (bytes.start / SECTOR, (bytes.end - 1) / SECTOR);
     (0xff << first) & (0xff >> (SECTORS - 1 - last))
 }
 
@@ -135,7 +136,7 @@ impl Inode {
         }
     }
 
-    fn page_range(&self, offset: u64, len: usize) -> std::ops::Range<usize> {
+    fn page_range(&self, offset: u64, len: usize) -> Range<usize> {
         let len = self.available(offset, len);
         let first = (offset / PAGE as u64) as usize;
         if len == 0 { first..first } else { first..(offset as usize + len).div_ceil(PAGE) }
@@ -174,7 +175,7 @@ impl Inode {
             let (number, from) = (at / PAGE, at % PAGE);
             let to = PAGE.min(from + data.len() - done);
             let source = &data[done..done + to - from];
-            self.save(number, sectors_of(from, to), None);
+            self.save(number, from..to, None);
             let page = &mut self.pages[number];
             page.cold = false;
             match (&mut page.content, <&[u8; PAGE]>::try_from(source)) {
@@ -186,9 +187,9 @@ impl Inode {
         }
     }
 
-    /// Puts the present content of sectors into the undo log, unless it holds an earlier content of
-    /// this generation. All eight sectors of a page are moved there, not copied.
-    fn save(&mut self, number: usize, sectors: u8, cut: Option<u64>) {
+    /// Puts the present content of what is about to change into the undo log, unless that holds an
+    /// earlier content of this generation. A whole page is moved there, not copied.
+    fn save(&mut self, number: usize, bytes: Range<usize>, cut: Option<u64>) {
         let page = &mut self.pages[number];
         let place = page.record.checked_sub(self.undo_dropped + 1).map(|place| place as usize);
         let latest = place.and_then(|place| self.undo.get_mut(place));
@@ -201,9 +202,9 @@ impl Inode {
                 self.undo.back_mut().expect("a record was just put there")
             }
         };
-        let new = sectors & !record.sectors;
+        let new = sectors_of(&bytes) & !record.sectors;
         record.sectors |= new;
-        if new == u8::MAX {
+        if new == u8::MAX && bytes == (0..PAGE) {
             record.before = page.content.take();
         } else if let (true, Some(content)) = (new != 0, &page.content) {
             let before = record.before.get_or_insert_with(zeros);
@@ -239,7 +240,7 @@ impl Inode {
                 continue;
             }
             let from = (len as usize).saturating_sub(page * PAGE);
-            self.save(page, sectors_of(from, PAGE), Some(number));
+            self.save(page, from..PAGE, Some(number));
             if let Some(content) = &mut self.pages[page].content {
                 content[from..].fill(0);
             }

@@ -9,7 +9,6 @@ pub(crate) mod tree;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::Waker;
 
 use self::device::Device;
 use self::inode::{Fate, Inode};
@@ -17,6 +16,7 @@ use self::tree::{SharedInode, Tree};
 use crate::config::DiskConfig;
 use crate::rng::{Keys, Purpose, philox, up_to, wide};
 use crate::stats::CrashReport;
+use crate::task::Sleeping;
 
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -95,7 +95,7 @@ pub(crate) struct Request {
     pub(crate) done: bool,
     /// Nobody waits for it any more.
     pub(crate) abandoned: bool,
-    pub(crate) waker: Option<Waker>,
+    pub(crate) sleeping: Option<Sleeping>,
 }
 
 /// What takes effect when a request completes.

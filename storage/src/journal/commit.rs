@@ -191,6 +191,7 @@ impl<F: Fs> Journal<F> {
             (active.id, active.file.clone(), active.tail.take())
         };
         let bytes = buffer.len() as u64;
+        assert_eq!(bytes, size, "a group is written as it was measured");
         let (written, buffer) = file.write_at(offset, buffer).await;
         written?;
         self.0.state.borrow_mut().active.tail.recycle(buffer);

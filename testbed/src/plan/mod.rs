@@ -2,9 +2,9 @@
 //!
 //! The plan is plain data. What a run does is a function of it alone; what it leaves open are only
 //! the draws of the world (keyed by the same seed) and the moments at which state-aware faults fire.
-//! The mapping from scenario and seed to plan is in [`make`].
+//! The mapping from scenario and seed to plan is in `make.rs`.
 
-mod make;
+pub(crate) mod make;
 
 use std::fmt;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Plan {
     pub memtable_bytes: usize,
     /// Network, disks and clocks.
     pub world: WorldConfig,
-    /// What clients do.
+    /// What clients do; at least one.
     pub workloads: Vec<WorkloadPlan>,
     /// What the nemesis does; timed faults first, in order of time.
     pub faults: Vec<PlannedFault>,
@@ -212,4 +212,21 @@ pub struct Liveness {
     pub after_heal: Duration,
     /// How many operations must be answered in it at least.
     pub operations: u64,
+}
+
+impl Plan {
+    /// The states that faults of this plan wait for.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let awaited = self.faults.iter().filter_map(|fault| match fault.trigger {
+            Trigger::When { condition, .. } => Some(condition),
+            Trigger::At(_) => None,
+        });
+        awaited.collect()
+    }
+
+    /// How many clients share the workload at a place: clients take the workloads in turn.
+    pub fn clients_of(&self, workload: usize) -> usize {
+        let clients = usize::from(self.world.clients);
+        (0..clients).filter(|client| client % self.workloads.len() == workload).count()
+    }
 }

@@ -38,9 +38,17 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> Vec<FaultSpec> {
     for workload in &file.workloads {
         check_workload(&workload.value, problems);
     }
-    if file.workloads.len() != 1 {
-        let span = file.workloads.get(1).map_or(0..0, |second| second.span.clone());
-        problems.add::<()>(span, "a scenario has one workload");
+    let fewest_clients = usize::from(file.cluster.clients.value.min());
+    match file.workloads.get(fewest_clients) {
+        // Clients take the workloads in turn.
+        Some(workload) if fewest_clients > 0 => {
+            let message = format!("there is no client for this workload, `clients` is {fewest_clients}");
+            problems.add::<()>(workload.span.clone(), message);
+        }
+        _ if file.workloads.is_empty() => {
+            problems.add::<()>(0..0, "a scenario has a workload");
+        }
+        _ => {}
     }
     let end = file.budget.time.value.clone();
     let tail = file.check.liveness.as_ref().map(|liveness| &liveness.value.after_heal);
@@ -50,7 +58,11 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> Vec<FaultSpec> {
             format_duration(tail.value.max()),
             format_duration(end.min())
         );
-        problems.add_with_help::<()>(tail.span.clone(), message, "lengthen `budget.time` or shorten the tail");
+        problems.add_with_help::<()>(
+            tail.span.clone(),
+            message,
+            "lengthen `budget.time` or shorten the tail",
+        );
         return Vec::new();
     }
     let tail = tail.map_or(Duration::ZERO, |tail| tail.value.min());

@@ -52,6 +52,10 @@ impl<T: Decode> Decode for Option<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
         let Some(items) = node.get_ref().as_array() else {
+            if node.get_ref().is_table() {
+                let help = "several tables of one name are written with two brackets, as in [[fault]]";
+                return problems.add_with_help(node.span(), "expected a list, found a table", help);
+            }
             return mismatch(node, "a list", problems);
         };
         let decoded: Vec<Option<T>> = items.iter().map(|item| T::decode(item, problems)).collect();
@@ -122,7 +126,7 @@ impl<'a, 'i> Fields<'a, 'i> {
             return T::decode(node, problems);
         }
         if let Some(text) = default {
-            let node = set::respan(set::value(text), &|_| self.span.clone());
+            let node = set::respan(set::default(text), &|_| self.span.clone());
             return T::decode(&node, problems);
         }
         T::absent().or_else(|| problems.add(self.span.clone(), format!("`{key}` is missing")))
@@ -134,7 +138,7 @@ impl<'a, 'i> Fields<'a, 'i> {
 /// so may one whose type is an `Option`.
 macro_rules! section {
     ($($(#[$meta:meta])* $name:ident {
-        $($(#[$field_meta:meta])* $key:tt $field:ident: $type:ty $(= $default:tt)?,)*
+        $($(#[$field_meta:meta])* $key:literal $field:ident: $type:ty $(= $default:tt)?,)*
     })*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]

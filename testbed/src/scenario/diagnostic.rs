@@ -87,6 +87,7 @@ impl fmt::Display for Rendered<'_> {
 pub(super) type Span = Range<usize>;
 
 /// The texts of a scenario, end to end.
+#[derive(Debug)]
 pub(super) struct Sources {
     texts: Vec<(String, Arc<str>)>,
 }
@@ -161,6 +162,12 @@ impl Problems {
         assert!(!self.found.is_empty(), "an error says what is wrong");
         self.found.sort_by_key(|(span, ..)| span.start);
         self.found.dedup();
+        // What encloses another mistake is most likely its consequence.
+        let inner: Vec<Span> = self.found.iter().map(|(span, ..)| span.clone()).collect();
+        let encloses = |outer: &Span, span: &Span| {
+            outer != span && outer.start <= span.start && span.end <= outer.end && !span.is_empty()
+        };
+        self.found.retain(|(span, ..)| !inner.iter().any(|other| encloses(span, other)));
         let diagnostics = self.found.into_iter().map(|(span, message, help)| {
             let (source, text, span) = sources.locate(&span);
             let before = &text[..span.start];

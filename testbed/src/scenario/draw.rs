@@ -77,12 +77,6 @@ impl Drawable for u16 {
     }
 }
 
-impl Drawable for i64 {
-    fn between(min: Self, max: Self, rng: &mut impl Rng) -> Self {
-        rng.random_range(min..=max)
-    }
-}
-
 impl Drawable for f64 {
     fn between(min: Self, max: Self, rng: &mut impl Rng) -> Self {
         // The top 53 bits: every value a multiple of 2^-53, the same on every machine.

@@ -1,12 +1,13 @@
 //! The faults of a scenario: which keys belong together, and whom they can strike.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::check::Bounds;
 use super::decode::At;
 use super::diagnostic::{Problems, Span};
 use super::draw::Draw;
+use super::numbered;
 use super::scalar::Share;
 use super::sections::{Fault, Groups, TargetName};
 use crate::plan::Condition;
@@ -28,8 +29,15 @@ pub(crate) struct FaultSpec {
 pub(crate) enum Schedule {
     At(Draw<Duration>),
     /// One interval after `from`, and then after each further interval.
-    Every { interval: Draw<Duration>, from: Draw<Duration> },
-    When { condition: Condition, probability: Draw<Share>, at_most: Draw<u32> },
+    Every {
+        interval: Draw<Duration>,
+        from: Draw<Duration>,
+    },
+    When {
+        condition: Condition,
+        probability: Draw<Share>,
+        at_most: Draw<u32>,
+    },
 }
 
 /// What it does.
@@ -47,19 +55,17 @@ pub(crate) enum Shape {
     Listed(Vec<Vec<TargetName>>),
 }
 
-/// The faults, or `None` in the place of one with a problem, which is noted.
+/// The faults whose keys fit together; what is wrong with the others is noted.
 pub(super) fn check(faults: &[At<Fault>], bounds: Bounds, problems: &mut Problems) -> Vec<FaultSpec> {
-    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut names: BTreeMap<String, Span> = BTreeMap::new();
+    let names = numbered(faults.iter().map(|At { value: fault, .. }| {
+        (fault.name.as_ref().map(|name| name.value.as_str()), fault.kind.value.text)
+    }));
+    let mut taken = BTreeSet::new();
     let mut specs = Vec::new();
-    for At { value: fault, span } in faults {
-        let kind = fault.kind.value.text;
-        let number = kinds.entry(kind).or_default();
-        *number += 1;
-        let name = fault.name.as_ref().map_or_else(|| format!("{kind}-{number}"), |name| name.value.clone());
+    for (At { value: fault, span }, name) in faults.iter().zip(names) {
         let place = fault.name.as_ref().map_or(span, |name| &name.span);
         check_name(&name, place, problems);
-        if names.insert(name.clone(), place.clone()).is_some() {
+        if !taken.insert(name.clone()) {
             problems.add::<()>(place.clone(), format!("another fault is named `{name}` too"));
         }
         check_strangers(fault, problems);
@@ -129,7 +135,10 @@ fn schedule(fault: &Fault, span: &Span, bounds: Bounds, problems: &mut Problems)
             let known = |condition: &Condition| condition.name() == when.value.text;
             Some(Schedule::When {
                 condition: Condition::ALL.into_iter().find(known).expect("registered conditions are known"),
-                probability: fault.probability.as_ref().map_or(Draw::Fixed(Share(1.0)), |at| at.value.clone()),
+                probability: fault
+                    .probability
+                    .as_ref()
+                    .map_or(Draw::Fixed(Share(1.0)), |at| at.value.clone()),
                 at_most: fault.at_most.as_ref().map_or(Draw::Fixed(20), |at| at.value.clone()),
             })
         }
@@ -165,12 +174,7 @@ fn in_time(first: Duration, span: &Span, bounds: Bounds, problems: &mut Problems
 }
 
 /// Notes a fault that would certainly outlast the run: one of the two numbers is a slip.
-fn check_end(
-    fault: &Fault,
-    at: &At<Draw<Duration>>,
-    bounds: Bounds,
-    problems: &mut Problems,
-) -> Option<()> {
+fn check_end(fault: &Fault, at: &At<Draw<Duration>>, bounds: Bounds, problems: &mut Problems) -> Option<()> {
     let Some(lasts) = &fault.lasts else { return Some(()) };
     let end = at.value.min() + lasts.value.min();
     if end <= bounds.end {
@@ -185,9 +189,13 @@ fn action(fault: &Fault, span: &Span, bounds: Bounds, problems: &mut Problems) -
     let state_aware = fault.when.is_some();
     match fault.kind.value.text {
         "partition" => {
-            let shape = fault.groups.as_ref().map_or(Some(Shape::RandomHalves), |groups| {
-                shape(groups, state_aware, bounds, problems)
-            });
+            if bounds.nodes < 2 {
+                return problems.add(fault.kind.span.clone(), "a partition needs two nodes");
+            }
+            let shape = fault
+                .groups
+                .as_ref()
+                .map_or(Some(Shape::RandomHalves), |groups| shape(groups, state_aware, bounds, problems));
             let Some(lasts) = &fault.lasts else {
                 let help = "say how long it lasts, for example for = \"5s\"";
                 return problems.add_with_help(span.clone(), "the partition has no `for`", help);
@@ -217,7 +225,11 @@ fn crash_target(
     problems: &mut Problems,
 ) -> Option<TargetName> {
     if target.value == TargetName::Rest {
-        return problems.add_with_help(target.span.clone(), "`*` names no single node", "did you mean `@random`?");
+        return problems.add_with_help(
+            target.span.clone(),
+            "`*` names no single node",
+            "did you mean `@random`?",
+        );
     }
     check_target(target, state_aware, bounds, problems)
 }
@@ -231,7 +243,11 @@ fn check_target(
     match target.value {
         TargetName::Node(number) if number > bounds.nodes => {
             let nodes = bounds.nodes;
-            let help = if nodes == 1 { "the only node is n1".to_owned() } else { format!("the nodes are n1 to n{nodes}") };
+            let help = if nodes == 1 {
+                "the only node is n1".to_owned()
+            } else {
+                format!("the nodes are n1 to n{nodes}")
+            };
             problems.add_with_help(target.span.clone(), format!("there is no node n{number}"), help)
         }
         TargetName::Subject if !state_aware => problems.add_with_help(

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use rand::Rng;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
-use toml::Value;
-use toml::de::ValueDeserializer;
+use serde::Deserialize;
+use toml::de::{DeString, DeValue, ValueDeserializer};
+use toml::{Spanned, Value};
 
 use super::decode::{At, Decode, Node, mismatch};
 use super::diagnostic::{Problems, suggest};
 use super::draw::Drawable;
-use crate::units;
+use crate::{registry, units};
 
 /// A table for the protocol, with draws not yet made.
 #[derive(Clone, Debug)]
@@ -53,35 +53,38 @@ impl Options {
     }
 
     /// The table with its draws made; `stream` gives the numbers for the draw at a path.
-    pub(crate) fn draw<R: Rng>(&self, stream: &impl Fn(&str) -> R) -> Value {
-        drawn(&self.0.value, "cluster.options", stream)
+    pub(crate) fn draw<R: Rng>(&self, stream: &impl Fn(&str) -> R) -> serde_json::Value {
+        let drawn = drawn(&self.0.value, "cluster.options", stream);
+        serde_json::to_value(drawn).expect("options are plain data")
     }
 }
 
 /// Asks the protocol whether it understands its options, and says where it does not.
 pub(super) fn check(protocol: &str, node: &Node<'_>, problems: &mut Problems) {
-    if let Err(error) = complete(protocol, ValueDeserializer::from(node.clone())) {
-        let span = error.span().unwrap_or(node.span());
-        match unknown_field(error.message()) {
-            Some((field, known)) => {
-                let message = format!("unknown option `{field}` of {protocol}");
-                problems.add_with_help::<()>(span, message, suggest(field, known));
-            }
-            None => {
-                problems.add::<()>(span, error.message());
-            }
-        }
+    let told = |node: &Node<'_>| {
+        let options = serde_json::Value::deserialize(ValueDeserializer::from(node.clone())).ok()?;
+        registry::check_options(protocol, &options).err()
+    };
+    let Some(message) = told(node) else { return };
+    let table = node.get_ref().as_table().expect("options are a table");
+    if let Some((field, known)) = unknown_field(&message) {
+        let key = table.keys().find(|key| key.get_ref() == field);
+        let span = key.map_or(node.span(), Spanned::span);
+        problems.add_with_help::<()>(
+            span,
+            format!("unknown option `{field}` of {protocol}"),
+            suggest(field, known),
+        );
+        return;
     }
-}
-
-/// A protocol's options with its defaults filled in, as it would write them itself.
-pub(crate) fn complete<'de, D: Deserializer<'de>>(
-    protocol: &str,
-    options: D,
-) -> Result<serde_json::Value, D::Error> {
-    let _ = protocol;
-    let options = toml::Table::deserialize(options)?;
-    Ok(serde_json::to_value(options).expect("options are plain data"))
+    // The protocol names no place: it is that of the option it names first, or refuses even alone.
+    let is_culprit = |key: &Spanned<DeString<'_>>, value: &Node<'_>| {
+        let alone = DeValue::Table([(key.clone(), value.clone())].into_iter().collect());
+        message.starts_with(&format!("{}:", key.get_ref()))
+            || told(&Spanned::new(value.span(), alone)).is_some_and(|told| told == message)
+    };
+    let culprit = table.iter().find(|(key, value)| is_culprit(key, value));
+    problems.add::<()>(culprit.map_or(node.span(), |(_, value)| value.span()), message);
 }
 
 /// The name that serde did not know, and those that it did.
@@ -132,9 +135,8 @@ fn choose(table: &toml::Table, rng: &mut impl Rng) -> Option<Value> {
         }
         (Value::String(min), Value::String(max)) => {
             let (min, max) = (units::parse_duration(min).ok()?, units::parse_duration(max).ok()?);
-            (min <= max).then(|| {
-                Value::String(units::format_duration(std::time::Duration::between(min, max, rng)))
-            })
+            (min <= max)
+                .then(|| Value::String(units::format_duration(std::time::Duration::between(min, max, rng))))
         }
         _ => None,
     }

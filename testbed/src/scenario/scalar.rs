@@ -13,7 +13,7 @@ use super::draw::{Draw, Drawable, nano};
 use crate::units::{self, UnitError};
 
 /// A leaf: what a draw can stand for.
-pub(crate) trait Scalar: Drawable + Decode {
+pub(super) trait Scalar: Drawable + Decode {
     /// Its name among schemas.
     const NAME: &'static str;
     /// What it looks like in a scenario.

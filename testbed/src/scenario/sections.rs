@@ -128,7 +128,7 @@ section! {
     /// Something that breaks. It strikes `at` a time, `every` so often, or `when` a node is in some
     /// state.
     Fault {
-        /// What it is called; its kind and its number among those of that kind by default.
+        /// What it is called; by default its kind and its number among the nameless of that kind.
         "name" name: Option<At<String>>,
         /// What breaks.
         "kind" kind: At<Name<Faults>>,

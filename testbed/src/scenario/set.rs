@@ -11,6 +11,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::decode::Node;
 use super::diagnostic::{Problems, Span, suggest};
+use super::numbered;
 
 /// Puts `text`, whose first byte is at position `base`, into the tree.
 pub(super) fn apply<'i>(root: &mut DeTable<'i>, text: &'i str, base: usize, problems: &mut Problems) {
@@ -25,12 +26,15 @@ pub(super) fn apply<'i>(root: &mut DeTable<'i>, text: &'i str, base: usize, prob
         steps.push((step.trim(), start..start + step.len()));
         start += step.len() + 1;
     }
-    let value_base = base + path.len() + 1;
-    let leading = value_text.len() - value_text.trim_start().len();
-    let value = respan(value(value_text), &|span| {
-        span.start + value_base + leading..span.end + value_base + leading
-    });
-    put(root, &steps, value, problems);
+    let value_base = base + text.len() - value_text.trim_start().len();
+    let place = |span: Span| span.start + value_base..span.end + value_base;
+    match value(value_text) {
+        Ok(value) => put(root, &steps, respan(value, &place), problems),
+        Err(error) => {
+            let at = error.span().unwrap_or(0..value_text.trim().len());
+            problems.add::<()>(place(at), error.message());
+        }
+    }
 }
 
 fn put<'i>(table: &mut DeTable<'i>, steps: &[(&'i str, Span)], value: Node<'i>, problems: &mut Problems) {
@@ -80,38 +84,38 @@ fn element<'a, 'i>(
     (name, span): &(&str, Span),
     problems: &mut Problems,
 ) -> Option<&'a mut DeTable<'i>> {
-    let names = element_names(array.iter());
+    fn text<'n>(node: &'n Node<'_>, key: &str) -> Option<&'n str> {
+        node.get_ref().get(key)?.get_ref().as_str()
+    }
+    let default_kind = if of == "workload" { "kv" } else { of };
+    let names =
+        numbered(array.iter().map(|node| (text(node, "name"), text(node, "kind").unwrap_or(default_kind))));
     let Some(place) = names.iter().position(|candidate| candidate == name) else {
         let help = suggest(name, names.iter().map(String::as_str));
         return problems.add_with_help(span.clone(), format!("no {of} is named `{name}`"), help);
     };
-    match array.iter_mut().nth(place)?.get_mut() {
+    match array.get_mut(place)?.get_mut() {
         DeValue::Table(table) => Some(table),
         // The decoder says what should stand here.
         _ => None,
     }
 }
 
-/// What each element of a list of tables goes by: its `name`, or its `kind` and its number among
-/// those of that kind, counted from 1.
-pub(super) fn element_names<'a, 'i: 'a>(nodes: impl Iterator<Item = &'a Node<'i>>) -> Vec<String> {
-    let mut kinds: Vec<String> = Vec::new();
-    let text = |node: &Node<'i>, key: &str| Some(node.get_ref().get(key)?.get_ref().as_str()?.to_owned());
-    nodes
-        .map(|node| {
-            let kind = text(node, "kind").unwrap_or_else(|| "kv".to_owned());
-            kinds.push(kind.clone());
-            let number = kinds.iter().filter(|other| **other == kind).count();
-            text(node, "name").unwrap_or_else(|| format!("{kind}-{number}"))
-        })
-        .collect()
+/// A value from a command line: TOML, or else a bare word that is taken as a string.
+///
+/// # Errors
+/// If it begins like a list, a table or a string and is none.
+pub(super) fn value(text: &str) -> Result<Node<'_>, toml::de::Error> {
+    let text = text.trim();
+    DeValue::parse(text).or_else(|error| match text.chars().next() {
+        Some('{' | '[' | '"' | '\'') => Err(error),
+        _ => Ok(Spanned::new(0..text.len(), DeValue::String(Cow::Borrowed(text)))),
+    })
 }
 
-/// A value from a command line: TOML, or else a bare word that is taken as a string.
-pub(super) fn value(text: &str) -> Node<'_> {
-    let text = text.trim();
-    DeValue::parse(text)
-        .unwrap_or_else(|_| Spanned::new(0..text.len(), DeValue::String(Cow::Borrowed(text))))
+/// The value of a default's text.
+pub(super) fn default(text: &'static str) -> Node<'static> {
+    value(text).expect("defaults are well-formed")
 }
 
 /// The same value in another place.
@@ -131,8 +135,9 @@ pub(super) fn respan<'i>(node: Node<'i>, place: &impl Fn(Range<usize>) -> Span) 
 }
 
 /// A default text as JSON, for the schema.
-pub(super) fn json(text: &str) -> serde_json::Value {
-    let value: toml::Value = serde::Deserialize::deserialize(toml::de::ValueDeserializer::from(value(text)))
-        .expect("defaults are TOML values");
+pub(super) fn json(text: &'static str) -> serde_json::Value {
+    let value: toml::Value =
+        serde::Deserialize::deserialize(toml::de::ValueDeserializer::from(default(text)))
+            .expect("defaults are TOML values");
     serde_json::to_value(value).expect("a default is plain data")
 }

@@ -29,7 +29,7 @@ impl KvClient {
     pub fn new(seed: Seed, client: ClientId, plan: &WorkloadPlan) -> Self {
         Self {
             client,
-            draws: Keys::new(seed).stream(Purpose::Workload, u64::from(client.0)),
+            draws: Keys::new(seed).stream(Purpose::new("workload"), u64::from(client.0)),
             mix: plan.mix,
             keys: plan.keys,
             value_size: plan.value_size,

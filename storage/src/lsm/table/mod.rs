@@ -34,8 +34,8 @@ use contract::{EngineError, File, Fs, FsError, OpenMode};
 
 use crate::encoding::Input;
 use crate::lsm::cache::BlockCache;
-pub(in crate::lsm) use block::{Block, BlockCursor};
 use block::placed_checksum;
+pub(in crate::lsm) use block::{Block, BlockCursor};
 pub(in crate::lsm) use builder::{BuiltTable, TableBuilder};
 pub(in crate::lsm) use filter::hash as filter_hash;
 
@@ -155,7 +155,11 @@ impl<F: Fs> Table<F> {
 
     /// Reads consecutive blocks from `first` on with one request: at least one, and no more once
     /// `bytes` are reached.
-    pub(in crate::lsm) async fn run(&self, first: usize, bytes: usize) -> Result<Vec<Rc<Block>>, EngineError> {
+    pub(in crate::lsm) async fn run(
+        &self,
+        first: usize,
+        bytes: usize,
+    ) -> Result<Vec<Rc<Block>>, EngineError> {
         let start = self.index[first].offset;
         let mut end = first + 1;
         while end < self.index.len() && self.index[end].offset - start < bytes as u64 {
@@ -180,7 +184,10 @@ impl<F: Fs> Table<F> {
         hash: u64,
         cache: &BlockCache,
     ) -> Result<Option<Option<Vec<u8>>>, EngineError> {
-        if key < self.meta.smallest.as_slice() || key > self.meta.largest.as_slice() || !self.may_contain(hash) {
+        if key < self.meta.smallest.as_slice()
+            || key > self.meta.largest.as_slice()
+            || !self.may_contain(hash)
+        {
             return Ok(None);
         }
         let number = self.block_of(key);

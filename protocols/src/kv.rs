@@ -1,0 +1,120 @@
+//! A key-value store with client sessions, so that each command takes effect once (Raft §8;
+//! Ongaro's dissertation, §6.3).
+//!
+//! Keys in the store:
+//!
+//! | Key | Value |
+//! |---|---|
+//! | `k`, the user's key | the user's value |
+//! | `s`, the client's id as two bytes, high first | postcard: the number of its last command, and the answer |
+//!
+//! A client sends one command after the other, so a session holds one answer. A command's effect and
+//! its session's new state are written together: a command that comes twice, by a retry or by two
+//! places in the log, finds its own answer and changes nothing.
+
+use contract::kv::{Op, Ret};
+use contract::{Batch, Bytes, ClientId, EngineError, Entry, ReadStore, Rejection, Request, Service};
+
+/// The key-value service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KvService;
+
+fn user_key(key: &[u8]) -> Vec<u8> {
+    [b"k", key].concat()
+}
+
+fn session_key(client: ClientId) -> Vec<u8> {
+    [b"s".as_slice(), &client.0.to_be_bytes()].concat()
+}
+
+fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], what: &str) -> T {
+    postcard::from_bytes(bytes).unwrap_or_else(|error| panic!("{what} is what was encoded: {error}"))
+}
+
+async fn value(store: &impl ReadStore, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+    Ok(store.get(&user_key(key)).await?.map(Bytes::from))
+}
+
+async fn pairs(store: &impl ReadStore, from: &[u8], to: &[u8]) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+    if from >= to {
+        return Ok(Vec::new());
+    }
+    let found = store.scan(&user_key(from), Some(&user_key(to)), usize::MAX).await?;
+    assert!(found.is_sorted(), "a store scans in key order");
+    Ok(found.into_iter().map(|(key, value)| (key[1..].into(), value.into())).collect())
+}
+
+impl KvService {
+    /// The effect of a command, added to `batch`, and its answer.
+    async fn effect(op: Op, store: &impl ReadStore, batch: &mut Batch) -> Result<Ret, EngineError> {
+        Ok(match op {
+            Op::Get { .. } | Op::Scan { .. } => Self.query(&op, store).await?,
+            Op::Put { key, value } => {
+                batch.put(user_key(&key), &*value);
+                Ret::Done
+            }
+            Op::Append { key, value: added } => {
+                let mut bytes = value(store, &key).await?.map_or_else(Vec::new, |old| old.to_vec());
+                bytes.extend_from_slice(&added);
+                batch.put(user_key(&key), bytes);
+                Ret::Done
+            }
+            Op::Delete { key } => {
+                batch.delete(user_key(&key));
+                Ret::Done
+            }
+            Op::Cas { key, expected, value: new } => {
+                let swap = value(store, &key).await? == expected;
+                if swap {
+                    batch.put(user_key(&key), &*new);
+                }
+                Ret::Swapped(swap)
+            }
+        })
+    }
+}
+
+impl Service for KvService {
+    type Op = Op;
+    type Ret = Ret;
+
+    fn is_read(op: &Op) -> bool {
+        op.is_read()
+    }
+
+    fn encode(request: &Request<Op>) -> Bytes {
+        assert!(request.seq > 0, "the operations of a session are numbered from 1");
+        postcard::to_stdvec(request).expect("a request encodes into memory").into()
+    }
+
+    async fn apply(
+        &mut self,
+        entry: &Entry,
+        store: &impl ReadStore,
+        batch: &mut Batch,
+    ) -> Result<Result<Ret, Rejection>, EngineError> {
+        let Some(command) = &entry.command else { return Ok(Ok(Ret::Done)) };
+        let Request { client, seq, op }: Request<Op> = decode(&command.data, "a command");
+        assert!(seq > 0, "the operations of a session are numbered from 1");
+        if let Some(session) = store.get(&session_key(client)).await? {
+            let (last, answer): (u64, Ret) = decode(&session, "a session");
+            if seq <= last {
+                return Ok(if seq == last { Ok(answer) } else { Err(Rejection::Stale) });
+            }
+        }
+        let answer = Self::effect(op, store, batch).await?;
+        let session = postcard::to_stdvec(&(seq, &answer)).expect("a session encodes into memory");
+        batch.put(session_key(client), session);
+        Ok(Ok(answer))
+    }
+
+    async fn query(&self, op: &Op, store: &impl ReadStore) -> Result<Ret, EngineError> {
+        match op {
+            Op::Get { key } => Ok(Ret::Value(value(store, key).await?)),
+            Op::Scan { from, to } => Ok(Ret::Pairs(pairs(store, from, to).await?)),
+            Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } | Op::Cas { .. } => {
+                panic!("{} changes the state and needs a place in the log", op.name())
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Log replication (§5.3) and commitment (§5.4.2).
+
+use contract::{Bug, Effect, Effects, Entry, Index, Mark, NodeId};
+
+use super::message::Message;
+use super::progress::Mode;
+use super::quorum::quorum_value;
+use super::record::Record;
+use super::{Law, Leading, Raft, Standing};
+
+/// The leader's side.
+impl Raft {
+    /// Sends every follower what its window admits.
+    pub(super) fn replicate(&mut self, fx: &mut Effects<Self>) {
+        for slot in 0..self.leading().peers.len() {
+            self.replicate_to(slot, fx);
+        }
+    }
+
+    pub(super) fn replicate_to(&mut self, slot: usize, fx: &mut Effects<Self>) {
+        let Self { cluster, term, log, commit, standing: Standing::Leader(leading), .. } = self else {
+            panic!("only leaders replicate");
+        };
+        let (options, round) = (&cluster.options, leading.reads.round);
+        let peer = &mut leading.peers[slot];
+        if peer.next <= log.start().index && !matches!(peer.mode, Mode::Snapshot(_)) {
+            return self.begin_snapshot(slot, fx);
+        }
+        while peer.may_send(log.last().index, options.max_inflight) {
+            let prev = log.mark_at(peer.next.prev());
+            let entries = log.batch(peer.next, options.max_append_entries);
+            peer.sent(entries.last().map_or(prev, |entry| entry.mark).index);
+            let message = Message::Append { term: *term, prev, entries, commit: *commit, round };
+            fx.send(peer.peer, message, None);
+        }
+    }
+
+    /// A heartbeat stands behind the last entry that was sent: where it is rejected, something was
+    /// lost on the way.
+    pub(super) fn broadcast_heartbeat(&mut self, fx: &mut Effects<Self>) {
+        let Self { term, log, commit, standing: Standing::Leader(leading), .. } = self else {
+            panic!("only leaders send heartbeats");
+        };
+        let (start, round) = (log.start(), leading.reads.round);
+        for peer in &leading.peers {
+            let prev = if peer.next <= start.index { start } else { log.mark_at(peer.next.prev()) };
+            let message = Message::Append { term: *term, prev, entries: Vec::new(), commit: *commit, round };
+            fx.send(peer.peer, message, None);
+        }
+    }
+
+    pub(super) fn on_heartbeat_timer(&mut self, fx: &mut Effects<Self>) {
+        if !self.is_leader() {
+            return;
+        }
+        self.arm_heartbeat_timer(fx);
+        self.nudge_snapshots(fx);
+        self.broadcast_heartbeat(fx);
+    }
+
+    pub(super) fn on_ack(&mut self, from: NodeId, matched: Index, round: u64, fx: &mut Effects<Self>) {
+        let (last, start) = (self.log.last().index, self.log.start().index);
+        let Some((slot, leading)) = self.heard_from(from, round) else { return };
+        if matched > last {
+            return self.breaks(Law::LeaderAppendOnly);
+        }
+        if leading.peers[slot].acknowledged(matched, start) {
+            self.advance_commit(fx);
+        }
+        self.finish_reads(fx);
+        self.replicate_to(slot, fx);
+    }
+
+    pub(super) fn on_reject(
+        &mut self,
+        from: NodeId,
+        rejected: Index,
+        hint: Mark,
+        round: u64,
+        fx: &mut Effects<Self>,
+    ) {
+        // Before the start nothing is known: `next` falls to the start, which calls for a snapshot.
+        let agreement = self.log.agreement(hint).map(|mark| mark.index);
+        let agreement = agreement.unwrap_or_else(|| Index(self.log.start().index.0.saturating_sub(1)));
+        let Some((slot, leading)) = self.heard_from(from, round) else { return };
+        leading.peers[slot].rejected(rejected, agreement);
+        self.finish_reads(fx);
+        self.replicate_to(slot, fx);
+    }
+
+    /// Notes that a follower answered in the current term. `None`: the answer is nobody's business.
+    pub(super) fn heard_from(&mut self, from: NodeId, round: u64) -> Option<(usize, &mut Leading)> {
+        // A leader that stepped down in doubt still gets answers.
+        let Standing::Leader(leading) = &mut self.standing else { return None };
+        if round > leading.reads.round {
+            self.broken.get_or_insert(Law::LeaderAppendOnly);
+            return None;
+        }
+        let slot = leading.slot_of(from);
+        leading.peers[slot].heard(round);
+        Some((slot, leading))
+    }
+
+    /// Commits what a quorum holds durably: only entries of the own term are committed by counting
+    /// (§5.4.2, Fig. 8); those before them follow by log matching.
+    pub(super) fn advance_commit(&mut self, fx: &mut Effects<Self>) {
+        let matched = self.leading().peers.iter().map(|peer| peer.matched);
+        let held = std::iter::once(self.log.durable()).chain(matched);
+        let agreed = quorum_value(held, self.cluster.quorum());
+        if agreed > self.commit && self.log.epoch_at(agreed) == Some(self.term) {
+            self.commit_to(agreed, fx);
+            self.begin_reads(fx);
+        }
+    }
+}
+
+/// The follower's side.
+impl Raft {
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        prev: Mark,
+        entries: Vec<Entry>,
+        commit: Index,
+        round: u64,
+        fx: &mut Effects<Self>,
+    ) {
+        if let Some(incoming) = self.incoming.as_ref().filter(|incoming| incoming.is_installing()) {
+            // The log is about to begin elsewhere; the leader hears that the follower is alive.
+            let message = incoming.ack(self.term, round);
+            return fx.send(from, message, None);
+        }
+        let term = self.term;
+        if self.contradicts_commit(prev, &entries) {
+            return self.breaks(Law::LeaderCompleteness);
+        }
+        // What is committed here is in every later leader's log (§5.4.3): behind it, `prev` tells
+        // nothing new, and may have left the log already.
+        if prev.index > self.commit && !self.log.holds(prev) {
+            let hint = self.log.agreement(prev).unwrap_or(self.log.start());
+            let hint = hint.max(self.log.mark_at(self.commit));
+            let message = Message::AppendReject { term, rejected: prev.index, hint, round };
+            return fx.send(from, message, None);
+        }
+        let reached = entries.last().map_or(prev, |entry| entry.mark).index.max(self.commit);
+        self.store(prev, entries, fx);
+        if self.cluster.bugs.has(Bug::StaleAppendTruncates) && reached < self.log.last().index {
+            self.cut_off_behind(reached, fx);
+        }
+        if commit.min(reached) > self.commit {
+            self.commit_to(commit.min(reached), fx);
+        }
+        // Not up to its own last entry: what stands behind this append may be another leader's.
+        self.acknowledge(from, reached, round, fx);
+    }
+
+    /// Whether an append contradicts what is committed here.
+    fn contradicts_commit(&self, prev: Mark, entries: &[Entry]) -> bool {
+        let committed = entries.iter().map(|entry| entry.mark).take_while(|mark| mark.index <= self.commit);
+        let mut marks = std::iter::once(prev).chain(committed);
+        prev.index <= self.commit
+            && marks.any(|mark| self.log.epoch_at(mark.index).is_some_and(|epoch| epoch != mark.epoch))
+    }
+
+    /// Stores what the log lacks. Entries that it holds stay, and so does what follows them: the
+    /// append may be an old one that later ones have overtaken. Only a conflict truncates.
+    fn store(&mut self, prev: Mark, mut entries: Vec<Entry>, fx: &mut Effects<Self>) {
+        let lacks = |entry: &Entry| entry.mark.index > self.commit && !self.log.holds(entry.mark);
+        let Some(first) = entries.iter().position(lacks) else { return };
+        assert_eq!(entries[0].mark.index, prev.index.next(), "an append has no holes");
+        entries.drain(..first);
+        let before = entries[0].mark.index.prev();
+        assert!(before >= self.commit, "what is committed is never replaced");
+        if before < self.log.last().index {
+            self.log.truncate(before);
+        }
+        let token = self.write(entries.iter().cloned().map(Record::Entry).collect(), fx);
+        for entry in entries {
+            assert!(entry.mark.epoch <= self.term, "no entry is of a term that has not begun");
+            self.log.append(entry, token);
+        }
+    }
+
+    /// Planted: [`Bug::StaleAppendTruncates`]. The last entry that stays is written again, which
+    /// cuts the journal's log off behind it.
+    fn cut_off_behind(&mut self, last: Index, fx: &mut Effects<Self>) {
+        let kept = self.log.between(self.log.start().index.max(Index(last.0.saturating_sub(1))), last);
+        self.log.truncate(last);
+        self.write(kept.into_iter().map(Record::Entry).collect(), fx);
+    }
+
+    /// Acknowledges the log up to `matched`, once that and the term are durable.
+    pub(super) fn acknowledge(&mut self, to: NodeId, matched: Index, round: u64, fx: &mut Effects<Self>) {
+        assert!(matched <= self.log.last().index, "only what is held is acknowledged");
+        self.save(fx);
+        let after = self.log.write_of(matched).max(self.saving);
+        fx.send(to, Message::AppendAck { term: self.term, matched, round }, after);
+    }
+}
+
+impl Raft {
+    /// Hands entries to the service, in order.
+    pub(super) fn commit_to(&mut self, index: Index, fx: &mut Effects<Self>) {
+        assert!(index > self.commit, "a commit index never falls");
+        assert!(index <= self.log.last().index, "only entries that exist are committed");
+        assert!(!self.is_installing(), "the service's state is being replaced");
+        let entries = self.log.between(self.commit, index);
+        assert_eq!(entries.first().map(|entry| entry.mark.index), Some(self.commit.next()));
+        fx.push(Effect::Commit(entries));
+        self.commit = index;
+        // A snapshot that holds no more than the log is of no use.
+        self.incoming = self.incoming.take().filter(|incoming| incoming.snapshot.index > index);
+    }
+}

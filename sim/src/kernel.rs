@@ -1,0 +1,459 @@
+//! What all handles on a world share, whatever its messages are: state, tasks and the rules by which
+//! events change them.
+
+use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use contract::{Address, NodeId, Time, TimerId};
+
+use crate::config::WorldConfig;
+use crate::digest::{Kind, Rolling};
+use crate::disk::inode::Fate;
+use crate::disk::{Disk, Request, Work};
+use crate::latency::nanos;
+use crate::network::Network;
+use crate::queue::{Queue, Topic};
+use crate::rng::{Keys, Purpose, philox, up_to};
+use crate::slab::{Slab, Ticket};
+use crate::stats::{CrashReport, WorldStats};
+use crate::task::{Sleeping, TaskFuture, Tasks};
+use crate::timer::Timers;
+
+/// One who can send and receive, by its index: nodes first, then clients.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    /// The address as a number that does not depend on how many others there are.
+    pub(crate) code: u64,
+    /// Odd while it is up: counts starts and crashes.
+    pub(crate) incarnation: u32,
+    /// How far its clock is ahead, in nanoseconds.
+    pub(crate) clock_ahead: Duration,
+    timer_key: u64,
+    sleep_key: u64,
+    task_key: u64,
+    sleeps: u64,
+    spawned: u32,
+}
+
+impl Endpoint {
+    fn new(address: Address, clock_skew: Duration, keys: &Keys) -> Self {
+        let code = match address {
+            Address::Node(node) => u64::from(node.0),
+            Address::Client(client) => 1 << 16 | u64::from(client.0),
+        };
+        let ahead = match address {
+            Address::Node(_) => up_to(nanos(clock_skew), keys.key(Purpose::CLOCK, code)),
+            Address::Client(_) => 0,
+        };
+        Self {
+            address,
+            code,
+            incarnation: 1,
+            clock_ahead: Duration::from_nanos(ahead),
+            timer_key: keys.key(Purpose::TIMER, code),
+            sleep_key: keys.key(Purpose::SLEEP, code),
+            task_key: keys.key(Purpose::TASK, code),
+            sleeps: 0,
+            spawned: 0,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.incarnation % 2 == 1
+    }
+}
+
+/// One incarnation of an endpoint, as handles remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation {
+    pub(crate) endpoint: u32,
+    pub(crate) number: u32,
+}
+
+/// Somebody who sleeps.
+#[derive(Debug)]
+pub(crate) struct Sleeper {
+    endpoint: u32,
+    number: u32,
+    /// Empty once the time has come.
+    pub(crate) sleeping: Option<Sleeping>,
+}
+
+/// Disk operations wait, because a break point was reached.
+#[derive(Debug)]
+pub(crate) struct Held {
+    node: NodeId,
+    operation: u64,
+    reported: bool,
+    pub(crate) waiters: Vec<Waker>,
+}
+
+pub(crate) struct State {
+    pub(crate) now: Time,
+    pub(crate) queue: Queue,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) network: Network,
+    pub(crate) timers: Timers,
+    pub(crate) sleepers: Slab<Sleeper>,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) requests: Slab<Request>,
+    requests_made: u64,
+    pub(crate) controls: Slab<u64>,
+    control_key: u64,
+    pub(crate) held: Option<Held>,
+    pub(crate) digest: Rolling,
+    pub(crate) stats: WorldStats,
+    sink: Option<Box<dyn FnMut(&str)>>,
+}
+
+/// The part of a world that knows nothing of its messages.
+pub(crate) struct Kernel {
+    pub(crate) state: RefCell<State>,
+    pub(crate) tasks: Tasks,
+    /// Whether `State::held` is there: asked at every event.
+    pub(crate) holding: Cell<bool>,
+}
+
+impl Kernel {
+    pub(crate) fn new(config: &WorldConfig) -> Self {
+        let keys = Keys::new(config.seed);
+        let nodes = (1..=config.nodes).map(|node| Address::Node(NodeId(node)));
+        let clients = (1..=config.clients).map(|client| Address::Client(contract::ClientId(client)));
+        let endpoints: Vec<Endpoint> =
+            nodes.chain(clients).map(|address| Endpoint::new(address, config.clock_skew, &keys)).collect();
+        let node_count = usize::from(config.nodes);
+        let state = State {
+            now: Time::ZERO,
+            queue: Queue::default(),
+            network: Network::new(&config.net, keys, node_count, endpoints.len()),
+            timers: Timers::new(endpoints.len()),
+            sleepers: Slab::default(),
+            disks: (1..=config.nodes).map(|node| Disk::new(&config.disk, &keys, node.into())).collect(),
+            requests: Slab::default(),
+            requests_made: 0,
+            controls: Slab::default(),
+            control_key: keys.key(Purpose::CONTROL, 0),
+            held: None,
+            digest: Rolling::new(config.seed),
+            stats: WorldStats::default(),
+            sink: None,
+            endpoints,
+        };
+        Self { state: RefCell::new(state), tasks: Tasks::default(), holding: Cell::new(false) }
+    }
+
+    pub(crate) fn is_alive(&self, incarnation: Incarnation) -> bool {
+        self.state.borrow().is_alive(incarnation)
+    }
+
+    /// Takes in a task of a living incarnation; any other is dropped.
+    pub(crate) fn spawn(&self, owner: Incarnation, future: TaskFuture) {
+        let number = {
+            let state = &mut *self.state.borrow_mut();
+            if !state.is_alive(owner) {
+                None
+            } else {
+                let endpoint = &mut state.endpoints[owner.endpoint as usize];
+                endpoint.spawned += 1;
+                Some(endpoint.spawned)
+            }
+        };
+        if let Some(number) = number {
+            self.tasks.spawn(owner.endpoint, number, future);
+        }
+    }
+
+    /// Runs tasks until none is ready, or a break point holds the world.
+    #[inline]
+    pub(crate) fn run_tasks(&self) {
+        if self.holding.get() {
+            self.release();
+        }
+        while !self.holding.get() {
+            let turn = self.tasks.next(|endpoint, position| {
+                let state = self.state.borrow();
+                philox(state.endpoints[endpoint as usize].task_key, state.now.0, position)
+            });
+            let Some(mut turn) = turn else { return };
+            self.state.borrow_mut().task_runs(turn.endpoint, turn.number);
+            let poll = turn.future.as_mut().poll(&mut Context::from_waker(&turn.waker));
+            if poll.is_ready() {
+                self.tasks.finish(turn.ticket);
+            } else {
+                drop(self.tasks.suspend(turn));
+            }
+        }
+    }
+
+    /// The break point that was reached and not told yet.
+    pub(crate) fn break_reached(&self) -> Option<(NodeId, u64)> {
+        let state = &mut *self.state.borrow_mut();
+        let held = state.held.as_mut().filter(|held| !held.reported)?;
+        held.reported = true;
+        Some((held.node, held.operation))
+    }
+
+    /// Lets disk operations go on, once the break point was told.
+    fn release(&self) {
+        let held = self.state.borrow_mut().held.take_if(|held| held.reported);
+        if let Some(held) = held {
+            self.holding.set(false);
+            held.waiters.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Power loss on a node. What had waited for the node is dropped outside of the borrow.
+    pub(crate) fn crash(&self, node: NodeId) -> CrashReport {
+        let endpoint = self.state.borrow().index(node.into());
+        if !self.state.borrow().endpoints[endpoint as usize].is_up() {
+            return CrashReport::default();
+        }
+        let (report, requests) = self.state.borrow_mut().crash(endpoint);
+        drop(requests);
+        drop(self.tasks.take_all(Some(endpoint)));
+        report
+    }
+}
+
+impl State {
+    /// An endpoint's index.
+    pub(crate) fn index(&self, address: Address) -> u32 {
+        let nodes = self.disks.len();
+        let index = match address {
+            Address::Node(node) => Some(node).filter(|n| (1..=nodes).contains(&usize::from(n.0))).map(NodeId::slot),
+            Address::Client(client) => usize::from(client.0).checked_sub(1).map(|slot| nodes + slot),
+        };
+        let index = index.filter(|index| *index < self.endpoints.len());
+        index.unwrap_or_else(|| panic!("{address} is not in this world")) as u32
+    }
+
+    pub(crate) fn incarnation(&self, address: Address) -> Incarnation {
+        let endpoint = self.index(address);
+        Incarnation { endpoint, number: self.endpoints[endpoint as usize].incarnation }
+    }
+
+    /// Whether an incarnation is the present one, and up.
+    #[inline]
+    pub(crate) fn is_alive(&self, incarnation: Incarnation) -> bool {
+        let endpoint = &self.endpoints[incarnation.endpoint as usize];
+        endpoint.incarnation == incarnation.number && endpoint.is_up()
+    }
+
+    pub(crate) fn set_sink(&mut self, sink: Box<dyn FnMut(&str)>) {
+        self.sink = Some(sink);
+    }
+
+    pub(crate) fn is_traced(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    /// Writes a line into the trace, if anybody reads it.
+    #[inline]
+    pub(crate) fn trace(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.sink.is_some() {
+            let line = format!("{} {}", self.now, line(self));
+            if let Some(sink) = &mut self.sink {
+                sink(&line);
+            }
+        }
+    }
+
+    pub(crate) fn address(&self, endpoint: u32) -> Address {
+        self.endpoints[endpoint as usize].address
+    }
+
+    pub(crate) fn code(&self, endpoint: u32) -> u64 {
+        self.endpoints[endpoint as usize].code
+    }
+
+    fn task_runs(&mut self, endpoint: u32, number: u32) {
+        self.digest.event(Kind::Task, [self.now.0, self.code(endpoint), number.into()]);
+        self.trace(|state| format!("run {} task {number}", state.address(endpoint)));
+    }
+
+    #[inline]
+    pub(crate) fn arm(&mut self, owner: Incarnation, timer: TimerId, within: &RangeInclusive<Duration>) {
+        if self.is_alive(owner) {
+            let key = self.endpoints[owner.endpoint as usize].timer_key;
+            self.timers.arm((self.now, &mut self.queue), (owner.endpoint, key), timer, within);
+        }
+    }
+
+    /// A timer's event popped: who is told, if it fires.
+    #[inline]
+    pub(crate) fn timer_pops(&mut self, ticket: Ticket) -> Option<(Address, TimerId)> {
+        let (endpoint, timer) = self.timers.pop(self.now, ticket, &mut self.queue)?;
+        self.stats.events += 1;
+        self.stats.timers_fired += 1;
+        self.digest.event(Kind::Timer, [self.now.0, self.code(endpoint), timer.0.into()]);
+        self.trace(|state| format!("timer {} {timer}", state.address(endpoint)));
+        Some((self.address(endpoint), timer))
+    }
+
+    /// Puts somebody to sleep until `deadline`.
+    pub(crate) fn sleep(&mut self, owner: Incarnation, deadline: Time, sleeping: Sleeping) -> Ticket {
+        let endpoint = &mut self.endpoints[owner.endpoint as usize];
+        let draw = philox(endpoint.sleep_key, 0, endpoint.sleeps);
+        endpoint.sleeps += 1;
+        let sleeper = Sleeper { endpoint: owner.endpoint, number: owner.number, sleeping: Some(sleeping) };
+        let ticket = self.sleepers.insert(sleeper);
+        self.queue.push(deadline, draw[3], Topic::Sleep, ticket);
+        ticket
+    }
+
+    /// A sleeper's time has come: whom to wake.
+    #[inline]
+    pub(crate) fn sleep_ends(&mut self, ticket: Ticket) -> Option<Sleeping> {
+        let sleeper = self.sleepers.get_mut(ticket)?;
+        let owner = Incarnation { endpoint: sleeper.endpoint, number: sleeper.number };
+        let sleeping = sleeper.sleeping.take();
+        if !self.is_alive(owner) {
+            return None;
+        }
+        self.stats.events += 1;
+        self.digest.event(Kind::Wake, [self.now.0, self.code(owner.endpoint)]);
+        self.trace(|state| format!("wake {}", state.address(owner.endpoint)));
+        sleeping
+    }
+
+    pub(crate) fn schedule(&mut self, at: Time, what: u64) {
+        assert!(at >= self.now, "at {} it is too late to schedule something for {at}", self.now);
+        let draw = philox(self.control_key, at.0, what);
+        let ticket = self.controls.insert(what);
+        self.queue.push(at, draw[3], Topic::Control, ticket);
+    }
+
+    pub(crate) fn control_pops(&mut self, ticket: Ticket) -> Option<u64> {
+        let what = self.controls.remove(ticket)?;
+        self.stats.events += 1;
+        self.digest.event(Kind::Control, [self.now.0, what]);
+        self.trace(|_| format!("control {what}"));
+        Some(what)
+    }
+
+    /// Counts a disk operation, unless the world must stop before it: then it has to wait.
+    pub(crate) fn begin_operation(&mut self, node: u32, waker: &Waker) -> bool {
+        if let Some(held) = &mut self.held {
+            held.waiters.push(waker.clone());
+            return false;
+        }
+        let disk = &mut self.disks[node as usize];
+        let operation = disk.operations + 1;
+        if disk.break_at == Some(operation) {
+            disk.break_at = None;
+            let node = NodeId::new(node as u16 + 1);
+            self.held = Some(Held { node, operation, reported: false, waiters: vec![waker.clone()] });
+            return false;
+        }
+        disk.operations = operation;
+        true
+    }
+
+    /// Queues a request at a device.
+    pub(crate) fn request(&mut self, node: u32, work: Work, (done, tie): (Time, u32)) -> Ticket {
+        self.requests_made += 1;
+        let number = self.requests_made;
+        let request = Request { node, number, work, done: false, abandoned: false, sleeping: None };
+        let ticket = self.requests.insert(request);
+        self.queue.push(done, tie, Topic::Disk, ticket);
+        ticket
+    }
+
+    /// A request is done: it takes effect, and whoever waits is to be woken.
+    #[inline]
+    pub(crate) fn disk_pops(&mut self, ticket: Ticket) -> Option<Sleeping> {
+        let request = self.requests.get_mut(ticket)?;
+        request.done = true;
+        let (node, number, sleeping) = (request.node, request.number, request.sleeping.take());
+        match &request.work {
+            Work::Read { file, offset, len } => file.borrow_mut().warm(*offset, *len),
+            Work::Write { file, offset, data } => file.borrow_mut().write(*offset, data),
+            Work::Flush { file, generation } => file.borrow_mut().flush_ends(*generation),
+            Work::SyncDir { covered } => self.disks[node as usize].tree.sync_ends(*covered),
+        }
+        if request.abandoned {
+            self.requests.remove(ticket);
+        }
+        self.stats.events += 1;
+        self.digest.event(Kind::DiskDone, [self.now.0, self.code(node), number]);
+        self.trace(|state| format!("done {} disk request {number}", state.address(node)));
+        sleeping
+    }
+
+    /// The power fails under a node. Returns what it had asked of its disk, to be dropped.
+    fn crash(&mut self, node: u32) -> (CrashReport, Vec<Request>) {
+        self.endpoints[node as usize].incarnation += 1;
+        self.timers.disarm_all(node);
+        let mut requests = self.requests.drain_where(|request| request.node == node);
+        requests.sort_unstable_by_key(|request| request.number);
+        self.digest.event(Kind::Crash, [self.now.0, self.code(node)]);
+        let digest = &mut self.digest;
+        let report = self.disks[node as usize].power_loss(&requests, |file, sector, fate: Fate| {
+            digest.event(Kind::Sector, [file, sector, fate as u64]);
+        });
+        let CrashReport { sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost } = report;
+        let words = [sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost];
+        self.digest.event(Kind::Size, words);
+        self.stats.crashes += 1;
+        self.stats.lost.add(&report);
+        self.trace(|state| format!("crash {} {report}", state.address(node)));
+        (report, requests)
+    }
+
+    pub(crate) fn restart(&mut self, node: NodeId) {
+        let index = self.index(node.into());
+        let endpoint = &mut self.endpoints[index as usize];
+        if !endpoint.is_up() {
+            endpoint.incarnation += 1;
+            let code = endpoint.code;
+            self.digest.event(Kind::Restart, [self.now.0, code]);
+            self.trace(|_| format!("restart {node}"));
+        }
+    }
+}
+
+/// A future's claim on a disk request; dropped with it.
+pub(crate) struct Claim {
+    kernel: Rc<Kernel>,
+    ticket: Ticket,
+}
+
+impl Claim {
+    pub(crate) fn new(kernel: Rc<Kernel>, ticket: Ticket) -> Self {
+        Self { kernel, ticket }
+    }
+}
+
+impl Future for Claim {
+    type Output = Work;
+
+    fn poll(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> std::task::Poll<Work> {
+        let state = &mut *self.kernel.state.borrow_mut();
+        // A request that is gone went with its incarnation: it never completes.
+        let Some(request) = state.requests.get_mut(self.ticket) else { return std::task::Poll::Pending };
+        if !request.done {
+            request.sleeping = Some(self.kernel.tasks.sleeping(context.waker()));
+            return std::task::Poll::Pending;
+        }
+        let request = state.requests.remove(self.ticket).expect("it was there a moment ago");
+        std::task::Poll::Ready(request.work)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.kernel.state.borrow_mut();
+        if let Some(request) = state.requests.get_mut(self.ticket) {
+            request.abandoned = true;
+            // Dropped after the borrow, for a waker may own anything.
+            let sleeping = request.sleeping.take();
+            let finished = if request.done { state.requests.remove(self.ticket) } else { None };
+            drop(state);
+            drop((sleeping, finished));
+        }
+    }
+}

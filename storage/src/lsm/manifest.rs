@@ -1,0 +1,221 @@
+//! The list of the store's files, as a log of edits.
+//!
+//! A manifest is a file named by its number in ten digits and `.manifest`: a log (see the crate's
+//! `log` module) with magic `SBlsmmft` whose first record holds the whole state and whose others are
+//! edits of it. The file `CURRENT` says which manifest holds; it is replaced by a rename, so that at
+//! any moment exactly one does. A manifest that has grown too long, or was recovered, is replaced by
+//! a fresh one: nothing is written behind a tail that may be torn.
+//!
+//! | Edit (record payload) | Bytes | |
+//! |---|---|---|
+//! | log floor | varint | write-ahead logs below this number are no longer needed |
+//! | flushed | varint | sequence number of the last batch that is in tables |
+//! | next file | varint | no file has this number or a higher one |
+//! | removed | varint, varint each | how many tables leave, and their numbers |
+//! | added | varint, then each: | how many tables come |
+//! | · level, number, size | varint each | |
+//! | · smallest, largest | … | keys behind their lengths (varint) |
+//!
+//! | `CURRENT` | | |
+//! |---|---|---|
+//! | 0 | 8 | magic `SBlsmcur` |
+//! | 8 | 8 | number of the manifest, little-endian |
+//! | 16 | 4 | CRC32C of bytes 0 to 16 |
+
+use std::rc::Rc;
+
+use contract::{EngineError, File, Fs, FsError, OpenMode};
+
+use super::table::TableMeta;
+use crate::encoding::{Input, put_bytes, put_varint};
+use crate::log::{LogIdentity, LogReader, RECORD_HEADER_BYTES, Tail, read_whole};
+
+/// A fresh manifest begins once this many bytes are used, or four times its first record.
+const CAPACITY_BYTES: u64 = 8 << 10;
+const CURRENT_MAGIC: &[u8; 8] = b"SBlsmcur";
+
+/// A change of the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub(super) log_floor: u64,
+    pub(super) flushed: u64,
+    pub(super) next_file: u64,
+    pub(super) removed: Vec<u64>,
+    pub(super) added: Vec<(usize, TableMeta)>,
+}
+
+impl Edit {
+    fn encode(&self, buffer: &mut Vec<u8>) {
+        for number in [self.log_floor, self.flushed, self.next_file, self.removed.len() as u64] {
+            put_varint(buffer, number);
+        }
+        for number in &self.removed {
+            put_varint(buffer, *number);
+        }
+        put_varint(buffer, self.added.len() as u64);
+        for (level, meta) in &self.added {
+            for number in [*level as u64, meta.number, meta.bytes] {
+                put_varint(buffer, number);
+            }
+            put_bytes(buffer, &meta.smallest);
+            put_bytes(buffer, &meta.largest);
+        }
+    }
+
+    fn decode(payload: &[u8]) -> Option<Self> {
+        let input = &mut Input::new(payload, 0);
+        let (log_floor, flushed, next_file) = (input.varint()?, input.varint()?, input.varint()?);
+        let mut edit = Self { log_floor, flushed, next_file, ..Self::default() };
+        for _ in 0..input.varint()? {
+            edit.removed.push(input.varint()?);
+        }
+        for _ in 0..input.varint()? {
+            let (level, number, bytes) = (input.length()?, input.varint()?, input.varint()?);
+            let (smallest, largest) = (input.bytes()?.to_vec(), input.bytes()?.to_vec());
+            edit.added.push((level, TableMeta { number, bytes, smallest, largest }));
+        }
+        input.is_empty().then_some(edit)
+    }
+
+    /// Makes the same change to a whole state.
+    fn apply(&mut self, edit: Self) {
+        assert!(self.flushed <= edit.flushed, "what is in tables stays in tables");
+        assert!(self.log_floor <= edit.log_floor, "logs are given up in their order");
+        self.log_floor = edit.log_floor;
+        self.flushed = edit.flushed;
+        self.next_file = edit.next_file;
+        self.added.retain(|(_, meta)| !edit.removed.contains(&meta.number));
+        self.added.extend(edit.added);
+    }
+}
+
+fn identity(number: u64) -> LogIdentity {
+    LogIdentity { magic: *b"SBlsmmft", number }
+}
+
+pub(super) fn path(dir: &str, number: u64) -> String {
+    format!("{dir}/{number:010}.manifest")
+}
+
+fn current_path(dir: &str) -> String {
+    format!("{dir}/CURRENT")
+}
+
+/// The manifest that holds, open for edits.
+pub(super) struct Manifest<F: Fs> {
+    pub(super) number: u64,
+    file: F::File,
+    tail: Tail,
+    capacity: u64,
+}
+
+impl<F: Fs> Manifest<F> {
+    /// Writes a fresh manifest and lets `CURRENT` name it.
+    pub(super) async fn create(fs: &F, dir: &str, number: u64, state: &Edit) -> Result<Self, EngineError> {
+        assert!(state.removed.is_empty(), "a whole state removes nothing");
+        assert!(number < state.next_file, "a manifest's own number is taken too");
+        let file = fs.open(&path(dir, number), OpenMode::Truncate).await?;
+        let mut tail = Tail::new(identity(number), 0);
+        tail.push(0, |buffer| state.encode(buffer));
+        let capacity = CAPACITY_BYTES.max(tail.position() * 4);
+        file.allocate(capacity).await?;
+        let mut manifest = Self { number, file, tail, capacity };
+        manifest.write_out().await?;
+        // Its name must be durable before CURRENT says it.
+        fs.sync_dir(dir).await?;
+        switch_current(fs, dir, number).await?;
+        Ok(manifest)
+    }
+
+    /// Whether a fresh manifest should take this one's place.
+    pub(super) fn is_full(&self, edit: &Edit) -> bool {
+        // Ten bytes bound a varint.
+        let keys: usize = edit.added.iter().map(|(_, m)| m.smallest.len() + m.largest.len() + 50).sum();
+        let size = RECORD_HEADER_BYTES + 50 + edit.removed.len() * 10 + keys;
+        self.tail.position() + size as u64 > self.capacity
+    }
+
+    /// Makes an edit durable.
+    pub(super) async fn append(&mut self, edit: &Edit) -> Result<(), EngineError> {
+        self.tail.push(0, |buffer| edit.encode(buffer));
+        self.write_out().await
+    }
+
+    async fn write_out(&mut self) -> Result<(), EngineError> {
+        let (offset, buffer) = self.tail.take();
+        let (written, buffer) = self.file.write_at(offset, buffer).await;
+        written?;
+        self.file.sync_data().await?;
+        self.tail.recycle(buffer);
+        self.tail.set_durable(self.tail.position());
+        Ok(())
+    }
+
+    /// Bytes written to it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.tail.position()
+    }
+}
+
+async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64) -> Result<(), EngineError> {
+    let next = format!("{dir}/CURRENT.next");
+    let mut content = CURRENT_MAGIC.to_vec();
+    content.extend_from_slice(&number.to_le_bytes());
+    let checksum = crc32c::crc32c(&content);
+    content.extend_from_slice(&checksum.to_le_bytes());
+    let file = fs.open(&next, OpenMode::Truncate).await?;
+    file.write_at(0, content).await.0?;
+    file.sync_data().await?;
+    fs.rename(&next, &current_path(dir)).await?;
+    fs.sync_dir(dir).await?;
+    Ok(())
+}
+
+/// The whole state as the manifest that holds has it; `None` if the store was never created.
+pub(super) async fn read<F: Fs>(fs: &F, dir: &str) -> Result<Option<Edit>, EngineError> {
+    let current: Rc<str> = current_path(dir).into();
+    let file = match fs.open(&current, OpenMode::Existing).await {
+        Ok(file) => file,
+        Err(FsError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let content = read_whole(&file).await?;
+    let number = parse_current(&content).ok_or(EngineError::Corrupt {
+        file: current,
+        offset: 0,
+        what: "names no manifest",
+    })?;
+    let path: Rc<str> = path(dir, number).into();
+    let corrupt = |offset, what| EngineError::Corrupt { file: Rc::clone(&path), offset, what };
+    let file = match fs.open(&path, OpenMode::Existing).await {
+        Ok(file) => file,
+        Err(FsError::NotFound { .. }) => return Err(corrupt(0, "manifest is missing")),
+        Err(error) => return Err(error.into()),
+    };
+    let bytes = read_whole(&file).await?;
+    LogReader::header(identity(number), &bytes).map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
+    let mut reader = LogReader::new(identity(number), &bytes);
+    let mut state: Option<Edit> = None;
+    loop {
+        let offset = reader.position();
+        let Some(record) = reader.next() else { break };
+        let edit = Edit::decode(record.payload).ok_or_else(|| corrupt(offset, "edit is malformed"))?;
+        match &mut state {
+            Some(state) => state.apply(edit),
+            None => state = Some(edit),
+        }
+    }
+    // A torn tail is an edit that nobody was told of: its tables are orphans.
+    reader.end().map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
+    match state {
+        Some(state) => Ok(Some(state)),
+        None => Err(corrupt(reader.position(), "manifest has no state")),
+    }
+}
+
+fn parse_current(content: &[u8]) -> Option<u64> {
+    let checked = content.get(..16)?;
+    let checksum = Input::new(content, 16).u32()?;
+    let ours = checked.starts_with(CURRENT_MAGIC) && crc32c::crc32c(checked) == checksum;
+    if ours { Input::new(content, 8).u64() } else { None }
+}

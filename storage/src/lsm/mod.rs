@@ -1,0 +1,370 @@
+//! A log-structured merge tree (O'Neil et al., 1996), with leveled compaction as in LevelDB.
+//!
+//! A batch goes to a write-ahead log and a memtable. A full memtable is written out as a sorted table
+//! of level 0; compactions merge tables downwards, so that each deeper level is ten times as large
+//! and free of overlaps. A read asks the memtables, then the levels from the top: the first that
+//! knows the key decides.
+//!
+//! **After a power loss** the store holds a prefix of the batches, each whole, with all that was
+//! synced. Why:
+//!
+//! - Logs are flushed in their order, and recovery stops at the first sequence number that is
+//!   missing: what is lost is a suffix.
+//! - A table and its name are durable before the manifest's edit that names it; the edit is durable
+//!   before the log that it replaces is removed.
+//! - Memtables are written out oldest first: what is in tables is a prefix too.
+//! - What is recovered from logs is written out as a table before the store opens, and a fresh
+//!   manifest begins: nothing is ever written behind a tail that may be torn, and no file of the
+//!   time before is needed but tables.
+//!
+//! After a failed write or flush of a log or the manifest, the engine refuses all later writes with
+//! the same error, and still reads.
+//!
+//! Reading order: `memtable`, `wal`, `table`, `version`, `manifest`, `merge`, `compaction` (the
+//! choice, pure), `maintain` (carrying it out), `recovery`. A future that was begun and is dropped
+//! half-way stops the engine if it was writing a log or the manifest.
+
+mod cache;
+mod compaction;
+mod maintain;
+mod manifest;
+mod memtable;
+mod merge;
+mod recovery;
+mod snapshot;
+mod table;
+mod version;
+mod wal;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use contract::{Batch, Durability, Engine, EngineError, EngineStats, Fs, FsError, ReadStore};
+use futures::lock::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::turn::yield_once;
+use cache::BlockCache;
+use compaction::Choice;
+use manifest::Manifest;
+use memtable::Memtable;
+pub use snapshot::LsmSnapshot;
+use table::Table;
+use version::Version;
+use wal::Wal;
+
+/// Bytes of lazy batches that may wait in memory before they are handed to the log's file.
+const LAZY_BYTES: usize = 16 << 10;
+/// Full memtables that may wait; with more, a writer writes one out itself.
+const FULL_MEMTABLES: usize = 2;
+
+/// How an [`Lsm`] is tuned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LsmOptions {
+    /// A memtable is written out once its batches take this many bytes.
+    pub memtable_bytes: usize,
+    /// The size of a block of a table, about.
+    pub block_bytes: usize,
+    /// How many tables of level 0 make a compaction due.
+    pub l0_tables: usize,
+    /// How many bytes of level 1 make a compaction due; ten times as many for each deeper level.
+    pub level_bytes: u64,
+    /// The size of a table that a compaction writes, about.
+    pub table_bytes: usize,
+    /// Bytes of blocks that are kept in memory.
+    pub block_cache_bytes: usize,
+}
+
+impl Default for LsmOptions {
+    fn default() -> Self {
+        Self {
+            memtable_bytes: 1 << 20,
+            block_bytes: 4 << 10,
+            l0_tables: 4,
+            level_bytes: 8 << 20,
+            table_bytes: 2 << 20,
+            block_cache_bytes: 1 << 20,
+        }
+    }
+}
+
+/// A log-structured merge tree. A clone is another handle on the same one.
+pub struct Lsm<F: Fs>(Rc<Shared<F>>);
+
+impl<F: Fs> Clone for Lsm<F> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+struct Shared<F: Fs> {
+    fs: F,
+    dir: Rc<str>,
+    options: LsmOptions,
+    cache: Rc<BlockCache>,
+    state: RefCell<State<F>>,
+    /// Whoever holds it writes and flushes logs.
+    logging: Mutex<()>,
+    /// Whoever holds it changes the version. Taken before `logging` where both are needed.
+    manifest: Mutex<Manifest<F>>,
+    stats: Cell<EngineStats>,
+}
+
+struct State<F: Fs> {
+    /// The last batch that was applied.
+    seq: u64,
+    /// All batches up to here survive a power loss.
+    durable: u64,
+    /// All batches up to here are in tables.
+    flushed: u64,
+    active: Generation<F>,
+    /// Oldest first.
+    full: Vec<Generation<F>>,
+    version: Rc<Version<F>>,
+    /// The compaction that the version makes due.
+    choice: Option<Choice>,
+    /// Tables that the version no longer names; removed once nobody else reads them.
+    obsolete: Vec<Rc<Table<F>>>,
+    next_file: u64,
+    /// Why nothing more is written.
+    stopped: Option<EngineError>,
+}
+
+/// A memtable with its log.
+struct Generation<F: Fs> {
+    memtable: Rc<Memtable>,
+    wal: Rc<Wal<F>>,
+}
+
+impl<F: Fs> Clone for Generation<F> {
+    fn clone(&self) -> Self {
+        Self { memtable: Rc::clone(&self.memtable), wal: Rc::clone(&self.wal) }
+    }
+}
+
+impl<F: Fs> Generation<F> {
+    fn new(number: u64) -> Self {
+        Self { memtable: Rc::default(), wal: Rc::new(Wal::new(number)) }
+    }
+}
+
+impl<F: Fs> State<F> {
+    fn check_running(&self) -> Result<(), EngineError> {
+        self.stopped.clone().map_or(Ok(()), Err)
+    }
+
+    fn take_file_number(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file - 1
+    }
+
+    /// Applies a batch, and begins a new memtable behind it if this one is full.
+    fn apply(&mut self, batch: Batch, memtable_bytes: usize) -> u64 {
+        self.seq += 1;
+        self.active.wal.push(self.seq, &batch);
+        self.active.memtable.apply(self.seq, batch);
+        // The log's bytes count, not the memtable's: overwriting one key fills a log too.
+        if self.active.wal.bytes() >= memtable_bytes as u64 {
+            let fresh = Generation::new(self.take_file_number());
+            self.full.push(std::mem::replace(&mut self.active, fresh));
+        }
+        self.seq
+    }
+}
+
+/// Stops the engine if what it guards does not end well: a failed or abandoned write leaves a log
+/// whose end nobody knows.
+struct Writing<'a, F: Fs> {
+    engine: &'a Lsm<F>,
+    ended: bool,
+}
+
+impl<F: Fs> Drop for Writing<'_, F> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.engine.stop(&EngineError::Fs(FsError::Io {
+                path: Rc::clone(&self.engine.0.dir),
+                action: "write",
+                cause: "abandoned half-way".into(),
+            }));
+        }
+    }
+}
+
+impl<F: Fs> Lsm<F> {
+    fn stop(&self, cause: &EngineError) {
+        self.0.state.borrow_mut().stopped.get_or_insert_with(|| cause.clone());
+    }
+
+    /// Runs what must not fail or be abandoned while the engine goes on.
+    async fn or_stop<T>(
+        &self,
+        writing: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let mut guard = Writing { engine: self, ended: false };
+        let outcome = writing.await;
+        guard.ended = true;
+        outcome.inspect_err(|error| self.stop(error))
+    }
+
+    fn count(&self, change: impl FnOnce(&mut EngineStats)) {
+        let mut stats = self.0.stats.get();
+        change(&mut stats);
+        self.0.stats.set(stats);
+    }
+
+    /// Hands all that is buffered to the logs' files, oldest log first. Needs `logging`.
+    async fn write_out(&self, generations: &[Generation<F>]) -> Result<(), EngineError> {
+        for generation in generations {
+            let bytes = generation.wal.write_out(&self.0.fs, &self.0.dir).await?;
+            self.count(|stats| stats.bytes_written_to_files += bytes);
+        }
+        Ok(())
+    }
+
+    /// The last batch, and the memtables and logs that hold batches up to it, oldest first.
+    fn generations(&self) -> Result<(u64, Vec<Generation<F>>), EngineError> {
+        let state = self.0.state.borrow();
+        state.check_running()?;
+        Ok((state.seq, state.full.iter().chain([&state.active]).cloned().collect()))
+    }
+
+    /// Hands lazy batches to the log's file once they are many.
+    async fn write_out_if_many(&self) -> Result<(), EngineError> {
+        let many = || self.0.state.borrow().active.wal.buffered() >= LAZY_BYTES;
+        if !many() {
+            return Ok(());
+        }
+        let _logging = self.0.logging.lock().await;
+        if !many() {
+            return Ok(());
+        }
+        let (_, generations) = self.generations()?;
+        self.or_stop(self.write_out(&generations)).await
+    }
+
+    /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
+    async fn sync_up_to(&self, seq: u64) -> Result<(), EngineError> {
+        let is_durable = || self.0.state.borrow().durable >= seq;
+        if is_durable() {
+            return Ok(());
+        }
+        yield_once().await;
+        let _logging = self.0.logging.lock().await;
+        if is_durable() {
+            return Ok(());
+        }
+        let (last, generations) = self.generations()?;
+        self.or_stop(async {
+            self.write_out(&generations).await?;
+            // A later log must never outlive an earlier one: so oldest first here too.
+            for generation in &generations {
+                generation.wal.sync(&self.0.fs, &self.0.dir).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        let mut state = self.0.state.borrow_mut();
+        state.durable = state.durable.max(last);
+        assert!(state.durable <= state.seq, "what is durable was written");
+        Ok(())
+    }
+}
+
+impl<F: Fs> ReadStore for Lsm<F> {
+    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let version = {
+            let state = self.0.state.borrow();
+            if let Some(found) = state.active.memtable.get(key) {
+                return Ok(found);
+            }
+            if let Some(found) = state.full.iter().rev().find_map(|full| full.memtable.get(key)) {
+                return Ok(found);
+            }
+            Rc::clone(&state.version)
+        };
+        version.get(key, &self.0.cache).await
+    }
+
+    async fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
+        self.snapshot().scan(from, to, limit).await
+    }
+}
+
+impl<F: Fs> Engine for Lsm<F> {
+    type Fs = F;
+    type Options = LsmOptions;
+    type Snapshot = LsmSnapshot<F>;
+
+    async fn open(fs: &F, dir: &str, options: &LsmOptions) -> Result<Self, EngineError> {
+        assert!(options.l0_tables > 0 && options.level_bytes > 0, "a level of no size is always due");
+        recovery::open(fs, dir, *options).await
+    }
+
+    async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
+        if self.0.state.borrow().full.len() > FULL_MEMTABLES {
+            // Maintenance does not keep up: whoever writes helps, so that memory stays bounded.
+            self.flush_beyond(FULL_MEMTABLES).await?;
+        }
+        let seq = {
+            let mut state = self.0.state.borrow_mut();
+            state.check_running()?;
+            if batch.is_empty() {
+                state.seq
+            } else {
+                let bytes = batch
+                    .changes
+                    .iter()
+                    .map(|(k, v)| k.len() + v.as_ref().map_or(0, Vec::len))
+                    .sum::<usize>();
+                self.count(|stats| stats.bytes_written_by_callers += bytes as u64);
+                state.apply(batch, self.0.options.memtable_bytes)
+            }
+        };
+        match durability {
+            Durability::Synced => self.sync_up_to(seq).await,
+            Durability::Lazy => self.write_out_if_many().await,
+        }
+    }
+
+    async fn sync(&self) -> Result<(), EngineError> {
+        let seq = self.0.state.borrow().seq;
+        self.sync_up_to(seq).await
+    }
+
+    fn snapshot(&self) -> LsmSnapshot<F> {
+        let state = self.0.state.borrow();
+        LsmSnapshot::new(
+            state.seq,
+            Rc::clone(&state.active.memtable),
+            state.full.iter().map(|full| Rc::clone(&full.memtable)).collect(),
+            Rc::clone(&state.version),
+            Rc::clone(&self.0.cache),
+        )
+    }
+
+    async fn maintain(&self) -> Result<bool, EngineError> {
+        self.step().await?;
+        Ok(self.needs_maintenance())
+    }
+
+    fn needs_maintenance(&self) -> bool {
+        let state = self.0.state.borrow();
+        let unread = |table: &Rc<Table<F>>| Rc::strong_count(table) == 1;
+        !state.full.is_empty() || state.choice.is_some() || state.obsolete.iter().any(unread)
+    }
+
+    async fn verify(&self) -> Result<(), EngineError> {
+        let version = Rc::clone(&self.0.state.borrow().version);
+        maintain::verify(&version).await
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.0.stats.get()
+    }
+}

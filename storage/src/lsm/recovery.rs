@@ -1,0 +1,173 @@
+//! Opening a store: the manifest's tables, then the logs behind them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use contract::{EngineError, EngineStats, Fs, OpenMode};
+use futures::lock::Mutex;
+
+use super::cache::BlockCache;
+use super::compaction::pick;
+use super::maintain::write_table;
+use super::manifest::{self, Edit, Manifest};
+use super::memtable::Memtable;
+use super::table::{self, Table, TableBuilder};
+use super::version::{Change, LEVELS, Version};
+use super::{Generation, Lsm, LsmOptions, Shared, State, wal};
+use crate::log::{LogReader, read_whole};
+use crate::paths;
+
+/// The numbers of the files in a store's folder.
+#[derive(Debug, Default)]
+struct Files {
+    tables: BTreeSet<u64>,
+    logs: BTreeSet<u64>,
+    manifests: BTreeSet<u64>,
+}
+
+impl Files {
+    async fn list<F: Fs>(fs: &F, dir: &str) -> Result<Self, EngineError> {
+        let names = fs.list(dir).await?;
+        let of = |suffix| names.iter().filter_map(move |name| paths::numbered(name, suffix)).collect();
+        Ok(Self { tables: of(".table"), logs: of(".wal"), manifests: of(".manifest") })
+    }
+
+    fn next(&self) -> u64 {
+        let all = [&self.tables, &self.logs, &self.manifests];
+        all.iter().filter_map(|numbers| numbers.last()).max().map_or(1, |number| number + 1)
+    }
+}
+
+pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Result<Lsm<F>, EngineError> {
+    paths::create_dir_durably(fs, dir).await?;
+    let files = Files::list(fs, dir).await?;
+    let found = manifest::read(fs, dir).await?;
+    if found.is_none() && !(files.tables.is_empty() && files.logs.is_empty()) {
+        // A store's first manifest holds before anything else is written.
+        let file = format!("{dir}/CURRENT").into();
+        return Err(EngineError::Corrupt { file, offset: 0, what: "is missing, though the store is not" });
+    }
+    let mut edit = found.unwrap_or_default();
+    let mut next_file = files.next().max(edit.next_file);
+    let mut take_number = || {
+        next_file += 1;
+        next_file - 1
+    };
+    let memtable = Memtable::default();
+    edit.flushed = replay(fs, dir, files.logs.range(edit.log_floor..), edit.flushed, &memtable).await?;
+    if !memtable.is_empty() {
+        let mut builder = TableBuilder::new(take_number(), options.block_bytes);
+        memtable.for_each(|key, value| builder.add(key, value));
+        // Its name is made durable together with the manifest's.
+        edit.added.push((0, write_table(fs, dir, builder.finish()).await?));
+    }
+    let version = open_version(fs, dir, &edit).await?;
+    let (manifest_number, log_number) = (take_number(), take_number());
+    (edit.log_floor, edit.next_file) = (log_number, next_file);
+    let manifest = Manifest::create(fs, dir, manifest_number, &edit).await?;
+    remove_orphans(fs, dir, &files, &edit).await?;
+    let state = State {
+        seq: edit.flushed,
+        durable: edit.flushed,
+        flushed: edit.flushed,
+        active: Generation::new(log_number),
+        full: Vec::new(),
+        choice: pick(&version.metas(), &options),
+        version: Rc::new(version),
+        obsolete: Vec::new(),
+        next_file,
+        stopped: None,
+    };
+    Ok(Lsm(Rc::new(Shared {
+        fs: fs.clone(),
+        dir: dir.into(),
+        options,
+        cache: Rc::new(BlockCache::new(options.block_cache_bytes)),
+        state: RefCell::new(state),
+        logging: Mutex::new(()),
+        manifest: Mutex::new(manifest),
+        stats: Cell::new(EngineStats::default()),
+    })))
+}
+
+async fn open_version<F: Fs>(fs: &F, dir: &str, edit: &Edit) -> Result<Version<F>, EngineError> {
+    let mut added = Vec::new();
+    for (level, meta) in &edit.added {
+        assert!(*level < LEVELS, "a manifest whose checksum is right names levels that exist");
+        added.push((*level, Rc::new(Table::open(fs, dir, meta.clone()).await?)));
+    }
+    Ok(Version::empty().with(&Change { removed: Vec::new(), added }))
+}
+
+/// Where the batches end that can be had back.
+struct Gap {
+    log: u64,
+    offset: u64,
+    what: &'static str,
+}
+
+/// Applies the batches of `logs` behind batch `flushed`, up to the first that is missing; returns the
+/// number of the last.
+async fn replay<F: Fs>(
+    fs: &F,
+    dir: &str,
+    logs: impl Iterator<Item = &u64>,
+    flushed: u64,
+    memtable: &Memtable,
+) -> Result<u64, EngineError> {
+    let mut last = flushed;
+    let mut gap: Option<Gap> = None;
+    for &number in logs {
+        let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
+        let bytes = read_whole(&file).await?;
+        let mut reader = match LogReader::header(wal::identity(number), &bytes) {
+            Ok(_) => LogReader::new(wal::identity(number), &bytes),
+            Err(_) => LogReader::headless(wal::identity(number), &bytes),
+        };
+        loop {
+            let offset = reader.position();
+            let Some(record) = reader.next() else { break };
+            let corrupt = |what| wal::corrupt(dir, number, offset, what);
+            let (seq, batch) =
+                wal::decode(record.tag, record.payload).ok_or_else(|| corrupt("batch is malformed"))?;
+            if seq <= last {
+                return Err(corrupt("batches are out of order"));
+            }
+            if seq != last + 1 {
+                gap.get_or_insert(Gap { log: number, offset, what: "batches before this one are missing" });
+            }
+            match &gap {
+                // A log is flushed only after those before it.
+                Some(gap) if record.durable > 0 => {
+                    return Err(wal::corrupt(dir, gap.log, gap.offset, gap.what));
+                }
+                Some(_) => {}
+                None => {
+                    memtable.apply(seq, batch);
+                    last = seq;
+                }
+            }
+        }
+        let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
+        if let Some(flaw) = end {
+            gap.get_or_insert(Gap { log: number, offset: flaw.offset, what: flaw.what });
+        }
+    }
+    Ok(last)
+}
+
+/// Removes what the manifest does not name. Logs are all written out by now.
+async fn remove_orphans<F: Fs>(fs: &F, dir: &str, files: &Files, edit: &Edit) -> Result<(), EngineError> {
+    let live: BTreeSet<u64> = edit.added.iter().map(|(_, meta)| meta.number).collect();
+    for number in &files.manifests {
+        fs.remove(&manifest::path(dir, *number)).await?;
+    }
+    for number in files.tables.difference(&live) {
+        fs.remove(&table::path(dir, *number)).await?;
+    }
+    for number in &files.logs {
+        fs.remove(&wal::path(dir, *number)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Replays: a run that failed, kept so that it can be run again.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sim::Digest;
+
+use crate::plan::Plan;
+use crate::report::{Fired, Verdict};
+use crate::scenario::Source;
+
+/// The format that this version writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+
+/// A run that can be run again, and what it came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The version of Seedbed that wrote it.
+    pub seedbed: String,
+    /// What the plan was made from.
+    pub scenario: Source,
+    /// What was run.
+    pub plan: Plan,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Covers every event of the run.
+    pub digest: Digest,
+    /// The faults that fired, in order.
+    pub fired: Vec<Fired>,
+}
+
+/// A replay that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The operating system refused.
+    #[error("{path}: {cause}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What it said.
+        cause: std::io::Error,
+    },
+    /// The text ends in the middle.
+    #[error(
+        "{path}: the file ends at line {line}, column {column}, in the middle of a replay: it was cut off"
+    )]
+    Truncated {
+        /// The file.
+        path: String,
+        /// Where it ends, counted from 1.
+        line: usize,
+        /// Where it ends, counted from 1.
+        column: usize,
+    },
+    /// The text is no replay.
+    #[error("{path}:{line}:{column}: not a replay: {cause}")]
+    NotAReplay {
+        /// The file.
+        path: String,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// What stands there.
+        cause: String,
+    },
+    /// The text is a replay of another format.
+    #[error(
+        "{path}: written by Seedbed {seedbed} in replay format {found}, and this is Seedbed {} with format {FORMAT}; \
+         run its scenario and seed again, or replay it with that version",
+        env!("CARGO_PKG_VERSION")
+    )]
+    OtherFormat {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// What wrote it.
+        seedbed: String,
+    },
+}
+
+impl Replay {
+    /// A replay of this version's format.
+    pub fn new(scenario: Source, plan: Plan, verdict: Verdict, digest: Digest, fired: Vec<Fired>) -> Self {
+        let seedbed = env!("CARGO_PKG_VERSION").to_owned();
+        Self { format: FORMAT, seedbed, scenario, plan, verdict, digest, fired }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is cut off, is no replay, or is one of another format.
+    pub fn load(path: &Path) -> Result<Self, ReplayError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|cause| ReplayError::Io { path: name.clone(), cause })?;
+        let refuse = |error: serde_json::Error| {
+            let (path, line, column) = (name.clone(), error.line(), error.column());
+            if error.is_eof() {
+                return ReplayError::Truncated { path, line, column };
+            }
+            let text = error.to_string();
+            let place = format!(" at line {line} column {column}");
+            let cause = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+            ReplayError::NotAReplay { path, line, column, cause }
+        };
+        // The format first: what another one looks like is not known.
+        let header: Header = serde_json::from_str(&text).map_err(refuse)?;
+        if header.format != FORMAT {
+            return Err(ReplayError::OtherFormat {
+                path: name,
+                found: header.format,
+                seedbed: header.seedbed,
+            });
+        }
+        serde_json::from_str(&text).map_err(refuse)
+    }
+
+    /// Writes the file, or leaves what was there: it is written beside it, flushed and renamed.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn save(&self, path: &Path) -> Result<(), ReplayError> {
+        let refuse = |cause| ReplayError::Io { path: path.display().to_string(), cause };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(refuse)?;
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".tmp");
+        let beside = PathBuf::from(beside);
+        let write = || {
+            let mut file = fs::File::create(&beside)?;
+            file.write_all(self.to_json().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&beside, path)
+        };
+        write().map_err(refuse)
+    }
+
+    fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("a replay is plain data") + "\n";
+        let again: Self = serde_json::from_str(&text).expect("what was just written");
+        assert_eq!(again.plan, self.plan, "a plan comes back from its text as it went in");
+        text
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(default)]
+    seedbed: String,
+}

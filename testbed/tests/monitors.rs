@@ -1,0 +1,87 @@
+//! Each monitor sees the law broken that it watches, and stays silent while it holds.
+
+use contract::{Command, Effect, Entry, Epoch, Index, Mark, NodeId, Role, Time, Token, View};
+use protocols::raft::{Raft, Record};
+use testbed::monitor::{Monitor, by_name};
+
+const N1: NodeId = NodeId(1);
+const N2: NodeId = NodeId(2);
+
+fn monitor(name: &str) -> Box<dyn Monitor<Raft>> {
+    by_name(name, 3).expect("a registered monitor")
+}
+
+fn view(role: Role, epoch: u64, commit: u64) -> View {
+    View { role, epoch: Epoch(epoch), leader: None, last: Mark::ZERO, commit: Index(commit) }
+}
+
+fn entry(epoch: u64, index: u64, data: &str) -> Entry {
+    let command = Command { proposed_at: Time::ZERO, data: data.into() };
+    Entry { mark: Mark { epoch: Epoch(epoch), index: Index(index) }, command: Some(command) }
+}
+
+fn wrote(entries: &[Entry]) -> [Effect<Raft>; 1] {
+    [Effect::Persist { token: Token(1), records: entries.iter().cloned().map(Record::Entry).collect() }]
+}
+
+#[test]
+fn two_leaders_in_a_term() {
+    let mut monitor = monitor("one-leader-per-term");
+    let (candidate, leader) = (view(Role::Candidate, 3, 0), view(Role::Leader, 3, 0));
+    assert_eq!(monitor.stepped(N1, &candidate, &leader, &[]), Ok(()));
+    assert_eq!(monitor.stepped(N1, &leader, &leader, &[]), Ok(()));
+    assert_eq!(monitor.stepped(N2, &candidate, &view(Role::Leader, 4, 0), &[]), Ok(()));
+    let broken = monitor.stepped(N2, &candidate, &leader, &[]);
+    assert_eq!(broken, Err("n2 became leader of e3, which n1 already led".to_owned()));
+}
+
+#[test]
+fn a_commit_index_that_goes_back() {
+    let mut monitor = monitor("commit-monotonic");
+    let (at_5, at_4) = (view(Role::Follower, 1, 5), view(Role::Follower, 1, 4));
+    assert_eq!(monitor.stepped(N1, &at_4, &at_5, &[]), Ok(()));
+    assert_eq!(
+        monitor.stepped(N1, &at_5, &at_4, &[]),
+        Err("the commit index of n1 went back from 5 to 4".to_owned())
+    );
+}
+
+#[test]
+fn different_entries_applied_at_one_index() {
+    let mut monitor = monitor("state-machine-safety");
+    assert_eq!(monitor.applied(N1, &entry(1, 1, "a")), Ok(()));
+    assert_eq!(monitor.applied(N2, &entry(1, 1, "a")), Ok(()));
+    assert!(monitor.applied(N2, &entry(1, 1, "b")).is_err(), "another command");
+    assert!(monitor.applied(N2, &entry(2, 1, "a")).is_err(), "another term");
+    assert!(monitor.installed(N2, Mark { epoch: Epoch(2), index: Index(1) }).is_err(), "another snapshot");
+}
+
+#[test]
+fn logs_that_do_not_match() {
+    let mut monitor = monitor("log-matching");
+    let still = view(Role::Follower, 1, 0);
+    let mut step = |node, entries: &[Entry]| monitor.stepped(node, &still, &still, &wrote(entries));
+    assert_eq!(step(N1, &[entry(1, 1, "a"), entry(2, 2, "b")]), Ok(()));
+    assert_eq!(step(N2, &[entry(1, 1, "a"), entry(1, 2, "c")]), Ok(()), "logs may differ in other terms");
+    assert_eq!(step(N2, &[entry(2, 2, "b")]), Ok(()), "a conflict is overwritten");
+    assert!(step(N2, &[entry(2, 2, "x")]).is_err(), "one index and term, two commands");
+    assert!(step(NodeId(3), &[entry(3, 1, "z"), entry(2, 2, "b")]).is_err(), "one entry, two prefixes");
+    assert!(step(NodeId(3), &[entry(3, 9, "z")]).is_err(), "a hole in a log");
+}
+
+#[test]
+fn a_log_is_known_again_after_a_restart() {
+    let mut monitor = monitor("log-matching");
+    let still = view(Role::Follower, 1, 0);
+    let first = [entry(1, 1, "a"), entry(1, 2, "b")];
+    assert_eq!(monitor.stepped(N1, &still, &still, &wrote(&first)), Ok(()));
+    // The second entry was not durable: the log goes on behind the first, or further on if older
+    // segments are gone.
+    let kept = [Record::Entry(first[0].clone())];
+    assert_eq!(monitor.started(N1, &still, &kept), Ok(()));
+    assert_eq!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 2, "c")])), Ok(()));
+    assert!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 4, "d")])).is_err());
+    let later = [Record::Entry(entry(2, 2, "c"))];
+    assert_eq!(monitor.started(N2, &still, &later), Ok(()));
+    assert_eq!(monitor.stepped(N2, &still, &still, &wrote(&[entry(2, 3, "d")])), Ok(()));
+}
