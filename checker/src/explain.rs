@@ -12,7 +12,10 @@ use crate::spec::{Reason, Spec};
 /// How many operations an explanation shows.
 const WINDOW_OPERATIONS_MAX: usize = 12;
 
-/// The evidence that a history is not linearizable.
+/// How much of an operation's or an answer's text an explanation shows.
+const TEXT_CHARACTERS_MAX: usize = 100;
+
+/// The evidence that a history is not linearizable. `Display` is its sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// What was checked: `linearizable`.
@@ -28,17 +31,18 @@ pub struct Violation {
     pub placed: Vec<OpId>,
     /// Why it has no place.
     pub reason: Reason,
-    /// The failing operation, marked `>`, and those concurrent with it or just before it, one line
-    /// each, in the order of their invocations.
+    /// The failing operation, marked `>`, those that the reason names, and those concurrent with it or
+    /// just before it; at most twelve, one line each, in the order of their invocations.
     pub window: Vec<String>,
 }
 
 impl Violation {
-    /// The evidence of a search that ended in [`Status::Refuted`](crate::linearizability::Status).
+    /// The evidence of a search that has found that there is no order.
     pub(crate) fn new<S: Spec>(search: &Search<'_, '_, S>) -> Self {
         let part = search.part();
         let failing = search.front();
         let operation = &part.operations[failing];
+        let reason = S::reason(part, search.initial(), failing).unwrap_or_else(|| general(part, operation));
         let text = operation.op.to_string();
         let name = text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         Self {
@@ -47,8 +51,8 @@ impl Violation {
             failing: operation.id,
             operation: name.to_owned(),
             placed: search.longest().iter().map(|place| part.operations[*place].id).collect(),
-            reason: S::reason(part, failing).unwrap_or_else(|| general(part, operation)),
-            window: window(part, failing),
+            window: window(part, failing, &reason.named),
+            reason,
         }
     }
 
@@ -67,54 +71,61 @@ impl fmt::Display for Violation {
 /// What can always be said.
 fn general<S: Spec>(part: &Part<'_, S>, failing: &Operation<'_, S::Op, S::Ret>) -> Reason {
     let before = part.operations.iter().filter(|o| o.call < failing.end).count();
-    let sentence = format!(
-        "no order of the {before} operations on {} up to then explains that {}",
-        part.name(),
-        told(failing)
-    );
-    Reason { kind: "no-order".to_owned(), sentence }
+    let sentence =
+        format!("no order of the {before} operations on {} explains that {}", part.name(), told(failing));
+    Reason { kind: "no-order".to_owned(), sentence, named: Vec::new() }
 }
 
-/// An answered operation as the beginning of a sentence: `get(k3) by c2 returned "v17" at 12.204s`.
+/// An operation as the beginning of a sentence: `get(k3) by c2 returned "v17" at 12.204s`.
 pub(crate) fn told<O: fmt::Display, R: fmt::Display>(operation: &Operation<'_, O, R>) -> String {
     let Operation { op, client, returned, .. } = operation;
     match operation.ret {
-        Some(ret) => format!("{op} by {client} returned {ret} at {}", clock(*returned)),
-        None => format!("{op} by {client} never returned"),
+        Some(ret) => format!("{} by {client} returned {} at {}", short(op), short(ret), clock(*returned)),
+        None => format!("{} by {client} never returned", short(op)),
     }
 }
 
-/// A time for people: in seconds, with no more decimals than it has, but at least three.
+/// A time for people: in seconds, with three decimals, or six or nine if it is finer.
 pub(crate) fn clock(time: Time) -> String {
     let text = time.to_string();
-    let digits = text.trim_end_matches('s');
-    let short = digits.trim_end_matches('0');
-    let decimals_min = digits.find('.').map_or(digits.len(), |point| point + 4);
-    format!("{}s", &digits[..short.len().max(decimals_min)])
+    let unused = ["000000s", "000s"].into_iter().find(|zeros| text.ends_with(zeros));
+    match unused {
+        Some(zeros) => format!("{}s", &text[..text.len() - zeros.len()]),
+        None => text,
+    }
+}
+
+/// A text without its middle if it is long.
+pub(crate) fn short(text: &impl fmt::Display) -> String {
+    let text = text.to_string();
+    let length = text.chars().count();
+    if length <= TEXT_CHARACTERS_MAX {
+        return text;
+    }
+    let half = TEXT_CHARACTERS_MAX / 2 - 1;
+    text.chars().take(half).chain(" … ".chars()).chain(text.chars().skip(length - half)).collect()
 }
 
 /// The operations around the failing one.
-fn window<S: Spec>(part: &Part<'_, S>, failing: usize) -> Vec<String> {
+fn window<S: Spec>(part: &Part<'_, S>, failing: usize, named: &[OpId]) -> Vec<String> {
     let center = &part.operations[failing];
-    // The failing one, what is concurrent with it, then what ended before it, latest first.
-    let mut near: Vec<usize> =
-        (0..part.operations.len()).filter(|at| part.operations[*at].call < center.end).collect();
-    near.sort_by_key(|at| {
+    let is_told = |at: usize| at == failing || named.contains(&part.operations[at].id);
+    let mut shown: Vec<usize> = (0..part.operations.len())
+        .filter(|at| part.operations[*at].call < center.end || is_told(*at))
+        .collect();
+    // What is concurrent has no distance; what never returned is concurrent with all that follows.
+    shown.sort_by_key(|at| {
         let operation = &part.operations[*at];
-        let distance = center.call.saturating_sub(operation.end);
-        (*at != failing, distance, !operation.is_answered(), center.end - operation.call)
+        (!is_told(*at), center.call.saturating_sub(operation.end), center.end.abs_diff(operation.call))
     });
-    near.truncate(WINDOW_OPERATIONS_MAX);
-    near.sort_by_key(|at| part.operations[*at].call);
-    near.iter()
-        .map(|at| {
-            let Operation { id, client, op, invoked, returned, .. } = &part.operations[*at];
-            let mark = if *at == failing { '>' } else { ' ' };
-            let (end, ret) = match part.operations[*at].ret {
-                Some(ret) => (clock(*returned), ret.to_string()),
-                None => ("?".to_owned(), "unknown".to_owned()),
-            };
-            format!("{mark} {id} {client} {} .. {end} {op} -> {ret}", clock(*invoked))
-        })
-        .collect()
+    shown.truncate(WINDOW_OPERATIONS_MAX);
+    shown.sort_by_key(|at| part.operations[*at].call);
+    let line = |at: usize| {
+        let Operation { id, client, op, ret, invoked, returned, .. } = &part.operations[at];
+        let mark = if at == failing { '>' } else { ' ' };
+        let end = ret.map_or_else(|| "never".to_owned(), |_| clock(*returned));
+        let ret = ret.map_or_else(|| "unknown".to_owned(), short);
+        format!("{mark} {} to {end} {client} {id} {}: {ret}", clock(*invoked), short(op))
+    };
+    shown.into_iter().map(line).collect()
 }

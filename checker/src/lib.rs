@@ -1,9 +1,43 @@
-//! Judges of histories: whether what the clients of a service saw can be explained.
+//! Judges of histories: can what the clients of a service saw be explained by a service that takes one
+//! operation at a time?
 //!
-//! Stub.
+//! A history is *linearizable* (Herlihy & Wing, 1990) if each operation can be given one moment between
+//! its invocation and its return at which it takes effect, so that every answer is right. An operation
+//! whose outcome nobody knows may take effect at any moment after its invocation, or never.
+//!
+//! ```
+//! use contract::kv::{Op, Ret};
+//! use contract::{ClientId, History, Outcome, Time};
+//! use seedbed_checker::{Budget, Verdict, judge_kv};
+//!
+//! let (alice, bob) = (ClientId(1), ClientId(2));
+//! let mut history = History::default();
+//! let put = history.invoke(Time(1), alice, Op::Put { key: "k".into(), value: "v".into() });
+//! history.complete(Time(1_000_000), alice, put, Outcome::Ok(Ret::Done));
+//! let get = history.invoke(Time(2_000_000), bob, Op::Get { key: "k".into() });
+//! history.complete(Time(3_000_000), bob, get, Outcome::Ok(Ret::Value(None)));
+//!
+//! let Verdict::Violation(violation) = judge_kv(&history, Budget::default())? else { panic!() };
+//! assert_eq!(
+//!     violation.to_string(),
+//!     "get(k) by c2 returned nothing at 0.003s, \
+//!      but put(k, \"v\") had returned at 0.001s and nothing deleted k after it"
+//! );
+//! # Ok::<(), seedbed_checker::Malformed>(())
+//! ```
+//!
+//! Reading order: [`spec`] (what is checked against) and [`models`]; [`parts`] (what of a history is
+//! judged together); [`linearizability`] (the search); [`judge`](mod@judge) (the front door, and the budget that all
+//! parts share); [`explain`]. Beside them stand [`witness`](mod@witness), which checks a known order,
+//! [`formats`], which reads histories that others recorded, and [`generate`], which makes histories to
+//! test checkers with.
+//!
+//! A verdict is a function of the history and the budget alone, and it is never [`Verdict::Ok`] when the
+//! checker gave up.
 
 mod cache;
 pub mod explain;
+pub mod formats;
 pub mod generate;
 pub mod judge;
 pub mod linearizability;
@@ -11,8 +45,10 @@ pub mod models;
 pub mod parts;
 pub mod spec;
 mod windows;
+pub mod witness;
 
 pub use explain::Violation;
 pub use judge::{Budget, Exhausted, Resource, Verdict, judge, judge_kv};
 pub use parts::Malformed;
 pub use spec::{FromSequential, Keys, Reason, Spec};
+pub use witness::witness;

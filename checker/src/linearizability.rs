@@ -147,6 +147,11 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         self.part
     }
 
+    /// The state that it starts with.
+    pub fn initial(&self) -> &S {
+        self.states.get(0)
+    }
+
     /// The steps taken so far. A step applies one operation to one state, or compares a configuration
     /// with sixteen others.
     pub fn steps(&self) -> u64 {

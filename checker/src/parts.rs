@@ -145,7 +145,7 @@ pub fn split<S: Spec>(history: &History<S::Op, S::Ret>) -> Result<Vec<Part<'_, S
 }
 
 /// The operations of a history in order of invocation, without those that failed.
-fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<'_, O, R>>, Malformed> {
+pub(crate) fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<'_, O, R>>, Malformed> {
     let events = history.events();
     if events.len() >= NEVER as usize {
         return Err(Malformed::TooLong { events: events.len() });

@@ -6,6 +6,7 @@
 use std::fmt::{self, Debug, Display};
 use std::hash::Hash;
 
+use contract::OpId;
 use serde::{Deserialize, Serialize};
 use stateright::semantics::SequentialSpec;
 
@@ -52,7 +53,7 @@ pub trait Spec: Clone + PartialEq + Hash {
 
     /// Why the answered operation at place `failing` of a part that is not linearizable has no place,
     /// if that can be said in a sentence. All that returned before it has a place.
-    fn reason(_part: &Part<'_, Self>, _failing: usize) -> Option<Reason> {
+    fn reason(_part: &Part<'_, Self>, _initial: &Self, _failing: usize) -> Option<Reason> {
         None
     }
 }
@@ -92,6 +93,8 @@ pub struct Reason {
     pub kind: String,
     /// A sentence for people.
     pub sentence: String,
+    /// The other operations that the sentence names.
+    pub named: Vec<OpId>,
 }
 
 /// The one key of an object that is not divided into keys.

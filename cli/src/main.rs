@@ -1,2 +1,52 @@
-//! Stub.
-fn main() {}
+//! `seedbed`: the command.
+//!
+//! Everything that is known of terminals, threads and process arguments is in this crate; what the
+//! commands do is in `testbed`. Exit codes are in [`exit`], and every error that a user can cause is
+//! a [`problem::Problem`].
+
+mod args;
+mod commands;
+mod exit;
+mod panics;
+mod problem;
+mod term;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use exit::Exit;
+use term::Term;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and versions come this way too; nobody is left to tell if printing fails.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::BadInput as u8));
+        }
+    };
+    let term = Term::detect();
+    let done = panics::guarded(|| match args.command {
+        Command::Run(args) => commands::run::run(&args, &term),
+        Command::Sweep(args) => commands::sweep::run(&args, &term),
+        Command::Replay(args) => commands::replay::run(&args, &term),
+        Command::List(args) => Ok(commands::list::run(&args, &term)),
+        Command::Schema => Ok(commands::schema::run(&term)),
+    });
+    let exit = match done {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(problem)) => {
+            problem.show(&term);
+            Exit::BadInput
+        }
+        Err(panic) => {
+            panic.show(&term);
+            Exit::OwnBug
+        }
+    };
+    exit.into()
+}

@@ -54,7 +54,8 @@ pub enum Latency {
     },
 }
 
-/// A disk: mechanism for latency. The semantics of persistence are those of [`crate::fs`].
+/// A disk: mechanism for latency. What a power loss does to it is told in the
+/// [crate documentation](crate).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiskConfig {
     /// A 4 KiB read that misses the page cache.

@@ -76,6 +76,7 @@ pub(crate) enum Kind {
     Crash,
     Sector,
     Size,
+    Lost,
     Restart,
     Partition,
     Heal,
@@ -133,7 +134,8 @@ fn fold(x: u64, multiplier: u64) -> u64 {
 }
 
 /// The hash of a message's content. Integers count by value, whatever their width, and `usize` as
-/// `u64`.
+/// `u64`. (Slices of integers wider than a byte reach a [`Hasher`] in the machine's byte order: a
+/// message that holds such slices has the same hash on little-endian machines only.)
 #[inline]
 pub(crate) fn content_hash<T: Hash + ?Sized>(content: &T) -> u64 {
     let mut hasher = ContentHasher(K[2]);

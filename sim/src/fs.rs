@@ -6,8 +6,9 @@
 //! in the [crate documentation](crate).
 
 use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use contract::{File, Fs, FsError, OpenMode};
 
@@ -15,7 +16,7 @@ use crate::digest::{Kind, bytes_hash};
 use crate::disk::Work;
 use crate::disk::device::Access;
 use crate::disk::tree::{Node, SharedInode, parent};
-use crate::kernel::{Claim, Incarnation, Kernel, State};
+use crate::kernel::{Incarnation, Kernel, State};
 use crate::slab::Ticket;
 
 /// The file system of one incarnation of a node. Once that incarnation is gone, no operation
@@ -125,12 +126,16 @@ impl SimFs {
             let (node, until) = (state.address(node), due.0);
             format!("disk {node} {access:?} {path} at {offset}, {bytes} bytes, until {until}")
         });
-        if due.0 > state.now { Submitted::Waits(state.request(node, work, due)) } else { Submitted::Done(work) }
+        if due.0 > state.now {
+            Submitted::Waits(state.request(node, work, due))
+        } else {
+            Submitted::Done(work)
+        }
     }
 
     async fn finish(&self, submitted: Submitted) -> Work {
         match submitted {
-            Submitted::Waits(ticket) => Claim::new(Rc::clone(&self.kernel), ticket).await,
+            Submitted::Waits(ticket) => Claim { kernel: Rc::clone(&self.kernel), ticket }.await,
             Submitted::Done(work) => {
                 match &work {
                     Work::Read { file, offset, len } => file.borrow_mut().warm(*offset, *len),
@@ -299,7 +304,8 @@ impl File for SimFile {
         if self.inode.borrow().is_cold(offset, buf.len()) {
             let len = self.inode.borrow().available(offset, buf.len());
             let work = Work::Read { file: self.file(), offset, len };
-            let submitted = self.fs.with(|state, _| self.fs.submit(state, Access::Read, len, work, &self.path));
+            let submitted =
+                self.fs.with(|state, _| self.fs.submit(state, Access::Read, len, work, &self.path));
             self.fs.finish(submitted).await;
         }
         let read = self.inode.borrow().read(offset, &mut buf);
@@ -348,5 +354,41 @@ impl File for SimFile {
     async fn len(&self) -> Result<u64, FsError> {
         self.fs.alive().await;
         Ok(self.inode.borrow().size())
+    }
+}
+
+/// A future's claim on a disk request; dropped with it.
+struct Claim {
+    kernel: Rc<Kernel>,
+    ticket: Ticket,
+}
+
+impl Future for Claim {
+    type Output = Work;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Work> {
+        let state = &mut *self.kernel.state.borrow_mut();
+        // A request that is gone went with its incarnation: it never completes.
+        let Some(request) = state.requests.get_mut(self.ticket) else { return Poll::Pending };
+        if !request.done {
+            request.sleeping = Some(self.kernel.tasks.sleeping(context.waker()));
+            return Poll::Pending;
+        }
+        let request = state.requests.remove(self.ticket).expect("it was there a moment ago");
+        Poll::Ready(request.work)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.kernel.state.borrow_mut();
+        if let Some(request) = state.requests.get_mut(self.ticket) {
+            request.abandoned = true;
+            // Dropped after the borrow, for a waker may own anything.
+            let sleeping = request.sleeping.take();
+            let finished = if request.done { state.requests.remove(self.ticket) } else { None };
+            drop(state);
+            drop((sleeping, finished));
+        }
     }
 }

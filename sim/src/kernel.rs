@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
-use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -11,8 +10,7 @@ use contract::{Address, NodeId, Time, TimerId};
 
 use crate::config::WorldConfig;
 use crate::digest::{Kind, Rolling};
-use crate::disk::inode::Fate;
-use crate::disk::{Disk, Request, Work};
+use crate::disk::{Aftermath, Disk, Request, Work};
 use crate::latency::nanos;
 use crate::network::Network;
 use crate::queue::{Queue, Topic};
@@ -92,6 +90,9 @@ pub(crate) struct Held {
     pub(crate) waiters: Vec<Waker>,
 }
 
+/// Where a trace goes, line by line.
+type Sink = Box<dyn FnMut(&str)>;
+
 pub(crate) struct State {
     pub(crate) now: Time,
     pub(crate) queue: Queue,
@@ -107,7 +108,7 @@ pub(crate) struct State {
     pub(crate) held: Option<Held>,
     pub(crate) digest: Rolling,
     pub(crate) stats: WorldStats,
-    sink: Option<Box<dyn FnMut(&str)>>,
+    sink: Option<Sink>,
 }
 
 /// The part of a world that knows nothing of its messages.
@@ -224,7 +225,9 @@ impl State {
     pub(crate) fn index(&self, address: Address) -> u32 {
         let nodes = self.disks.len();
         let index = match address {
-            Address::Node(node) => Some(node).filter(|n| (1..=nodes).contains(&usize::from(n.0))).map(NodeId::slot),
+            Address::Node(node) => {
+                Some(node).filter(|n| (1..=nodes).contains(&usize::from(n.0))).map(NodeId::slot)
+            }
             Address::Client(client) => usize::from(client.0).checked_sub(1).map(|slot| nodes + slot),
         };
         let index = index.filter(|index| *index < self.endpoints.len());
@@ -243,7 +246,7 @@ impl State {
         endpoint.incarnation == incarnation.number && endpoint.is_up()
     }
 
-    pub(crate) fn set_sink(&mut self, sink: Box<dyn FnMut(&str)>) {
+    pub(crate) fn set_sink(&mut self, sink: Sink) {
         self.sink = Some(sink);
     }
 
@@ -392,12 +395,15 @@ impl State {
         requests.sort_unstable_by_key(|request| request.number);
         self.digest.event(Kind::Crash, [self.now.0, self.code(node)]);
         let digest = &mut self.digest;
-        let report = self.disks[node as usize].power_loss(&requests, |file, sector, fate: Fate| {
-            digest.event(Kind::Sector, [file, sector, fate as u64]);
+        let report = self.disks[node as usize].power_loss(&requests, |aftermath| match aftermath {
+            Aftermath::Sector { file, sector, fate } => {
+                digest.event(Kind::Sector, [file, sector, fate as u64]);
+            }
+            Aftermath::Size { file, size } => digest.event(Kind::Size, [file, size]),
         });
         let CrashReport { sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost } = report;
         let words = [sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost];
-        self.digest.event(Kind::Size, words);
+        self.digest.event(Kind::Lost, words);
         self.stats.crashes += 1;
         self.stats.lost.add(&report);
         self.trace(|state| format!("crash {} {report}", state.address(node)));
@@ -412,48 +418,6 @@ impl State {
             let code = endpoint.code;
             self.digest.event(Kind::Restart, [self.now.0, code]);
             self.trace(|_| format!("restart {node}"));
-        }
-    }
-}
-
-/// A future's claim on a disk request; dropped with it.
-pub(crate) struct Claim {
-    kernel: Rc<Kernel>,
-    ticket: Ticket,
-}
-
-impl Claim {
-    pub(crate) fn new(kernel: Rc<Kernel>, ticket: Ticket) -> Self {
-        Self { kernel, ticket }
-    }
-}
-
-impl Future for Claim {
-    type Output = Work;
-
-    fn poll(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> std::task::Poll<Work> {
-        let state = &mut *self.kernel.state.borrow_mut();
-        // A request that is gone went with its incarnation: it never completes.
-        let Some(request) = state.requests.get_mut(self.ticket) else { return std::task::Poll::Pending };
-        if !request.done {
-            request.sleeping = Some(self.kernel.tasks.sleeping(context.waker()));
-            return std::task::Poll::Pending;
-        }
-        let request = state.requests.remove(self.ticket).expect("it was there a moment ago");
-        std::task::Poll::Ready(request.work)
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut state = self.kernel.state.borrow_mut();
-        if let Some(request) = state.requests.get_mut(self.ticket) {
-            request.abandoned = true;
-            // Dropped after the borrow, for a waker may own anything.
-            let sleeping = request.sleeping.take();
-            let finished = if request.done { state.requests.remove(self.ticket) } else { None };
-            drop(state);
-            drop((sleeping, finished));
         }
     }
 }

@@ -182,7 +182,10 @@ mod tests {
             drawn.sort_unstable();
             for (rank, expected) in [10_000, 50_000, 90_000, 99_000].into_iter().zip(expected) {
                 let found = drawn[rank] as f64;
-                assert!((found / expected - 1.0).abs() < 0.02, "{latency:?} at {rank}: {found}, not {expected}");
+                assert!(
+                    (found / expected - 1.0).abs() < 0.02,
+                    "{latency:?} at {rank}: {found}, not {expected}"
+                );
             }
         }
     }

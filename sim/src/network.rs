@@ -11,8 +11,8 @@ use crate::config::{Groups, NetConfig};
 use crate::latency::Sampler;
 use crate::rng::{Keys, Purpose, philox, wide};
 
-/// The length of a slot: 2^20 ns, the power of two next to 1 ms.
-const SLOT_BITS: u32 = 20;
+/// The length of a slot, in nanoseconds.
+const SLOT: u64 = 1_000_000;
 
 /// A partition that is in force. Returned by [`World::partition`](crate::World::partition).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ impl Network {
         if row.len() <= to {
             row.resize(to + 1, None);
         }
-        let slot = now.0 >> SLOT_BITS;
+        let slot = now.0 / SLOT;
         let link = row[to].get_or_insert_with(|| {
             let key = self.keys.key(Purpose::LINK, code(from) << 32 | code(to));
             Link { key, slot, ordinal: 0 }
@@ -95,6 +95,10 @@ impl Network {
     }
 
     pub(crate) fn partition(&mut self, groups: &Groups) -> PartitionId {
+        let mut members: Vec<NodeId> = groups.iter().flatten().copied().collect();
+        members.sort_unstable();
+        let twice = members.windows(2).find(|pair| pair[0] == pair[1]);
+        assert!(twice.is_none(), "a node is in two groups of a partition: {twice:?}");
         self.partitions_made += 1;
         let partition = PartitionId(self.partitions_made);
         self.partitions.push((partition, groups.clone()));

@@ -3,6 +3,9 @@
 //! Events are ordered by time, then by a tie-break drawn from the seed, then by the order in which
 //! they were put in. An event is 24 bytes and refers to its payload by a [`Ticket`].
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
 use contract::Time;
 
 use crate::slab::Ticket;
@@ -39,14 +42,34 @@ impl Entry {
     }
 }
 
-/// A heap of four children per entry: half as deep as a binary one, and the four lie together.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    heap: Vec<Entry>,
-    sequence: u32,
+/// Reversed: the earliest entry is the greatest, as the heap wants it.
+impl Ord for Entry {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key().cmp(&self.key())
+    }
 }
 
-const CHILDREN: usize = 4;
+impl PartialOrd for Entry {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Entry>,
+    sequence: u32,
+}
 
 impl Queue {
     #[inline]
@@ -54,61 +77,19 @@ impl Queue {
         self.sequence = self.sequence.wrapping_add(1);
         let order = u64::from(tie) << 32 | u64::from(self.sequence);
         let what = u64::from(ticket.slot) << 32 | u64::from(ticket.generation) << 3 | topic as u64;
-        let entry = Entry { time: time.0, order, what };
-        self.heap.push(entry);
-        self.rise(self.heap.len() - 1, entry);
+        self.heap.push(Entry { time: time.0, order, what });
     }
 
     /// Takes the first event if it is due by `until`.
     #[inline]
     pub(crate) fn pop(&mut self, until: Time) -> Option<(Time, Topic, Ticket)> {
-        let entry = *self.heap.first().filter(|entry| entry.time <= until.0)?;
-        self.remove_first();
+        if self.heap.peek()?.time > until.0 {
+            return None;
+        }
+        let entry = self.heap.pop()?;
         let generation = (entry.what >> 3) as u32 & Ticket::GENERATION_MASK;
         let ticket = Ticket { slot: (entry.what >> 32) as u32, generation };
         Some((Time(entry.time), Topic::ALL[(entry.what & 7) as usize], ticket))
-    }
-
-    /// Moves the hole at the top down to the bottom, where the last entry most often belongs.
-    fn remove_first(&mut self) {
-        let last = self.heap.pop().expect("the heap has a first entry");
-        if self.heap.is_empty() {
-            return;
-        }
-        let mut hole = 0;
-        loop {
-            let first = hole * CHILDREN + 1;
-            let least = match self.heap.get(first..) {
-                None | Some([]) => break,
-                Some([a, b, c, d, ..]) => {
-                    let left = usize::from(b.key() < a.key());
-                    let right = 2 + usize::from(d.key() < c.key());
-                    let (l, r) = (self.heap[first + left].key(), self.heap[first + right].key());
-                    first + if r < l { right } else { left }
-                }
-                Some(few) => {
-                    let least = few.iter().enumerate().min_by_key(|(_, entry)| entry.key());
-                    first + least.expect("there are a few").0
-                }
-            };
-            self.heap[hole] = self.heap[least];
-            hole = least;
-        }
-        self.rise(hole, last);
-    }
-
-    /// Puts an entry where the hole is, or above.
-    #[inline]
-    fn rise(&mut self, mut hole: usize, entry: Entry) {
-        while hole > 0 {
-            let parent = (hole - 1) / CHILDREN;
-            if self.heap[parent].key() <= entry.key() {
-                break;
-            }
-            self.heap[hole] = self.heap[parent];
-            hole = parent;
-        }
-        self.heap[hole] = entry;
     }
 }
 

@@ -6,10 +6,9 @@
 //! `manifest`, `compaction`, `recovery`. Each file format is described field by field in the module
 //! that owns it.
 //!
-//! ```ignore
+//! ```
 //! # use seedbed_storage as storage;
 //! use contract::{Batch, Durability, Engine, EngineError, Fs, ReadStore};
-//! # use seedbed_contract as contract;
 //! use storage::{Lsm, LsmOptions};
 //!
 //! async fn example(fs: &impl Fs) -> Result<(), EngineError> {

@@ -1,6 +1,6 @@
 //! Every mistake in a scenario is shown where it stands, with what to write instead.
 
-use testbed::scenario::Scenario;
+use seedbed_testbed::scenario::Scenario;
 
 /// What is said about a text and overrides that make no scenario.
 fn refused(text: &str, set: &[&str]) -> String {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contract::{NodeId, Seed, Time};
-use testbed::plan::{Action, Draw, Plan, PlannedFault, Target, Trigger};
-use testbed::scenario::{self, Scenario};
+use seedbed_testbed::plan::{Action, Draw, Plan, PlannedFault, Target, Trigger};
+use seedbed_testbed::scenario::{self, Scenario};
 
 fn scenario(text: &str, set: &[&str]) -> Scenario {
     let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();

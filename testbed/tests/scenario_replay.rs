@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use contract::{Bug, Seed, Time};
-use testbed::replay::Replay;
-use testbed::report::{Finding, Fired, Verdict};
-use testbed::scenario::Scenario;
+use seedbed_testbed::replay::Replay;
+use seedbed_testbed::report::{Finding, Fired, Verdict};
+use seedbed_testbed::scenario::Scenario;
+use sim::Digest;
 
 /// A folder that no other test uses.
 fn folder(name: &str) -> PathBuf {
@@ -36,7 +37,7 @@ restart-after = { min = "200ms", max = "2s" }
         what: "crash of n1".to_owned(),
     };
     let finding = Finding::of_run("liveness", "nothing was answered".to_owned(), vec!["evidence".to_owned()]);
-    Replay::new(scenario.source().clone(), plan, Verdict::Violation(finding), Default::default(), vec![fired])
+    Replay::new(scenario.source().clone(), plan, Verdict::Violation(finding), Digest(7), vec![fired])
 }
 
 #[test]

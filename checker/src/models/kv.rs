@@ -122,7 +122,7 @@ impl Spec for Kv {
         kv_helpers::blind(part)
     }
 
-    fn reason(part: &Part<'_, Self>, failing: usize) -> Option<Reason> {
-        kv_reason::reason(part, failing)
+    fn reason(part: &Part<'_, Self>, initial: &Self, failing: usize) -> Option<Reason> {
+        kv_reason::reason(part, initial, failing)
     }
 }

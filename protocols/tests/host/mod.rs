@@ -117,10 +117,6 @@ impl Host {
         Self::recover(self.cluster, self.segments, self.durable_state)
     }
 
-    pub(crate) fn id(&self) -> NodeId {
-        self.cluster.me
-    }
-
     /// Lets the replica take one step, carries out what it asks for, and returns that.
     pub(crate) fn step(&mut self, event: impl FnOnce(&mut Raft, &mut Effects<Raft>)) -> Fx {
         let mut fx = std::mem::take(&mut self.fx);

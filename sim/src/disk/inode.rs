@@ -54,8 +54,6 @@ struct Undo {
     sectors: u8,
     /// `None`: zeros.
     before: Option<Content>,
-    /// If the change was a cut of the file: the number of the size change.
-    cut: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -76,8 +74,6 @@ pub(crate) struct Inode {
     /// How many undo records were dropped; the first record has number 1.
     undo_dropped: u64,
     sizes: VecDeque<SizeChange>,
-    /// How many size changes were made durable; the first has number 1.
-    sizes_dropped: u64,
     size_changed: bool,
 }
 
@@ -103,7 +99,6 @@ impl Inode {
             undo: VecDeque::new(),
             undo_dropped: 0,
             sizes: VecDeque::new(),
-            sizes_dropped: 0,
             size_changed: false,
         }
     }
@@ -175,7 +170,7 @@ impl Inode {
             let (number, from) = (at / PAGE, at % PAGE);
             let to = PAGE.min(from + data.len() - done);
             let source = &data[done..done + to - from];
-            self.save(number, from..to, None);
+            self.save(number, from..to);
             let page = &mut self.pages[number];
             page.cold = false;
             match (&mut page.content, <&[u8; PAGE]>::try_from(source)) {
@@ -189,7 +184,7 @@ impl Inode {
 
     /// Puts the present content of what is about to change into the undo log, unless that holds an
     /// earlier content of this generation. A whole page is moved there, not copied.
-    fn save(&mut self, number: usize, bytes: Range<usize>, cut: Option<u64>) {
+    fn save(&mut self, number: usize, bytes: Range<usize>) {
         let page = &mut self.pages[number];
         let place = page.record.checked_sub(self.undo_dropped + 1).map(|place| place as usize);
         let latest = place.and_then(|place| self.undo.get_mut(place));
@@ -197,7 +192,7 @@ impl Inode {
             Some(record) => record,
             None => {
                 let generation = self.generation;
-                self.undo.push_back(Undo { generation, page: number, sectors: 0, before: None, cut });
+                self.undo.push_back(Undo { generation, page: number, sectors: 0, before: None });
                 page.record = self.undo_dropped + self.undo.len() as u64;
                 self.undo.back_mut().expect("a record was just put there")
             }
@@ -234,13 +229,12 @@ impl Inode {
     /// A cut has generations to itself: what comes before and after it must not share its records.
     fn cut(&mut self, len: u64) {
         self.generation += 1;
-        let number = self.sizes_dropped + self.sizes.len() as u64 + 1;
         for page in (len as usize / PAGE)..self.pages.len() {
             if self.pages[page].content.is_none() {
                 continue;
             }
             let from = (len as usize).saturating_sub(page * PAGE);
-            self.save(page, from..PAGE, Some(number));
+            self.save(page, from..PAGE);
             if let Some(content) = &mut self.pages[page].content {
                 content[from..].fill(0);
             }
@@ -264,7 +258,6 @@ impl Inode {
         }
         while self.sizes.front().is_some_and(|change| change.generation <= generation) {
             self.sizes.pop_front();
-            self.sizes_dropped += 1;
         }
     }
 
@@ -288,7 +281,7 @@ impl Inode {
             _ => up_to(changes, wide(high, low)),
         };
         let size = self.sizes.get(survive as usize).map_or(self.size, |change| change.before);
-        let last_size_change = self.sizes_dropped + survive;
+        let cuts = self.cuts(survive);
         self.pages.resize_with((size.max(self.size) as usize).div_ceil(PAGE), Page::default);
 
         let mut by_page: BTreeMap<usize, Vec<Undo>> = BTreeMap::new();
@@ -304,14 +297,15 @@ impl Inode {
             for sector in 0..SECTORS {
                 let range = sector * SECTOR..(sector + 1) * SECTOR;
                 let absolute = (number * SECTORS + sector) as u64;
-                let versions = Versions::new(records, &newest, sector, last_size_change);
+                let versions = Versions::new(records, &newest, sector, cuts.around(absolute));
                 let target = &mut after[range];
                 let Some(choices) = versions.choices() else {
                     versions.copy(versions.base, target);
                     continue;
                 };
                 let bits = draw(Some(absolute));
-                let fate = if absolute * SECTOR as u64 >= size { Fate::Dropped } else { fate(keep_share, bits) };
+                let fate =
+                    if absolute * SECTOR as u64 >= size { Fate::Dropped } else { fate(keep_share, bits) };
                 let chosen = versions.base + 1 + up_to(choices - 1, wide(bits[1], bits[2])) as usize;
                 match fate {
                     Fate::Dropped => versions.copy(versions.base, target),
@@ -335,10 +329,19 @@ impl Inode {
         report
     }
 
+    /// The unsynced cuts, of which those among the first `survive` size changes survive.
+    fn cuts(&self, survive: u64) -> Cuts {
+        let after = self.sizes.iter().skip(1).map(|change| change.before).chain([self.size]);
+        let cut = |(number, (change, to)): (u64, (&SizeChange, u64))| {
+            let (generation, survives) = (change.generation, number < survive);
+            (to < change.before).then_some(Cut { generation, to, survives })
+        };
+        Cuts((0..).zip(self.sizes.iter().zip(after)).filter_map(cut).collect())
+    }
+
     /// What is there now is durable, and nothing of it is cached.
     fn settle(&mut self, size: u64) {
         self.size = size;
-        self.sizes_dropped += self.sizes.len() as u64;
         self.sizes.clear();
         self.size_changed = false;
         self.pages.truncate((size as usize).div_ceil(PAGE));
@@ -365,10 +368,27 @@ fn fate(keep_share: u32, bits: [u32; 4]) -> Fate {
     }
 }
 
-/// What one sector contained, from its durable content to its newest.
+/// The unsynced cuts of a file, and whether they survive.
+struct Cuts(Vec<Cut>);
+
+struct Cut {
+    generation: u64,
+    to: u64,
+    survives: bool,
+}
+
+impl Cuts {
+    /// The last surviving and the first lost cut that took a sector, by their generations.
+    fn around(&self, sector: u64) -> (Option<u64>, Option<u64>) {
+        let mut took = self.0.iter().filter(|cut| cut.to < (sector + 1) * SECTOR as u64);
+        let survivor = took.clone().rfind(|cut| cut.survives).map(|cut| cut.generation);
+        (survivor, took.find(|cut| !cut.survives).map(|cut| cut.generation))
+    }
+}
+
+/// What one sector contained, from its durable content to its newest. `None`: zeros.
 struct Versions<'a> {
-    /// Each with the number of the cut that replaced it, if it was one. `None`: zeros.
-    list: Vec<(Option<&'a [u8]>, Option<u64>)>,
+    list: Vec<Option<&'a [u8]>>,
     /// The version that a dropped sector has.
     base: usize,
     /// The latest version that can be there.
@@ -376,20 +396,22 @@ struct Versions<'a> {
 }
 
 impl<'a> Versions<'a> {
-    fn new(records: &'a [Undo], now: &'a Option<Content>, sector: usize, last_size_change: u64) -> Self {
-        let part =
-            |content: &'a Option<Content>| content.as_ref().map(|c| &c[sector * SECTOR..(sector + 1) * SECTOR]);
-        let mut list: Vec<_> = records
-            .iter()
-            .filter(|record| record.sectors & 1 << sector != 0)
-            .map(|record| (part(&record.before), record.cut))
-            .collect();
-        list.push((part(now), None));
-        let happened = |cut: Option<u64>| cut.is_some_and(|number| number <= last_size_change);
-        let undone = |cut: Option<u64>| cut.is_some_and(|number| number > last_size_change);
-        let base = list.iter().rposition(|(_, cut)| happened(*cut)).map_or(0, |at| at + 1);
-        let newest = list.iter().position(|(_, cut)| undone(*cut)).unwrap_or(list.len() - 1);
+    fn new(
+        records: &'a [Undo],
+        now: &'a Option<Content>,
+        sector: usize,
+        (survivor, lost): (Option<u64>, Option<u64>),
+    ) -> Self {
+        let part = |content: &'a Option<Content>| {
+            content.as_ref().map(|c| &c[sector * SECTOR..(sector + 1) * SECTOR])
+        };
+        let changes = || records.iter().filter(|record| record.sectors & 1 << sector != 0);
+        // The first version whose change came at or after a generation.
+        let since = |generation| changes().take_while(|record| record.generation < generation).count();
+        let base = survivor.map_or(0, |cut| since(cut + 1));
+        let newest = lost.map_or(changes().count(), since);
         assert!(base <= newest, "size changes survive in order");
+        let list = changes().map(|record| part(&record.before)).chain([part(now)]).collect();
         Self { list, base, newest }
     }
 
@@ -400,7 +422,7 @@ impl<'a> Versions<'a> {
 
     /// Copies the first bytes of a version.
     fn copy(&self, version: usize, target: &mut [u8]) {
-        match self.list[version].0 {
+        match self.list[version] {
             Some(content) => target.copy_from_slice(&content[..target.len()]),
             None => target.fill(0),
         }

@@ -50,11 +50,11 @@ impl Disk {
     }
 
     /// The power fails: draws what is left of names and files. `in_flight` are the requests that had
-    /// not completed, in the order in which they were issued. `tell` hears of each un-flushed sector.
+    /// not completed, in the order in which they were issued. `tell` hears what is left.
     pub(crate) fn power_loss(
         &mut self,
         in_flight: &[Request],
-        mut tell: impl FnMut(u64, u64, Fate),
+        mut tell: impl FnMut(Aftermath),
     ) -> CrashReport {
         self.crashes += 1;
         self.device.power_loss();
@@ -78,10 +78,19 @@ impl Disk {
             let draw = |sector: Option<u64>| {
                 philox(self.power_loss_key, slot | id, sector.map_or(0, |sector| sector + 1))
             };
-            report.add(&file.power_loss(draw, |sector, fate| tell(id, sector, fate)));
+            report.add(
+                &file.power_loss(draw, |sector, fate| tell(Aftermath::Sector { file: id, sector, fate })),
+            );
+            tell(Aftermath::Size { file: id, size: file.size() });
         }
         report
     }
+}
+
+/// What a power loss left of one thing.
+pub(crate) enum Aftermath {
+    Sector { file: u64, sector: u64, fate: Fate },
+    Size { file: u64, size: u64 },
 }
 
 /// A request that a device works on, or whose issuer has not yet seen that it is done.

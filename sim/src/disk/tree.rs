@@ -103,7 +103,8 @@ impl Tree {
 
     /// A sync of a directory is issued: which changes it covers, counted from the first ever made.
     pub(crate) fn sync_begins(&self, directory: &str) -> u64 {
-        let last = self.unsynced.iter().rposition(|change| change.directories.iter().any(|d| **d == *directory));
+        let last =
+            self.unsynced.iter().rposition(|change| change.directories.iter().any(|d| **d == *directory));
         self.synced + last.map_or(0, |at| at as u64 + 1)
     }
 

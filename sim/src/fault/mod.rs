@@ -17,7 +17,7 @@ use crate::world::World;
 
 /// A concrete fault: it names nodes, never roles. Its `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// Groups of nodes that cannot talk to each other.
     Partition(Partition),

@@ -36,6 +36,10 @@ impl Log {
     }
 
     fn begin_behind(&mut self, mark: Mark) {
+        // A recovered journal may tell of a start whose entries went with later ones.
+        if mark.index < self.start {
+            return;
+        }
         match self.place(mark.index).filter(|place| self.epochs.get(*place) == Some(&Some(mark.epoch))) {
             Some(place) => {
                 self.epochs.drain(..place);

@@ -6,8 +6,8 @@
 //! all of them that do not hide behind each other.
 //!
 //! ```
-//! use testbed::Seed;
-//! use testbed::scenario::Scenario;
+//! use seedbed_testbed::Seed;
+//! use seedbed_testbed::scenario::Scenario;
 //!
 //! let text = r#"
 //! name = "example"
@@ -104,7 +104,8 @@ impl Scenario {
         let root = toml::Spanned::new(0..0, DeValue::Table(root.into_inner()));
         let decoded = File::decode(&root, &mut problems);
         let faults = decoded.as_ref().map(|file| check::check(file, &mut problems));
-        if let (Some(file), Some(options)) = (&decoded, root.get_ref().get("cluster").and_then(|c| c.get_ref().get("options")))
+        if let (Some(file), Some(options)) =
+            (&decoded, root.get_ref().get("cluster").and_then(|c| c.get_ref().get("options")))
             && file.cluster.options.is_fixed()
         {
             options::check(file.cluster.protocol.text, options, &mut problems);

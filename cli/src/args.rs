@@ -1,0 +1,143 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use testbed::Bug;
+use testbed::scenario::Seeds;
+use testbed::units::parse_duration;
+
+/// Deterministic simulation testbed for distributed protocols.
+#[derive(Debug, Parser)]
+#[command(name = "seedbed", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0   all that was asked for holds
+  1   a violation
+  2   bad input or usage
+  3   inconclusive: a checker or a budget ran out
+  4   not deterministic, or a replay that diverged
+  70  a bug of Seedbed's own
+  75  interrupted; it can be gone on with";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a scenario with one seed
+    Run(RunArgs),
+    /// Run scenarios with many seeds on all cores
+    Sweep(SweepArgs),
+    /// Run saved failures again and compare verdict and digest
+    Replay(ReplayArgs),
+    /// List what scenarios and options can name
+    List(ListArgs),
+    /// Print the JSON schema of scenario files, for editors
+    Schema,
+}
+
+/// What makes a scenario another one.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Changes {
+    /// Override one field of the scenario: net.loss=0.1, or a fault by its name: fault.cut.at=4s
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Plant a known bug; `seedbed list bugs` shows them
+    #[arg(long, value_name = "NAME", value_parser = bug_parser())]
+    pub(crate) bug: Option<Bug>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// The scenario file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) scenario: PathBuf,
+    /// What every random choice is drawn from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+    /// Write every event of the run to a file, one per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
+    /// Write what the clients saw to a file, one event per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) history: Option<PathBuf>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SweepArgs {
+    /// The scenario files; each is run with every seed
+    #[arg(required = true, value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
+    pub(crate) scenarios: Vec<PathBuf>,
+    /// Which seeds: 0..10000, one number, or 10000@TEXT for seeds that look random and are a
+    /// function of the text
+    #[arg(long, value_name = "A..B", required_unless_present = "time")]
+    pub(crate) seeds: Option<Seeds>,
+    /// How long; with --seeds, until either is over, else from seed 0 on
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+    /// How many runs at once; as many as there are cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Stop when so many different findings were made; failures of one signature are one finding
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_failures: u32,
+    /// Where failures are saved as replays
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReplayArgs {
+    /// The replays
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListArgs {
+    /// What to list; everything by default
+    pub(crate) what: Option<Topic>,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topic {
+    Protocols,
+    Engines,
+    Faults,
+    Conditions,
+    Workloads,
+    Models,
+    Monitors,
+    Profiles,
+    Bugs,
+}
+
+fn bug_parser() -> impl TypedValueParser<Value = Bug> {
+    let names = Bug::ALL.iter().map(|(_, name, _)| *name);
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("a listed name is a bug's"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| match error.help() {
+        Some(help) => format!("{error}: {help}"),
+        None => error.to_string(),
+    })
+}

@@ -1,0 +1,29 @@
+//! One file for each command, and what several of them share.
+
+pub(crate) mod list;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod sweep;
+
+use std::path::Path;
+
+use testbed::Seed;
+
+use crate::args::Changes;
+use crate::text::quoted;
+
+/// The command that runs one seed again.
+pub(crate) fn reproduce(scenario: &Path, changes: &Changes, seed: Seed) -> String {
+    let mut words = vec!["seedbed".to_owned(), "run".to_owned(), quoted(&scenario.display().to_string())];
+    words.extend(["--seed".to_owned(), seed.to_string()]);
+    words.extend(changed(changes));
+    words.join(" ")
+}
+
+/// The arguments that change a scenario, as they were given.
+pub(crate) fn changed(changes: &Changes) -> Vec<String> {
+    let set = changes.set.iter().flat_map(|set| ["--set".to_owned(), quoted(set)]);
+    let bug = changes.bug.iter().flat_map(|bug| ["--bug".to_owned(), bug.to_string()]);
+    set.chain(bug).collect()
+}

@@ -1,0 +1,371 @@
+//! Raft as scripts: each file in `testscripts/raft` is a case, in which a reader sees commands and
+//! messages only. To write their outputs anew: `UPDATE_GOLDENFILES=1 cargo test`, then read them.
+//!
+//! A cluster of replicas on hosts whose writes and whose service's work complete at once, unless a
+//! script holds them. Messages wait in the queue of their link until a script delivers them.
+//!
+//! | Command | Does |
+//! |---|---|
+//! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
+//! | `campaign N`, `check-quorum N` | fires the election timer of a follower or candidate, of a leader |
+//! | `heartbeat N` | fires the heartbeat timer |
+//! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
+//! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
+//! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first behind the last; moves it there |
+//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes; no longer |
+//! | `stabilize` | delivers until nothing is left to deliver |
+//! | `hold-durable N`, `durable N [COUNT]`, `resume-durable N` | writes stay under way; the oldest complete; all do, at once from now on |
+//! | `hold-service N`, `resume-service N` | the same for the service's work |
+//! | `flush N` | the service's state becomes durable |
+//! | `crash N`, `restart N` | a power loss and a start on what was durable; `crash` alone leaves it down |
+//! | `fail N` | the journal refuses the oldest write under way |
+//! | `status`, `log N`, `records N`, `network` | shows all replicas, a log, a journal, what is in flight |
+
+mod host;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::fmt::Write as _;
+
+use contract::{Bugs, Cluster, Command, Effect, Entry, NodeId, Replica, RequestId, Time, View};
+use goldenscript::{Argument, Context};
+use host::{Fx, Host, Write};
+use seedbed_protocols::raft::{Message, Options, Timer};
+
+type Link = (NodeId, NodeId);
+type Outcome = Result<(), Box<dyn Error>>;
+
+#[derive(Default)]
+struct Script {
+    hosts: BTreeMap<NodeId, Host>,
+    down: BTreeSet<NodeId>,
+    isolated: BTreeSet<NodeId>,
+    holds_writes: BTreeSet<NodeId>,
+    holds_work: BTreeSet<NodeId>,
+    links: BTreeMap<Link, VecDeque<Message>>,
+    requests: u64,
+    output: String,
+}
+
+struct Shown<'a>(&'a Entry);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0.command {
+            Some(command) => write!(f, "{} {}", self.0.mark, command.data),
+            None => write!(f, "{} no-op", self.0.mark),
+        }
+    }
+}
+
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// `None` for what would only be noise: timers, which are shown by firing them.
+fn show(effect: &Effect<seedbed_protocols::Raft>) -> Option<String> {
+    Some(match effect {
+        Effect::Send { to, message, after: Some(token) } => format!("-> {to} {message} (after {token})"),
+        Effect::Send { to, message, after: None } => format!("-> {to} {message}"),
+        Effect::Persist { token, records } => {
+            format!("persist {token}: {}", joined(records.iter().map(ToString::to_string)))
+        }
+        Effect::SetTimer { .. } | Effect::CancelTimer(_) => return None,
+        Effect::Commit(entries) => {
+            format!("commit {}", joined(entries.iter().map(|entry| Shown(entry).to_string())))
+        }
+        Effect::Proposed { request, mark } => format!("{request} proposed at {mark}"),
+        Effect::ReadAt { request, index } => format!("{request} reads at {index}"),
+        Effect::Reject { request, reason } => format!("{request} rejected: {reason}"),
+        Effect::ReadChunk { to, snapshot: None, .. } => format!("read first chunk for {to}"),
+        Effect::ReadChunk { to, snapshot: Some(snapshot), offset } => {
+            format!("read chunk for {to}: {snapshot} from byte {offset}")
+        }
+        Effect::Stage(chunk) => format!("stage {} from byte {}", chunk.snapshot, chunk.offset),
+        Effect::Install { token, snapshot } => format!("install {snapshot} as {token}"),
+        Effect::Purge { below } => format!("purge below {below}"),
+    })
+}
+
+fn node(text: &str) -> Result<NodeId, Box<dyn Error>> {
+    Ok(NodeId::new(text.parse()?))
+}
+
+fn link(text: &str) -> Result<Link, Box<dyn Error>> {
+    let (from, to) = text.split_once('-').ok_or_else(|| format!("`{text}` is no link: A-B"))?;
+    Ok((node(from)?, node(to)?))
+}
+
+impl Script {
+    fn host(&mut self, id: NodeId) -> &mut Host {
+        self.hosts.get_mut(&id).expect("the cluster has that node")
+    }
+
+    /// Shows what a step of a replica did, and completes what is not held.
+    fn stepped(&mut self, id: NodeId, what: &str, before: Option<View>, effects: &Fx) {
+        let host = &self.hosts[&id];
+        let after = host.raft.view();
+        let _ = writeln!(self.output, "{id} {what}");
+        for line in effects.iter().filter_map(show) {
+            let _ = writeln!(self.output, "  {line}");
+        }
+        if before.is_none_or(|before| (before.role, before.epoch) != (after.role, after.epoch)) {
+            let _ = writeln!(self.output, "  is {after}");
+        }
+        self.collect(id);
+    }
+
+    fn collect(&mut self, id: NodeId) {
+        for (to, message) in std::mem::take(&mut self.host(id).outbox) {
+            self.links.entry((id, to)).or_default().push_back(message);
+        }
+    }
+
+    fn step(&mut self, id: NodeId, what: &str, action: impl FnOnce(&mut Host) -> Fx) {
+        assert!(!self.down.contains(&id), "{id} is down");
+        let host = self.host(id);
+        let before = host.raft.view();
+        let effects = action(host);
+        self.stepped(id, what, Some(before), &effects);
+        self.complete(id);
+    }
+
+    fn complete(&mut self, id: NodeId) {
+        loop {
+            let (writes, work) = (self.holds_writes.contains(&id), self.holds_work.contains(&id));
+            if !writes && self.complete_write(id) || !work && self.complete_work(id) {
+                continue;
+            }
+            return;
+        }
+    }
+
+    fn complete_write(&mut self, id: NodeId) -> bool {
+        let host = self.host(id);
+        let before = host.raft.view();
+        let Some((token, effects)) = host.complete_write() else { return false };
+        let released = host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
+        self.collect(id);
+        if released || !effects.is_empty() {
+            self.stepped(id, &format!("{token} is durable"), Some(before), &effects);
+        }
+        true
+    }
+
+    fn complete_work(&mut self, id: NodeId) -> bool {
+        let host = self.host(id);
+        let before = host.raft.view();
+        let Some(effects) = host.complete_work() else { return false };
+        if !effects.is_empty() {
+            self.stepped(id, "service done", Some(before), &effects);
+        }
+        true
+    }
+
+    fn deliver(&mut self, (from, to): Link, count: usize) {
+        for _ in 0..count {
+            let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
+            let lost = [from, to].iter().any(|id| self.isolated.contains(id)) || self.down.contains(&to);
+            if lost {
+                let _ = writeln!(self.output, "{from}->{to} lost: {message}");
+                continue;
+            }
+            let what = format!("<- {from} {message}");
+            self.step(to, &what, |host| host.step(|raft, fx| raft.on_message(from, message, fx)));
+        }
+    }
+
+    fn busy(&self) -> Vec<Link> {
+        self.links.iter().filter(|(_, queue)| !queue.is_empty()).map(|(link, _)| *link).collect()
+    }
+
+    fn restart(&mut self, id: NodeId) {
+        let host = self.hosts.remove(&id).expect("the cluster has that node");
+        let (host, effects) = host.restart(0);
+        self.hosts.insert(id, host);
+        self.down.remove(&id);
+        self.stepped(id, "restarts", None, &effects);
+        self.complete(id);
+    }
+
+    fn start_cluster(&mut self, mut options: BTreeMap<&str, &str>) -> Outcome {
+        *self = Self::default();
+        let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
+        let bug = options.remove("bug").map(str::parse).transpose()?;
+        // The options as a scenario has them, where small ones make short scripts.
+        let tuned: Vec<_> = options.iter().map(|(option, value)| format!("\"{option}\": {value}")).collect();
+        let options: Options = serde_json::from_str(&format!("{{{}}}", tuned.join(", ")))?;
+        options.check()?;
+        for id in (1..=nodes).map(NodeId::new) {
+            let mut cluster = Cluster::new(id, nodes, options.clone());
+            cluster.bugs = Bugs(bug);
+            self.hosts.insert(id, Host::start(cluster).0);
+        }
+        Ok(())
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn run_command(&mut self, name: &str, args: &[&str]) -> Outcome {
+        let count = |place: usize| args.get(place).map_or(Ok(usize::MAX), |count| count.parse());
+        let first = args.first().copied();
+        let target = || node(first.ok_or("which node?")?);
+        match name {
+            "campaign" | "check-quorum" => {
+                self.step(target()?, "election timeout", |host| host.fire(Timer::Election));
+            }
+            "heartbeat" => self.step(target()?, "heartbeat timer", |host| host.fire(Timer::Heartbeat)),
+            "propose" => {
+                let request = self.request();
+                let data = args[1..].join(" ").as_str().into();
+                let command = Command { proposed_at: Time::ZERO, data };
+                let what = format!("{request} propose {}", command.data);
+                self.step(target()?, &what, |host| host.step(|raft, fx| raft.propose(request, command, fx)));
+            }
+            "read" => {
+                let request = self.request();
+                let what = format!("{request} read");
+                self.step(target()?, &what, |host| host.step(|raft, fx| raft.read(request, fx)));
+            }
+            "deliver" => match first {
+                Some(text) => self.deliver(link(text)?, count(1)?),
+                None => {
+                    let waiting: Vec<_> =
+                        self.busy().into_iter().map(|link| (link, self.links[&link].len())).collect();
+                    for (link, count) in waiting {
+                        self.deliver(link, count);
+                    }
+                }
+            },
+            "drop" => {
+                let links = first.map_or_else(|| Ok(self.busy()), |text| link(text).map(|link| vec![link]))?;
+                for link in links {
+                    let queue = self.links.entry(link).or_default();
+                    for message in queue.drain(..count(1)?.min(queue.len())) {
+                        let _ = writeln!(self.output, "{}->{} lost: {message}", link.0, link.1);
+                    }
+                }
+            }
+            "duplicate" | "postpone" => {
+                let queue = self.links.entry(link(first.ok_or("which link?")?)?).or_default();
+                let message = if name == "duplicate" { queue.front().cloned() } else { queue.pop_front() };
+                queue.push_back(message.ok_or("nothing waits there")?);
+            }
+            "isolate" => {
+                for text in args {
+                    self.isolated.insert(node(text)?);
+                }
+            }
+            "heal" => self.isolated.clear(),
+            "stabilize" => {
+                while let Some(link) = self.busy().first() {
+                    self.deliver(*link, 1);
+                }
+            }
+            "hold-durable" => {
+                self.holds_writes.insert(target()?);
+            }
+            "durable" => {
+                for _ in 0..count(1)? {
+                    if !self.complete_write(target()?) {
+                        break;
+                    }
+                }
+                self.complete(target()?);
+            }
+            "resume-durable" => {
+                self.holds_writes.remove(&target()?);
+                self.complete(target()?);
+            }
+            "hold-service" => {
+                self.holds_work.insert(target()?);
+            }
+            "resume-service" => {
+                self.holds_work.remove(&target()?);
+                self.complete(target()?);
+            }
+            "flush" => self.step(target()?, "flushes its service", Host::flush),
+            "crash" => {
+                self.down.insert(target()?);
+            }
+            "restart" => self.restart(target()?),
+            "fail" => {
+                let host = self.host(target()?);
+                let Some(Write::Records(token, _)) = host.writes.front() else {
+                    return Err("no write is under way".into());
+                };
+                let token = *token;
+                let what = format!("{token} failed");
+                self.step(target()?, &what, |host| host.step(|raft, fx| raft.on_failed(token, fx)));
+            }
+            "status" => {
+                for (id, host) in &self.hosts {
+                    let broken = host.raft.broken_law().map_or_else(String::new, |law| format!(", saw {law} broken"));
+                    let down = if self.down.contains(id) { ", down" } else { "" };
+                    writeln!(self.output, "{id} {}{broken}{down}", host.raft.view())?;
+                }
+            }
+            "log" => {
+                let id = target()?;
+                let (start, entries) = self.hosts[&id].raft.entries();
+                let entries = joined(entries.map(|entry| Shown(entry).to_string()));
+                writeln!(self.output, "{id} behind {start}: {entries}")?;
+            }
+            "records" => {
+                let id = target()?;
+                let records = joined(self.hosts[&id].records().map(ToString::to_string));
+                writeln!(self.output, "{id} holds: {records}")?;
+            }
+            "network" => {
+                for ((from, to), queue) in &self.links {
+                    for message in queue {
+                        writeln!(self.output, "{from}->{to} {message}")?;
+                    }
+                }
+            }
+            _ => return Err(format!("unknown command `{name}`").into()),
+        }
+        Ok(())
+    }
+}
+
+impl goldenscript::Runner for Script {
+    type Command = goldenscript::Command;
+
+    fn run(&mut self, command: &Self::Command, _context: &Context) -> Result<String, Box<dyn Error>> {
+        let mut options = BTreeMap::new();
+        let mut texts = Vec::new();
+        for argument in &command.args {
+            match argument {
+                Argument::KeyValue(key, value) if command.name == "cluster" => {
+                    options.insert(key.as_str(), value.as_str());
+                }
+                // A proposal such as `x=1` is data.
+                other => texts.push(other.to_string()),
+            }
+        }
+        let texts: Vec<&str> = texts.iter().map(|text| text.trim_matches('"')).collect();
+        match command.name.as_str() {
+            "cluster" => self.start_cluster(options)?,
+            name => self.run_command(name, &texts)?,
+        }
+        Ok(std::mem::take(&mut self.output))
+    }
+}
+
+/// Every script of the folder; a failure names its file.
+#[test]
+fn scripts() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts/raft");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("the folder exists").map(|file| file.expect("readable").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "there are scripts");
+    for path in paths {
+        println!("{}", path.display());
+        goldenscript::run(&mut Script::default(), &path).unwrap_or_else(|error| panic!("{error}"));
+    }
+}

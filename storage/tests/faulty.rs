@@ -1,0 +1,106 @@
+//! A file system that does not keep its promises.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use contract::{File, Fs, FsError, OpenMode};
+
+/// What is wrong with it.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Syncs of files return at once and do nothing.
+    pub(crate) ignores_file_syncs: Cell<bool>,
+    /// Syncs of directories return at once and do nothing.
+    pub(crate) ignores_dir_syncs: Cell<bool>,
+    /// So many syncs of files succeed, and all later ones fail.
+    pub(crate) file_syncs_left: Cell<Option<u32>>,
+    /// So many writes succeed, and all later ones find the device full.
+    pub(crate) writes_left: Cell<Option<u32>>,
+}
+
+/// A file system with [`Faults`].
+#[derive(Clone)]
+pub(crate) struct Faulty<F> {
+    pub(crate) inner: F,
+    pub(crate) faults: Rc<Faults>,
+}
+
+impl<F> Faulty<F> {
+    pub(crate) fn new(inner: F) -> Self {
+        Self { inner, faults: Rc::default() }
+    }
+}
+
+fn used_up(left: &Cell<Option<u32>>) -> bool {
+    let before = left.get();
+    left.set(before.map(|n| n.saturating_sub(1)));
+    before == Some(0)
+}
+
+impl<F: Fs> Fs for Faulty<F> {
+    type File = Faulty<F::File>;
+
+    async fn open(&self, path: &str, mode: OpenMode) -> Result<Self::File, FsError> {
+        Ok(Faulty { inner: self.inner.open(path, mode).await?, faults: Rc::clone(&self.faults) })
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, FsError> {
+        self.inner.exists(path).await
+    }
+
+    async fn create_dir(&self, path: &str) -> Result<(), FsError> {
+        self.inner.create_dir(path).await
+    }
+
+    async fn remove_dir(&self, path: &str) -> Result<(), FsError> {
+        self.inner.remove_dir(path).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.inner.rename(from, to).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), FsError> {
+        self.inner.remove(path).await
+    }
+
+    async fn list(&self, dir: &str) -> Result<Vec<String>, FsError> {
+        self.inner.list(dir).await
+    }
+
+    async fn sync_dir(&self, dir: &str) -> Result<(), FsError> {
+        if self.faults.ignores_dir_syncs.get() { Ok(()) } else { self.inner.sync_dir(dir).await }
+    }
+}
+
+impl<F: File> File for Faulty<F> {
+    async fn read_at(&self, offset: u64, buf: Vec<u8>) -> (Result<usize, FsError>, Vec<u8>) {
+        self.inner.read_at(offset, buf).await
+    }
+
+    async fn write_at(&self, offset: u64, buf: Vec<u8>) -> (Result<(), FsError>, Vec<u8>) {
+        if used_up(&self.faults.writes_left) {
+            return (Err(FsError::NoSpace { path: "faulty".into() }), buf);
+        }
+        self.inner.write_at(offset, buf).await
+    }
+
+    async fn sync_data(&self) -> Result<(), FsError> {
+        if used_up(&self.faults.file_syncs_left) {
+            return Err(FsError::Io { path: "faulty".into(), action: "sync", cause: "EIO".into() });
+        }
+        if self.faults.ignores_file_syncs.get() { Ok(()) } else { self.inner.sync_data().await }
+    }
+
+    async fn allocate(&self, len: u64) -> Result<(), FsError> {
+        self.inner.allocate(len).await
+    }
+
+    async fn set_len(&self, len: u64) -> Result<(), FsError> {
+        self.inner.set_len(len).await
+    }
+
+    async fn len(&self) -> Result<u64, FsError> {
+        self.inner.len().await
+    }
+}
