@@ -22,12 +22,12 @@ pub struct Violation {
     pub check: String,
     /// The keys of the part that no order explains.
     pub keys: Vec<String>,
-    /// The first operation, in the order of returns, that has no place in any order that also holds
-    /// all operations that returned before it.
+    /// The operation that has no place in any order that also holds all operations that returned before
+    /// it.
     pub failing: OpId,
     /// What kind of operation that is, such as `get`.
     pub operation: String,
-    /// The longest order found that holds all operations that returned before the failing one.
+    /// The order found that gets furthest in the order of returns.
     pub placed: Vec<OpId>,
     /// Why it has no place.
     pub reason: Reason,
@@ -38,11 +38,16 @@ pub struct Violation {
 
 impl Violation {
     /// The evidence of a search that has found that there is no order.
-    pub(crate) fn new<S: Spec>(search: &Search<'_, '_, S>) -> Self {
+    pub(crate) fn of_search<S: Spec>(search: &Search<'_, '_, S>) -> Self {
+        let (part, failing) = (search.part(), search.front());
+        let reason = S::reason(part, search.initial(), failing);
+        Self::new(search, failing, reason.unwrap_or_else(|| general(part, &part.operations[failing])))
+    }
+
+    /// The evidence that the operation at place `failing` of a part has no place in any order.
+    pub(crate) fn new<S: Spec>(search: &Search<'_, '_, S>, failing: usize, reason: Reason) -> Self {
         let part = search.part();
-        let failing = search.front();
         let operation = &part.operations[failing];
-        let reason = S::reason(part, search.initial(), failing).unwrap_or_else(|| general(part, operation));
         let text = operation.op.to_string();
         let name = text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         Self {

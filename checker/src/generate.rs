@@ -111,12 +111,12 @@ struct World<'w> {
     /// Writes that nobody waits for any more and that have not taken effect.
     adrift: Vec<Op>,
     written: u32,
-    is_flawed: bool,
+    is_flaw_due: bool,
 }
 
 /// The history of a key-value store that was empty at the start.
 pub fn kv(workload: &Workload, seed: u64) -> History<Op, Ret> {
-    let is_flawed = workload.flaw != Flaw::None;
+    let is_flaw_due = workload.flaw != Flaw::None;
     let mut world = World {
         workload,
         draw: Draw(seed),
@@ -124,7 +124,7 @@ pub fn kv(workload: &Workload, seed: u64) -> History<Op, Ret> {
         past: BTreeMap::new(),
         adrift: Vec::new(),
         written: 0,
-        is_flawed,
+        is_flaw_due,
     };
     let mut history = History::default();
     let mut clients: Vec<Client> = (0..workload.clients).map(|_| Client::Idle).collect();
@@ -172,17 +172,17 @@ impl World<'_> {
 
     fn apply(&mut self, id: OpId, op: &Op) -> Ret {
         match (self.workload.flaw, op) {
-            (Flaw::StaleRead { from }, Op::Get { key }) if self.is_flawed && id.0 >= from => {
+            (Flaw::StaleRead { from }, Op::Get { key }) if self.is_flaw_due && id.0 >= from => {
                 let now = self.store.get(key).cloned();
                 let past = self.past.get(key).map_or(&[][..], |past| past);
                 let mut others = past.iter().rev().filter(|value| **value != now);
                 if let Some(stale) = others.nth(usize::from(self.workload.clients)) {
-                    self.is_flawed = false;
+                    self.is_flaw_due = false;
                     return Ret::Value(stale.clone());
                 }
             }
-            (Flaw::LostWrite { from }, Op::Put { .. }) if self.is_flawed && id.0 >= from => {
-                self.is_flawed = false;
+            (Flaw::LostWrite { from }, Op::Put { .. }) if self.is_flaw_due && id.0 >= from => {
+                self.is_flaw_due = false;
                 return Ret::Done;
             }
             _ => {}
@@ -191,7 +191,7 @@ impl World<'_> {
         if let (
             Op::Put { key, .. } | Op::Append { key, .. } | Op::Cas { key, .. } | Op::Delete { key },
             true,
-        ) = (op, self.is_flawed)
+        ) = (op, self.is_flaw_due)
         {
             let now = self.store.get(key).cloned();
             self.past.entry(key.clone()).or_default().push(now);

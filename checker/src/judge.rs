@@ -1,6 +1,7 @@
 //! The front door: from a history to a verdict, within a budget.
 
 use std::fmt;
+use std::ops::Range;
 
 use contract::History;
 use serde::{Deserialize, Serialize};
@@ -8,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::explain::Violation;
 use crate::linearizability::{Search, Status};
 use crate::models::kv::Kv;
-use crate::parts::{Malformed, split};
+use crate::parts::{Malformed, Part, split};
 use crate::spec::Spec;
 
 /// How much work a verdict may cost. It counts steps, never time, so that a verdict is a function of
 /// the history and the budget alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// How many steps all parts may take together. A step applies one operation to one state.
+    /// How many steps all parts may take together. A step applies one operation to one state, or
+    /// compares a few of what is stored.
     pub steps: u64,
 }
 
@@ -26,18 +28,16 @@ impl Default for Budget {
     }
 }
 
-impl Budget {
-    /// How many states may be stored: what one order needs, and one more for each sixteen steps, so
-    /// that memory stays bounded too.
-    fn states(self, operations: usize) -> usize {
-        2 * operations + usize::try_from(self.steps / 16).unwrap_or(usize::MAX / 4)
-    }
-}
-
-/// The first turn of each part: enough for most.
+/// How many bytes the states of all searches may take together.
+const STATE_BYTES_MAX: u64 = 512 << 20;
+/// The first turn of each part, unless it is so long that four steps for each operation are more: what
+/// needs more than its first turn is hard.
 const SLICE_STEPS_MIN: u64 = 1 << 12;
 /// Later turns grow up to this, so that the states stored beyond the limit stay few.
 const SLICE_STEPS_MAX: u64 = 1 << 18;
+
+/// How many operations, from the one on at which a search is stuck, are looked at for a reason.
+const LOOK_MAX: usize = 64;
 
 /// What a checker found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ pub enum Verdict {
 pub enum Resource {
     /// The steps of the budget.
     Steps,
-    /// The memory for states that the budget stands for.
-    States,
+    /// The memory for states, half a gibibyte.
+    Memory,
 }
 
 /// How far a checker came before its budget ran out.
@@ -87,7 +87,7 @@ impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.what {
             Resource::Steps => "steps",
-            Resource::States => "memory for states",
+            Resource::Memory => "memory",
         };
         let Self { steps, linearized, operations, .. } = self;
         write!(f, "out of {what} after {steps} steps, with {linearized} of {operations} operations in order")
@@ -116,35 +116,95 @@ pub fn judge<S: Spec>(
 ) -> Result<Verdict, Malformed> {
     let parts = split::<S>(history)?;
     let operations = parts.iter().map(|part| part.answered).sum();
-    let mut running: Vec<Search<'_, '_, S>> = parts.iter().map(|part| Search::new(part, initial)).collect();
+    let mut running: Vec<Runner<'_, '_, S>> = parts.iter().map(|part| Runner::new(part, initial)).collect();
     let (mut steps, mut linearized) = (0, 0);
     // All parts advance in turns, so that one that is broken ends the race however hard others are.
     let mut slice = SLICE_STEPS_MIN;
     while !running.is_empty() {
         let mut paused = Vec::new();
-        for mut search in running {
-            let before = search.steps();
-            let status = search.run(slice.min(budget.steps.saturating_sub(steps)));
-            steps += search.steps() - before;
-            match status {
-                Status::Refuted => return Ok(Verdict::Violation(Violation::new(&search))),
-                Status::Linearizable => linearized += search.part().answered,
-                Status::Paused => paused.push(search),
+        for mut runner in running {
+            let turn_steps = slice.max(4 * runner.search.part().operations.len() as u64);
+            let turn = runner.turn(turn_steps.min(budget.steps.saturating_sub(steps)));
+            steps += turn.steps;
+            match turn.result {
+                TurnResult::Violation(violation) => return Ok(Verdict::Violation(violation)),
+                TurnResult::Linearizable => linearized += runner.search.part().answered,
+                TurnResult::Paused => paused.push(runner),
             }
         }
         running = paused;
-        let states: usize = running.iter().map(Search::states).sum();
-        let what = match (steps >= budget.steps, states > budget.states(operations)) {
-            (false, false) => None,
-            (false, true) => Some(Resource::States),
-            (true, _) => Some(Resource::Steps),
-        };
-        if let (Some(what), false) = (what, running.is_empty()) {
-            let placed = |search: &Search<'_, '_, S>| search.front();
-            linearized += running.iter().map(placed).sum::<usize>();
+        let bytes: u64 = running.iter().map(|runner| runner.search.state_bytes()).sum();
+        let what = if steps >= budget.steps { Resource::Steps } else { Resource::Memory };
+        if !running.is_empty() && (steps >= budget.steps || bytes > STATE_BYTES_MAX) {
+            linearized += running.iter().map(|runner| runner.search.front()).sum::<usize>();
             return Ok(Verdict::Unknown(Exhausted { what, steps, linearized, operations }));
         }
         slice = (slice * 2).min(SLICE_STEPS_MAX);
     }
     Ok(Verdict::Ok)
+}
+
+/// What judges one part, turn by turn. A search that does not end soon is hard, and the usual cause is
+/// an answer that cannot be right: so the operations at which the search is stuck are looked at for a
+/// reason, which is a proof.
+struct Runner<'p, 'h, S: Spec> {
+    search: Search<'p, 'h, S>,
+    /// Where the search was at the end of the last turn.
+    front: usize,
+    /// The place up to which operations were looked at.
+    looked_at: usize,
+}
+
+/// What came of a turn, and how many steps it took.
+struct Turn {
+    result: TurnResult,
+    steps: u64,
+}
+
+enum TurnResult {
+    Linearizable,
+    Violation(Violation),
+    Paused,
+}
+
+impl<'p, 'h, S: Spec> Runner<'p, 'h, S> {
+    fn new(part: &'p Part<'h, S>, initial: &S) -> Self {
+        Self { search: Search::new(part, initial), front: 0, looked_at: 0 }
+    }
+
+    fn turn(&mut self, slice: u64) -> Turn {
+        let before = self.search.steps();
+        let status = self.search.run(slice);
+        let mut steps = self.search.steps() - before;
+        let result = match status {
+            Status::Linearizable => TurnResult::Linearizable,
+            Status::Refuted => TurnResult::Violation(Violation::of_search(&self.search)),
+            Status::Paused => {
+                let places = self.stuck_at();
+                steps += (places.len() * self.search.part().operations.len()) as u64 / 4;
+                self.look(places).map_or(TurnResult::Paused, TurnResult::Violation)
+            }
+        };
+        Turn { result, steps }
+    }
+
+    /// The places at which the search may be stuck and that were not looked at; none if it gets on.
+    fn stuck_at(&mut self) -> Range<usize> {
+        let front = self.search.front();
+        let gets_on = front >= self.front + LOOK_MAX;
+        self.front = front;
+        let from = front.max(self.looked_at);
+        let to = (front + LOOK_MAX).min(self.search.part().answered);
+        if gets_on || to <= from {
+            return from..from;
+        }
+        self.looked_at = to;
+        from..to
+    }
+
+    fn look(&self, mut places: Range<usize>) -> Option<Violation> {
+        let (part, initial) = (self.search.part(), self.search.initial());
+        let (place, reason) = places.find_map(|place| Some((place, S::reason(part, initial, place)?)))?;
+        Some(Violation::new(&self.search, place, reason))
+    }
 }

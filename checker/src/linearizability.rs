@@ -53,6 +53,7 @@ pub struct Search<'p, 'h, S: Spec> {
     /// Per answered operation its helpers, once they were asked for.
     helpers: Vec<Option<Box<Helpers>>>,
     states: States<S>,
+    state_bytes: u64,
     visited: Configurations,
     /// Per operation, whether it has a place.
     placed: Vec<bool>,
@@ -115,6 +116,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
             is_read: answered.iter().map(|operation| S::is_read(operation.op, operation.ret)).collect(),
             helpers: answered.iter().map(|_| None).collect(),
             states,
+            state_bytes: 0,
             visited: Configurations::new(width, optional.div_ceil(64)),
             placed: vec![false; part.operations.len()],
             used: vec![0; optional.div_ceil(64)],
@@ -161,6 +163,11 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     /// How many states are stored.
     pub fn states(&self) -> usize {
         self.states.len()
+    }
+
+    /// About how many bytes the stored states take.
+    pub fn state_bytes(&self) -> u64 {
+        self.state_bytes
     }
 
     /// The place in the part of the first operation in the order of returns that could not be placed
@@ -256,7 +263,12 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         self.steps += 1;
         let Operation { op, ret, .. } = self.part.operations[operation];
         let Some(after) = self.states.get(self.at.state).step(op, ret) else { return };
+        let bytes = after.bytes_beyond(self.states.get(self.at.state)) as u64;
+        let stored = self.states.len();
         let after = self.states.number(after);
+        if self.states.len() > stored {
+            self.state_bytes += bytes;
+        }
         if target.is_some() && after == self.at.state {
             return;
         }

@@ -116,7 +116,7 @@ pub struct Part<'h, S: Spec> {
 
 impl<S: Spec> Part<'_, S> {
     /// [`Spec::blind`] of the operation of unknown outcome at a place of the part.
-    pub(crate) fn is_blind(&self, place: usize) -> bool {
+    pub fn is_blind(&self, place: usize) -> bool {
         self.blind.get_or_init(|| S::blind(self))[place - self.answered]
     }
 

@@ -45,8 +45,14 @@ pub trait Spec: Clone + PartialEq + Hash {
         Helpers { each: (part.answered..part.operations.len()).collect(), alike: Vec::new() }
     }
 
-    /// Per operation of unknown outcome in a part, something that [`Spec::helpers`] looks up often and
-    /// that is found out once.
+    /// About how many bytes of memory this state takes, without what it shares with the state `before`
+    /// it.
+    fn bytes_beyond(&self, _before: &Self) -> usize {
+        64
+    }
+
+    /// Per operation of unknown outcome in a part, whether nobody can have seen its effect. Found out
+    /// once per part, for [`Spec::helpers`] to look up with [`Part::is_blind`]; nothing else uses it.
     fn blind(part: &Part<'_, Self>) -> Vec<bool> {
         vec![false; part.operations.len() - part.answered]
     }

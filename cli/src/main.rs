@@ -9,6 +9,8 @@ mod commands;
 mod exit;
 mod panics;
 mod problem;
+mod show;
+mod stopwatch;
 mod term;
 mod text;
 

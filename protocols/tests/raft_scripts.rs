@@ -59,7 +59,8 @@ impl std::fmt::Display for Shown<'_> {
 }
 
 fn joined(items: impl Iterator<Item = String>) -> String {
-    items.collect::<Vec<_>>().join(", ")
+    let items: Vec<String> = items.collect();
+    if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
 }
 
 /// `None` for what would only be noise: timers, which are shown by firing them.
@@ -144,7 +145,8 @@ impl Script {
         let host = self.host(id);
         let before = host.raft.view();
         let Some((token, effects)) = host.complete_write() else { return false };
-        let released = host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
+        let released =
+            host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
         self.collect(id);
         if released || !effects.is_empty() {
             self.stepped(id, &format!("{token} is durable"), Some(before), &effects);
@@ -181,7 +183,7 @@ impl Script {
 
     fn restart(&mut self, id: NodeId) {
         let host = self.hosts.remove(&id).expect("the cluster has that node");
-        let (host, effects) = host.restart(0);
+        let (host, effects) = host.restart(0, 0);
         self.hosts.insert(id, host);
         self.down.remove(&id);
         self.stepped(id, "restarts", None, &effects);
@@ -241,7 +243,8 @@ impl Script {
                 }
             },
             "drop" => {
-                let links = first.map_or_else(|| Ok(self.busy()), |text| link(text).map(|link| vec![link]))?;
+                let links =
+                    first.map_or_else(|| Ok(self.busy()), |text| link(text).map(|link| vec![link]))?;
                 for link in links {
                     let queue = self.links.entry(link).or_default();
                     for message in queue.drain(..count(1)?.min(queue.len())) {
@@ -303,7 +306,8 @@ impl Script {
             }
             "status" => {
                 for (id, host) in &self.hosts {
-                    let broken = host.raft.broken_law().map_or_else(String::new, |law| format!(", saw {law} broken"));
+                    let broken =
+                        host.raft.broken_law().map_or_else(String::new, |law| format!(", saw {law} broken"));
                     let down = if self.down.contains(id) { ", down" } else { "" };
                     writeln!(self.output, "{id} {}{broken}{down}", host.raft.view())?;
                 }
@@ -316,7 +320,7 @@ impl Script {
             }
             "records" => {
                 let id = target()?;
-                let records = joined(self.hosts[&id].records().map(ToString::to_string));
+                let records = joined(self.hosts[&id].segments.iter().flatten().map(ToString::to_string));
                 writeln!(self.output, "{id} holds: {records}")?;
             }
             "network" => {
@@ -360,8 +364,10 @@ impl goldenscript::Runner for Script {
 #[test]
 fn scripts() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts/raft");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).expect("the folder exists").map(|file| file.expect("readable").path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("the folder exists")
+        .map(|file| file.expect("readable").path())
+        .collect();
     paths.sort();
     assert!(!paths.is_empty(), "there are scripts");
     for path in paths {

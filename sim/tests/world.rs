@@ -148,7 +148,7 @@ fn a_seed_is_a_run() {
     let plain = digest(1, false);
     assert_eq!(traced, plain);
     assert_ne!(digest(2, false).0, plain.0);
-    assert_eq!(plain.0.to_string(), "GOLDEN");
+    assert_eq!(plain.0.to_string(), "e0bcdb72e365ec2b18c3fb336243116f");
 
     let stats = plain.1;
     assert_eq!(stats.crashes, 3);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sim::Digest;
 
 use crate::plan::Plan;
+use crate::registry;
 use crate::report::{Fired, Verdict};
 use crate::scenario::Source;
 
@@ -68,6 +69,18 @@ pub enum ReplayError {
         /// What stands there.
         cause: String,
     },
+    /// The text is a replay of something that this version does not have.
+    #[error("{path}: {what} `{name}` is not known to Seedbed {}; replay it with {seedbed}", env!("CARGO_PKG_VERSION"))]
+    UnknownName {
+        /// The file.
+        path: String,
+        /// What the name would stand for.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What wrote it.
+        seedbed: String,
+    },
     /// The text is a replay of another format.
     #[error(
         "{path}: written by Seedbed {seedbed} in replay format {found}, and this is Seedbed {} with format {FORMAT}; \
@@ -117,7 +130,28 @@ impl Replay {
                 seedbed: header.seedbed,
             });
         }
-        serde_json::from_str(&text).map_err(refuse)
+        let replay: Self = serde_json::from_str(&text).map_err(refuse)?;
+        match replay.unknown_name() {
+            None => Ok(replay),
+            Some((what, unknown)) => {
+                Err(ReplayError::UnknownName { path: name, what, name: unknown, seedbed: replay.seedbed })
+            }
+        }
+    }
+
+    /// A name in the plan that is not registered.
+    fn unknown_name(&self) -> Option<(&'static str, String)> {
+        let plan = &self.plan;
+        let workloads = plan.workloads.iter().map(|workload| ("workload", registry::WORKLOADS, &workload.kind));
+        let monitors = plan.checks.monitors.iter().map(|name| ("monitor", registry::MONITORS, name));
+        let single = [
+            ("protocol", registry::PROTOCOLS, &plan.protocol),
+            ("engine", registry::ENGINES, &plan.engine),
+            ("history check", registry::HISTORY_CHECKS, &plan.checks.history),
+        ];
+        let mut names = single.into_iter().chain(workloads).chain(monitors);
+        let unknown = names.find(|(_, table, name)| !table.iter().any(|known| known.name == **name))?;
+        Some((unknown.0, unknown.2.clone()))
     }
 
     /// Writes the file, or leaves what was there: it is written beside it, flushed and renamed.

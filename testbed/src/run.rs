@@ -20,11 +20,14 @@ use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
 use crate::watch::Watch;
 
+/// Takes the lines of a trace.
+pub type TraceSink = Box<dyn FnMut(&str)>;
+
 /// What to keep of a run beside its report.
 #[derive(Default)]
 pub struct RunOptions {
     /// Gets one line for each event.
-    pub trace: Option<Box<dyn FnMut(&str)>>,
+    pub trace: Option<TraceSink>,
 }
 
 /// A finished run.
@@ -82,7 +85,7 @@ impl<R: Replica, E: Engine<Fs = SimFs>> Arena<R, E> {
             },
             observer: Rc::<Watch<R>>::clone(&self.watch),
         };
-        self.servers[node.slot()] = Some(Host::start(setup, KvService::default()));
+        self.servers[node.slot()] = Some(Host::start(setup, KvService));
     }
 
     fn stats(&self) -> HostStats {

@@ -83,6 +83,10 @@ fn what_is_no_replay_says_why() {
              run its scenario and seed again, or replay it with that version"
         )
     );
+    assert_eq!(
+        told(&whole.replace("\"raft\"", "\"paxos\"")),
+        format!("R: protocol `paxos` is not known to Seedbed {version}; replay it with {version}")
+    );
     fs::remove_file(&path).expect("it is there");
     let missing = Replay::load(&path).expect_err("it is gone").to_string();
     assert!(missing.contains("replay.json: No such file"), "{missing}");

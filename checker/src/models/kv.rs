@@ -114,6 +114,14 @@ impl Spec for Kv {
         op.is_read() || matches!(ret, Some(Ret::Swapped(false)))
     }
 
+    fn bytes_beyond(&self, before: &Self) -> usize {
+        let is_shared = |at: usize, value: &Bytes| {
+            before.pairs.get(at).is_some_and(|(_, known)| known.as_ptr() == value.as_ptr())
+        };
+        let own = self.pairs.iter().enumerate().filter(|(at, (_, value))| !is_shared(*at, value));
+        64 + 32 * self.pairs.len() + own.map(|(_, (_, value))| value.len()).sum::<usize>()
+    }
+
     fn helpers(part: &Part<'_, Self>, target: usize) -> Helpers {
         kv_helpers::helpers(part, target)
     }

@@ -102,7 +102,7 @@ impl<'c, 'h> Claim<'c, 'h> {
     /// Something was appended before and nothing can have overwritten it, but the value is without it.
     fn lost_append(&self) -> Option<(&'static str, String, Vec<contract::OpId>)> {
         let lost = self.answered_before().find(|o| match o.op {
-            Op::Append { value, .. } => {
+            Op::Append { key, value } if key == self.key => {
                 let is_in = |seen: &Bytes| seen.windows(value.len()).any(|window| window == &value[..]);
                 !value.is_empty()
                     && !self.value.is_some_and(is_in)

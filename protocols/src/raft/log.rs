@@ -205,7 +205,11 @@ mod tests {
     fn agreement_skips_terms_that_the_other_log_lacks() {
         let log = log(&[1, 1, 3, 3, 5]);
         let agreement = |index, epoch| log.agreement(Mark { epoch: Epoch(epoch), index: Index(index) });
-        assert_eq!(agreement(9, 5), Some(log.mark_at(Index(5))), "a longer log agrees at most up to our last");
+        assert_eq!(
+            agreement(9, 5),
+            Some(log.mark_at(Index(5))),
+            "a longer log agrees at most up to our last"
+        );
         assert_eq!(agreement(5, 4), Some(log.mark_at(Index(4))));
         assert_eq!(agreement(4, 2), Some(log.mark_at(Index(2))), "all of term 3 is skipped");
         assert_eq!(agreement(1, 1), Some(log.mark_at(Index(1))));

@@ -126,7 +126,8 @@ mod duration {
 
     fn format(duration: Duration) -> String {
         let nanos = duration.as_nanos();
-        let fits = |(_, size): &&(&str, u64)| nanos >= u128::from(*size) && nanos % u128::from(*size) == 0;
+        let fits =
+            |(_, size): &&(&str, u64)| nanos >= u128::from(*size) && nanos.is_multiple_of(u128::from(*size));
         let largest = UNITS.iter().filter(fits).max_by_key(|(_, size)| *size);
         let (unit, size) = largest.unwrap_or(&("ns", 1));
         format!("{}{unit}", nanos / u128::from(*size))
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn options_read_as_people_write_them() {
-        let options = parse(r#"{"election-timeout": ["1s", "1500ms"], "heartbeat-interval": "500us"}"#).unwrap();
+        let options =
+            parse(r#"{"election-timeout": ["1s", "1500ms"], "heartbeat-interval": "500us"}"#).unwrap();
         assert_eq!(options.election_timeout, (Duration::from_secs(1), Duration::from_millis(1500)));
         assert_eq!(options.heartbeat_interval, Duration::from_micros(500));
         assert_eq!(options.max_inflight, Options::default().max_inflight);

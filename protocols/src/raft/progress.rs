@@ -87,8 +87,9 @@ impl Progress {
 
     /// An acknowledgement up to `matched`, which may be an old one. Whether it tells something new.
     pub(super) fn acknowledged(&mut self, matched: Index, log_start: Index) -> bool {
-        let news = matched > self.matched;
+        let (before, news) = (self.matched, matched > self.matched);
         self.matched = self.matched.max(matched);
+        assert!(self.matched >= before, "what a follower holds durably it holds for good");
         self.next = self.next.max(self.matched.next());
         match &mut self.mode {
             Mode::Probe { .. } => self.replicate(),

@@ -148,8 +148,10 @@ impl Fold {
     }
 
     fn settle(mut self, applied: Mark) -> Folded {
+        let start_is_known = self.start_epoch.is_some();
         // Without a known start the epoch of `applied` stands in: all up to there is in the service.
-        if self.start_epoch.is_none() && applied.index == self.start {
+        let follows = self.entries.first().is_none_or(|first| first.mark.epoch >= applied.epoch);
+        if self.start_epoch.is_none() && applied.index == self.start && follows {
             self.start_epoch = Some(applied.epoch);
         }
         let held = match applied.index.0.checked_sub(self.start.0) {
@@ -168,11 +170,87 @@ impl Fold {
         }
         let start = Mark { epoch: self.start_epoch.expect("settled above"), index: self.start };
         let log = Log::recovered(start, self.entries);
-        assert!(was_reset || self.term >= log.last().epoch, "a term is durable before its entries");
+        // Behind a start that a record tells, the hard state that was written with it is there too.
+        let vouched = start_is_known && !was_reset;
+        assert!(!vouched || self.term >= log.last().epoch, "a term is durable before its entries");
         // A term that was learnt but not durable was never promised to anyone: no vote was cast in it.
         if log.last().epoch > self.term {
             (self.term, self.vote) = (log.last().epoch, None);
         }
         Folded { term: self.term, vote: self.vote, log, was_reset }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(index: u64, epoch: u64) -> Mark {
+        Mark { epoch: Epoch(epoch), index: Index(index) }
+    }
+
+    fn state(term: u64) -> Record {
+        Record::State { term: Epoch(term), vote: Some(NodeId::new(1)) }
+    }
+
+    fn entry(index: u64, epoch: u64) -> Record {
+        Record::Entry(Entry { mark: mark(index, epoch), command: None })
+    }
+
+    /// Where the log begins, the epochs of its entries, term, and whether it was reset.
+    fn folded(records: &[Record], applied: Mark) -> (Mark, Vec<u64>, u64, bool) {
+        let Folded { term, log, was_reset, .. } = fold(records.to_vec(), applied);
+        (log.start(), log.entries().map(|entry| entry.mark.epoch.0).collect(), term.0, was_reset)
+    }
+
+    #[test]
+    fn an_entry_replaces_what_stood_from_its_index_on() {
+        let journal = [state(1), entry(1, 1), entry(2, 1), entry(3, 1), state(2), entry(2, 2)];
+        assert_eq!(folded(&journal, Mark::ZERO), (Mark::ZERO, vec![1, 2], 2, false));
+        assert_eq!(folded(&journal, mark(2, 2)), (Mark::ZERO, vec![1, 2], 2, false));
+    }
+
+    #[test]
+    fn a_journal_may_begin_in_the_middle() {
+        let compacted = Record::Compacted { mark: mark(6, 2) };
+        // Segments with the entries up to 4 are gone; entry 5 was replaced before the compaction.
+        let journal = [entry(5, 1), entry(6, 1), entry(5, 2), entry(6, 2), entry(7, 2), state(2), compacted];
+        assert_eq!(folded(&journal, mark(7, 2)), (mark(6, 2), vec![2], 2, false));
+        // What is left was itself replaced, from further back.
+        let journal =
+            [entry(9, 1), entry(5, 2), entry(6, 2), state(2), Record::Compacted { mark: mark(5, 2) }];
+        assert_eq!(folded(&journal, mark(5, 2)), (mark(5, 2), vec![2], 2, false));
+    }
+
+    #[test]
+    fn an_older_compaction_tells_nothing_when_its_suffix_is_gone() {
+        let (old, new) = (Record::Compacted { mark: mark(3, 1) }, Record::Compacted { mark: mark(8, 1) });
+        let behind = [state(1), old.clone(), entry(7, 1), entry(8, 1), entry(9, 1), state(1), new.clone()];
+        assert_eq!(folded(&behind, mark(8, 1)), (mark(8, 1), vec![1], 1, false));
+        let before = [entry(7, 1), state(1), old, entry(8, 1), entry(9, 1), state(1), new];
+        assert_eq!(folded(&before, mark(9, 1)), (mark(8, 1), vec![1], 1, false));
+    }
+
+    #[test]
+    fn a_service_beyond_or_beside_the_log_resets_it() {
+        let journal = [state(1), entry(1, 1), entry(2, 1), entry(3, 1)];
+        assert_eq!(folded(&journal, mark(9, 1)), (mark(9, 1), vec![], 1, true), "beyond its end");
+        assert_eq!(folded(&journal, mark(9, 3)), (mark(9, 3), vec![], 3, true), "of a term that was lost");
+        assert_eq!(folded(&journal, mark(2, 2)), (mark(2, 2), vec![], 2, true), "at another entry's place");
+        assert_eq!(fold(journal.to_vec(), mark(2, 2)).vote, None, "in the lost term nobody got the vote");
+    }
+
+    #[test]
+    fn without_a_known_start_the_applied_mark_stands_in() {
+        let journal = [entry(5, 2), entry(6, 2), entry(7, 2)];
+        assert_eq!(folded(&journal, mark(6, 2)), (mark(6, 2), vec![2], 2, false));
+        assert_eq!(folded(&journal, mark(4, 1)), (mark(4, 1), vec![2, 2, 2], 2, false));
+        assert_eq!(folded(&journal, mark(4, 3)), (mark(4, 3), vec![], 3, true), "beside the log");
+    }
+
+    #[test]
+    #[should_panic(expected = "what left the log is in the service")]
+    fn a_service_behind_the_log_is_a_promise_broken() {
+        folded(&[state(1), Record::Reset { mark: mark(5, 1) }], mark(4, 1));
     }
 }

@@ -40,7 +40,8 @@ pub(crate) struct Host {
     pub(crate) work: VecDeque<Work>,
     /// Messages that were released.
     pub(crate) outbox: Vec<(NodeId, Message)>,
-    segments: VecDeque<Vec<Record>>,
+    /// What the journal holds durably, oldest first.
+    pub(crate) segments: VecDeque<Vec<Record>>,
     pending: BTreeSet<Token>,
     held: BTreeMap<Token, Vec<(NodeId, Message)>>,
     pub(crate) state: Vec<Entry>,
@@ -59,11 +60,7 @@ impl Host {
         Self::recover(cluster, VecDeque::new(), Vec::new())
     }
 
-    fn recover(
-        cluster: Cluster<Options>,
-        segments: VecDeque<Vec<Record>>,
-        state: Vec<Entry>,
-    ) -> (Self, Fx) {
+    fn recover(cluster: Cluster<Options>, segments: VecDeque<Vec<Record>>, state: Vec<Entry>) -> (Self, Fx) {
         let mut fx = Effects::default();
         let records = segments.iter().flatten().cloned().collect();
         let raft = Raft::start(&cluster, Recovered { records, applied: mark_of(&state) }, &mut fx);
@@ -88,13 +85,8 @@ impl Host {
     }
 
     /// A power loss, and a start on what is left: all that was durable, and of what was being written
-    /// the first `survivors` writes.
-    pub(crate) fn restart(self, survivors: usize) -> (Self, Fx) {
-        self.restart_without(survivors, 0)
-    }
-
-    /// Like [`Host::restart`] on a disk that lied: the last `lost` durable records are gone as well.
-    pub(crate) fn restart_without(mut self, survivors: usize, lost: usize) -> (Self, Fx) {
+    /// the first `survivors` writes. Of a disk that lied the last `lost` durable records are gone too.
+    pub(crate) fn restart(mut self, survivors: usize, lost: usize) -> (Self, Fx) {
         let mut survivors = survivors;
         while survivors > 0 {
             match self.writes.pop_front() {
@@ -189,10 +181,6 @@ impl Host {
         while self.segments.len() > 1 && highest(&self.segments[0]) < below {
             self.segments.pop_front();
         }
-    }
-
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
-        self.segments.iter().flatten()
     }
 
     /// The journal completes its oldest write.

@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::{Diagnostic, ScenarioError, nearest, suggest};
+pub use names::profiles;
 pub use seeds::{Seeds, SeedsError};
 
 use decode::Decode;

@@ -5,11 +5,13 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use sim::config::{self, Latency};
 use toml::de::DeValue;
 
 use super::decode::{Decode, Node, mismatch};
 use super::diagnostic::{Problems, suggest};
 use crate::registry::{self, Named};
+use crate::units::format_duration;
 
 /// A set of known names.
 pub(crate) trait Names: Clone + Copy + Debug {
@@ -57,6 +59,28 @@ impl<N: Names> JsonSchema for Name<N> {
     }
 }
 
+/// Every profile: what it is one of, its name, and its figures.
+pub fn profiles() -> Vec<(&'static str, &'static str, String)> {
+    let net = config::NET_PROFILES.iter().map(|(name, net)| {
+        ("net", *name, format!("latency {}, {} % lost", told(net.latency), net.loss * 100.0))
+    });
+    let disk = config::DISK_PROFILES.iter().map(|(name, disk)| {
+        let (read, write, flush) = (told(disk.read), told(disk.write), told(disk.flush));
+        ("disk", *name, format!("read {read}, write {write}, flush {flush}"))
+    });
+    net.chain(disk).collect()
+}
+
+fn told(latency: Latency) -> String {
+    match latency {
+        Latency::Constant(time) => format_duration(time),
+        Latency::Uniform { min, max } => format!("{} to {}", format_duration(min), format_duration(max)),
+        Latency::LogNormal { median, p99 } => {
+            format!("{} (p99 {})", format_duration(median), format_duration(p99))
+        }
+    }
+}
+
 fn of(table: &'static [Named]) -> Vec<&'static str> {
     table.iter().map(|named| named.name).collect()
 }
@@ -93,7 +117,7 @@ sets! {
     /// What a state-aware fault waits for.
     Conditions, "condition", of(registry::CONDITIONS);
     /// Named links.
-    NetProfiles, "network profile", sim::config::NET_PROFILES.iter().map(|(name, _)| *name).collect();
+    NetProfiles, "network profile", config::NET_PROFILES.iter().map(|(name, _)| *name).collect();
     /// Named disks.
-    DiskProfiles, "disk profile", sim::config::DISK_PROFILES.iter().map(|(name, _)| *name).collect();
+    DiskProfiles, "disk profile", config::DISK_PROFILES.iter().map(|(name, _)| *name).collect();
 }

@@ -7,7 +7,7 @@ use contract::Seed;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A list of seeds, written as `0..10000`, as one number, or as `10000@text`: ten thousand seeds
+/// A list of seeds, written as `0..10000`, as `5..` without an end, as one number, or as `10000@text`: ten thousand seeds
 /// that look random and are a function of the text, such as the hash of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seeds {
@@ -65,9 +65,19 @@ impl Seeds {
         }
     }
 
+    /// Whether only time or patience ends it.
+    pub fn is_open(&self) -> bool {
+        self.to == u64::MAX
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Seed> + '_ {
         (0..self.len()).map(|place| self.get(place))
+    }
+
+    /// Those before a place; `None` if that is the first.
+    pub fn first(&self, place: u64) -> Option<Self> {
+        (place > 0).then(|| Self { to: self.from + place.min(self.len()), ..self.clone() })
     }
 
     /// Those from a place on, to go on with later; `None` if nothing is left.
@@ -91,6 +101,7 @@ impl FromStr for Seeds {
             None => (text, None),
         };
         let (from, to) = match numbers.split_once("..") {
+            Some((from, "")) => (number(from)?, u64::MAX),
             Some((from, to)) => (number(from)?, number(to.trim_start_matches('='))?),
             None if salt.is_some() => (0, number(numbers)?),
             None => {
@@ -117,7 +128,10 @@ impl FromStr for Seeds {
 
 impl fmt::Display for Seeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.from, self.to)?;
+        write!(f, "{}..", self.from)?;
+        if !self.is_open() {
+            self.to.fmt(f)?;
+        }
         self.salt.as_ref().map_or(Ok(()), |salt| write!(f, "@{salt}"))
     }
 }
@@ -142,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_rest_reads_back() {
-        for text in ["0..10000", "5", "10000@abc"] {
+        for text in ["0..10000", "5", "10000@abc", "5..", "5..@abc"] {
             let seeds: Seeds = text.parse().expect(text);
             assert_eq!(seeds.to_string().parse(), Ok(seeds.clone()), "{text}");
             assert_eq!(seeds.rest(seeds.len()), None);

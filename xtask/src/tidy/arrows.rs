@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("xtask", &["contract", "sim", "storage", "protocols", "node", "checker", "testbed"]),
 ];
 
-pub fn check(name: &str, manifest: &str) -> Vec<String> {
+pub(crate) fn check(name: &str, manifest: &str) -> Vec<String> {
     let Ok(manifest) = manifest.parse::<toml::Table>() else {
         return vec![format!("{name}/Cargo.toml is not TOML")];
     };

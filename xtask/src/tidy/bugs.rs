@@ -1,16 +1,18 @@
 //! Every planted bug has a replay that turns red: a saved failure that the tests run again, with the
 //! bug and without it.
 
+use std::path::PathBuf;
+
 use testbed::replay::Replay;
 use testbed::{Bug, Verdict};
 
-pub fn check(replays: &[String]) -> Vec<String> {
+pub(crate) fn check(replays: &[PathBuf]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut red = Vec::new();
-    for text in replays {
-        match Replay::parse("replays/", text) {
+    for path in replays {
+        match Replay::load(path) {
             Ok(replay) if matches!(replay.verdict, Verdict::Violation(_)) => red.extend(replay.plan.bugs.0),
-            Ok(replay) => complaints.push(format!("a replay of {} shows no violation", replay.plan.scenario)),
+            Ok(_) => complaints.push(format!("{}: shows no violation", path.display())),
             Err(error) => complaints.push(error.to_string()),
         }
     }

@@ -15,7 +15,7 @@ const CRATES: [&str; 9] =
     ["contract", "sim", "storage", "protocols", "node", "checker", "testbed", "cli", "xtask"];
 
 /// Everything in the repository that breaks a rule, one line each.
-pub fn check(root: &Path) -> Vec<String> {
+pub(crate) fn check(root: &Path) -> Vec<String> {
     let mut complaints = Vec::new();
     for name in CRATES {
         complaints.extend(arrows::check(name, &read(&root.join(name).join("Cargo.toml"))));
@@ -37,8 +37,7 @@ pub fn check(root: &Path) -> Vec<String> {
     if scenarios.is_empty() {
         complaints.push("scenarios/: there is none".to_owned());
     }
-    let replays: Vec<_> = files(&root.join("replays"), "json").iter().map(|path| read(path)).collect();
-    complaints.extend(bugs::check(&replays));
+    complaints.extend(bugs::check(&files(&root.join("replays"), "json")));
     complaints
 }
 

@@ -31,7 +31,7 @@ fn banned(name: &str, path: &str) -> Vec<&'static str> {
     banned
 }
 
-pub fn check(name: &str, path: &str, text: &str) -> Vec<String> {
+pub(crate) fn check(name: &str, path: &str, text: &str) -> Vec<String> {
     // Tests and examples may measure and may use a real folder; what they run is held by the rule.
     if !path.starts_with(&format!("{name}/src/")) {
         return Vec::new();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 const LINES: usize = 600;
 
 /// The exceptions, from `xtask/ratchet.toml`.
-pub fn limits(text: &str) -> BTreeMap<String, usize> {
+pub(crate) fn limits(text: &str) -> BTreeMap<String, usize> {
     let table: toml::Table = text.parse().expect("xtask/ratchet.toml is TOML");
     let limit = |(path, lines): (String, toml::Value)| {
         let lines = lines.as_integer().and_then(|lines| usize::try_from(lines).ok());
@@ -16,7 +16,7 @@ pub fn limits(text: &str) -> BTreeMap<String, usize> {
     table.into_iter().map(limit).collect()
 }
 
-pub fn check(limits: &BTreeMap<String, usize>, path: &str, text: &str) -> Option<String> {
+pub(crate) fn check(limits: &BTreeMap<String, usize>, path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     match limits.get(path) {
         Some(limit) if lines > *limit => Some(format!("{path}: {lines} lines, its ratchet stands at {limit}")),

@@ -2,7 +2,7 @@
 
 use testbed::scenario::Scenario;
 
-pub fn check(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
     match Scenario::parse(path, text, &[]) {
         Ok(_) => Vec::new(),
         Err(error) => vec![error.to_string()],

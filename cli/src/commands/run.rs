@@ -1,0 +1,82 @@
+//! `seedbed run`: one scenario, one seed.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::json;
+use testbed::scenario::Scenario;
+use testbed::{RunOptions, Seed, Verdict};
+
+use super::reproduce;
+use crate::args::RunArgs;
+use crate::exit::Exit;
+use crate::problem::Problem;
+use crate::show;
+use crate::stopwatch::Stopwatch;
+use crate::term::{Out, Style, Term};
+
+/// Runs it and tells what it came to.
+pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
+    let scenario = Scenario::load(&args.scenario, &args.changes.set)?;
+    let plan = scenario.plan(Seed(args.seed), args.changes.bug)?;
+    // Opened before the run: nobody wants to learn of a bad path after it.
+    let history = args.history.as_deref().map(Lines::create).transpose()?;
+    let trace = args.trace.as_deref().map(Lines::create).transpose()?;
+
+    let watch = Stopwatch::start();
+    let trace_line = trace.clone().map(|lines| Box::new(move |line: &str| lines.write(line)) as Box<dyn FnMut(&str)>);
+    let run = testbed::run(&plan, RunOptions { trace: trace_line });
+    let took = watch.elapsed();
+
+    if let Some(lines) = &history {
+        run.history.events().iter().for_each(|event| lines.write(&event.to_string()));
+    }
+    for lines in [history, trace].into_iter().flatten() {
+        lines.finish()?;
+    }
+    let report = run.report;
+    let again = reproduce(&args.scenario, &args.changes, report.seed);
+    if args.json {
+        let document = json!({ "report": &report, "plan": &plan, "reproduce": &again });
+        term.write(Out::Stdout, &format!("{document:#}\n"));
+    }
+    let out = Term::people(args.json);
+    let mut text = show::report(&plan, &report, took, out, term);
+    if report.verdict != Verdict::Ok {
+        text += &format!("{} {again}\n", term.paint(out, Style::Bold, "reproduce: "));
+    }
+    term.write(out, &text);
+    Ok(Exit::of(&report.verdict))
+}
+
+/// A file that is written line by line. The first error is kept until the end: a run is not stopped
+/// in the middle for it.
+#[derive(Clone)]
+struct Lines {
+    path: std::path::PathBuf,
+    state: Rc<RefCell<(BufWriter<File>, io::Result<()>)>>,
+}
+
+impl Lines {
+    fn create(path: &Path) -> Result<Self, Problem> {
+        let file = File::create(path).map_err(|error| Problem::Write(path.to_owned(), error))?;
+        let state = Rc::new(RefCell::new((BufWriter::new(file), Ok(()))));
+        Ok(Self { path: path.to_owned(), state })
+    }
+
+    fn write(&self, line: &str) {
+        let (file, result) = &mut *self.state.borrow_mut();
+        if result.is_ok() {
+            *result = writeln!(file, "{line}");
+        }
+    }
+
+    fn finish(self) -> Result<(), Problem> {
+        let (file, result) = &mut *self.state.borrow_mut();
+        let result = std::mem::replace(result, Ok(())).and_then(|()| file.flush());
+        result.map_err(|error| Problem::Write(self.path.clone(), error))
+    }
+}

@@ -1,0 +1,117 @@
+//! What a sweep came to, as people and as machines read it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{End, Part, Sweep};
+use crate::args::SweepArgs;
+use crate::commands::{changed, reproduce};
+use crate::term::{Out, Style, Term};
+use crate::text::{count, counted, percent, quoted, short, span, table};
+
+/// Prints the summary.
+pub(super) fn show(args: &SweepArgs, sweep: &Sweep, term: &Term) {
+    if args.json {
+        term.write(Out::Stdout, &format!("{:#}\n", document(args, sweep)));
+    }
+    let out = Term::people(args.json);
+    let mut text = String::new();
+    for part in &sweep.parts {
+        text += &scenario(args, part, sweep, out, term);
+        text.push('\n');
+    }
+    for (path, seed) in &sweep.unstable {
+        let label = term.paint(out, Style::Red, "not deterministic");
+        let _ = writeln!(text, "{label}: two runs of {} with seed {seed} differ", path.display());
+    }
+    text += &ending(args, sweep);
+    term.write(out, &text);
+}
+
+fn scenario(args: &SweepArgs, part: &Part, sweep: &Sweep, out: Out, term: &Term) -> String {
+    let tally = &part.tally;
+    let mut text = format!("{}\n", term.paint(out, Style::Bold, part.scenario.name()));
+    let simulated = Duration::from_nanos(u64::try_from(tally.simulated_ns).unwrap_or(u64::MAX));
+    let _ = writeln!(
+        text,
+        "  {}, {} simulated in {}: {} per second",
+        counted(tally.runs, "seed"),
+        span(simulated),
+        span(sweep.took),
+        short(tally.runs as f64 / sweep.took.as_secs_f64().max(1e-3)),
+    );
+    let style = |number: u64, style| if number > 0 { style } else { Style::Dim };
+    let _ = writeln!(
+        text,
+        "  {}, {}, {}",
+        term.paint(out, style(tally.ok, Style::Green), format!("{} ok", count(tally.ok))),
+        term.paint(out, style(tally.violations(), Style::Red), counted(tally.violations(), "violation")),
+        term.paint(out, style(tally.inconclusive, Style::Yellow), format!("{} inconclusive", count(tally.inconclusive))),
+    );
+    let mut rows = vec![["what happened", "in seeds", "total"].map(str::to_owned).to_vec()];
+    rows.extend(
+        tally.counts.iter().map(|(name, n)| vec![(*name).to_owned(), percent(n.runs, tally.runs), count(n.total)]),
+    );
+    text += &table(2, &rows);
+    for (signature, group) in &tally.findings {
+        let label = term.paint(out, Style::Red, "finding");
+        let _ = writeln!(text, "  {label} {signature}: {}", counted(group.seeds, "seed"));
+        let _ = writeln!(text, "    {}", group.message);
+        let replays = part.replays.get(signature).map_or(&[][..], Vec::as_slice);
+        // The smallest seed is the one to look at first; with many failures its replay may not be kept.
+        for replay in replays.iter().take(1) {
+            let _ = writeln!(text, "    replay:    {} ({} saved)", replay.display(), replays.len());
+        }
+        let _ = writeln!(text, "    reproduce: {}", reproduce(&part.path, &args.changes, group.first));
+    }
+    if !tally.inconclusive_seeds.is_empty() {
+        let seeds: Vec<_> = tally.inconclusive_seeds.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "  inconclusive: seeds {}", seeds.join(", "));
+    }
+    text
+}
+
+fn ending(args: &SweepArgs, sweep: &Sweep) -> String {
+    let done = sweep.done.as_ref().map_or("none".to_owned(), ToString::to_string);
+    let why = match sweep.end {
+        End::Done => return format!("seeds {done} are done\n"),
+        End::Time => "the time is over",
+        End::Failures => "enough was found (--max-failures)",
+        End::Interrupted => "interrupted",
+    };
+    let Some(rest) = &sweep.rest else { return format!("{why}; seeds {done} are done\n") };
+    let mut words = vec!["seedbed".to_owned(), "sweep".to_owned()];
+    words.extend(args.scenarios.iter().map(|path| quoted(&path.display().to_string())));
+    words.extend(["--seeds".to_owned(), rest.to_string()]);
+    words.extend(changed(&args.changes));
+    format!("{why}; seeds done: {done}; go on with\n  {}\n", words.join(" "))
+}
+
+fn document(args: &SweepArgs, sweep: &Sweep) -> serde_json::Value {
+    let part = |part: &Part| {
+        json!({
+            "file": part.path,
+            "scenario": part.scenario.name(),
+            "tally": part.tally,
+            "replays": part.replays,
+        })
+    };
+    let end = match sweep.end {
+        End::Done => "done",
+        End::Time => "time",
+        End::Failures => "failures",
+        End::Interrupted => "interrupted",
+    };
+    json!({
+        "scenarios": sweep.parts.iter().map(part).collect::<Vec<_>>(),
+        "bug": args.changes.bug,
+        "set": args.changes.set,
+        "end": end,
+        "seeds_done": sweep.done.as_ref().map(ToString::to_string),
+        "seeds_left": sweep.rest.as_ref().map(ToString::to_string),
+        "seconds": sweep.took.as_secs_f64(),
+        "not_deterministic": sweep.unstable.iter().map(|(path, seed)| json!({ "file": path, "seed": seed })).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,161 @@
+//! The key-value service against a model: a map, and the last answer of each client.
+
+use std::collections::BTreeMap;
+
+use contract::kv::{Op, Ret};
+use contract::{
+    Batch, Bytes, ClientId, Command, EngineError, Entry, Epoch, Index, Mark, ReadStore, Rejection, Request,
+    Service, Time,
+};
+use futures::FutureExt;
+use proptest::prelude::*;
+use seedbed_protocols::KvService;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Store(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl ReadStore for Store {
+    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    async fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
+        let below = |key: &[u8]| to.is_none_or(|to| key < to);
+        let pairs = self.0.range(from.to_vec()..).take_while(|(key, _)| below(key)).take(limit);
+        Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+fn now<T>(future: impl Future<Output = Result<T, EngineError>>) -> T {
+    future.now_or_never().expect("a map never waits").expect("a map never fails")
+}
+
+impl Store {
+    /// Applies an entry as a host does.
+    fn apply(&mut self, command: Option<Bytes>) -> Result<Ret, Rejection> {
+        let command = command.map(|data| Command { proposed_at: Time::ZERO, data });
+        let entry = Entry { mark: Mark { epoch: Epoch(1), index: Index(1) }, command };
+        let mut batch = Batch::default();
+        let answer = now(KvService.apply(&entry, self, &mut batch));
+        for (key, value) in batch.changes {
+            match value {
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(&key),
+            };
+        }
+        answer
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    map: BTreeMap<Bytes, Bytes>,
+    sessions: BTreeMap<ClientId, (u64, Ret)>,
+}
+
+impl Model {
+    fn apply(&mut self, request: &Request<Op>) -> Result<Ret, Rejection> {
+        if let Some((last, answer)) = self.sessions.get(&request.client) {
+            match request.seq.cmp(last) {
+                std::cmp::Ordering::Less => return Err(Rejection::Stale),
+                std::cmp::Ordering::Equal => return Ok(answer.clone()),
+                std::cmp::Ordering::Greater => {}
+            }
+        }
+        let answer = self.effect(&request.op);
+        self.sessions.insert(request.client, (request.seq, answer.clone()));
+        Ok(answer)
+    }
+
+    fn effect(&mut self, op: &Op) -> Ret {
+        match op {
+            Op::Get { key } => Ret::Value(self.map.get(key).cloned()),
+            Op::Scan { from, to } => {
+                let inside = self.map.iter().filter(|(key, _)| *from <= **key && **key < *to);
+                Ret::Pairs(inside.map(|(key, value)| (key.clone(), value.clone())).collect())
+            }
+            Op::Put { key, value } => {
+                self.map.insert(key.clone(), value.clone());
+                Ret::Done
+            }
+            Op::Append { key, value } => {
+                let old = self.map.get(key).map_or_else(Vec::new, |old| old.to_vec());
+                self.map.insert(key.clone(), [&old, &**value].concat().into());
+                Ret::Done
+            }
+            Op::Delete { key } => {
+                self.map.remove(key);
+                Ret::Done
+            }
+            Op::Cas { key, expected, value } => {
+                let swap = self.map.get(key) == expected.as_ref();
+                if swap {
+                    self.map.insert(key.clone(), value.clone());
+                }
+                Ret::Swapped(swap)
+            }
+        }
+    }
+}
+
+/// Few and short, so that they meet; some hold the prefixes that the store uses.
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(prop::sample::select(vec![0, b'k', b's', 255]), 0..3).prop_map(Bytes::from)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        bytes().prop_map(|key| Op::Get { key }),
+        (bytes(), bytes()).prop_map(|(key, value)| Op::Put { key, value }),
+        (bytes(), bytes()).prop_map(|(key, value)| Op::Append { key, value }),
+        bytes().prop_map(|key| Op::Delete { key }),
+        (bytes(), prop::option::of(bytes()), bytes()).prop_map(|(key, expected, value)| Op::Cas {
+            key,
+            expected,
+            value
+        }),
+        (bytes(), bytes()).prop_map(|(from, to)| Op::Scan { from, to }),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request<Op>> {
+    (1u16..4, 1u64..12, op()).prop_map(|(client, seq, op)| Request { client: ClientId(client), seq, op })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_a_map_with_sessions(requests in prop::collection::vec(request(), 1..60), reads in prop::collection::vec(op(), 8)) {
+        let (mut store, mut model) = (Store::default(), Model::default());
+        for request in &requests {
+            prop_assert_eq!(store.apply(Some(KvService::encode(request))), model.apply(request), "{}", request.op);
+        }
+        for read in reads.iter().filter(|op| KvService::is_read(op)) {
+            prop_assert_eq!(now(KvService.query(read, &store)), model.effect(read), "{}", read);
+        }
+    }
+}
+
+#[test]
+fn a_repeated_command_takes_effect_once_and_a_no_op_never() {
+    let mut store = Store::default();
+    let append = |seq| {
+        let op = Op::Append { key: "x".into(), value: "1".into() };
+        Some(KvService::encode(&Request { client: ClientId(1), seq, op }))
+    };
+    assert_eq!(store.apply(append(1)), Ok(Ret::Done));
+    assert_eq!(store.apply(append(2)), Ok(Ret::Done));
+    let before = store.clone();
+    assert_eq!(store.apply(append(2)), Ok(Ret::Done));
+    assert_eq!(store.apply(append(1)), Err(Rejection::Stale));
+    assert_eq!(store.apply(None), Ok(Ret::Done));
+    assert_eq!(store, before);
+    let read = now(KvService.query(&Op::Get { key: "x".into() }, &store));
+    assert_eq!(read, Ret::Value(Some("11".into())));
+}
