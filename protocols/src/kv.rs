@@ -6,7 +6,7 @@
 //! | Key | Value |
 //! |---|---|
 //! | `k`, the user's key | the user's value |
-//! | `s`, the client's id as two bytes, high first | postcard: the number of its last command, and the answer |
+//! | `s`, the client's id as two bytes, high first | postcard: number and answer of its last command |
 //!
 //! A client sends one command after the other, so a session holds one answer. A command's effect and
 //! its session's new state are written together: a command that comes twice, by a retry or by two

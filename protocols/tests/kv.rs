@@ -131,10 +131,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn equals_a_map_with_sessions(requests in prop::collection::vec(request(), 1..60), reads in prop::collection::vec(op(), 8)) {
+    fn equals_a_map_with_sessions(
+        requests in prop::collection::vec(request(), 1..60),
+        reads in prop::collection::vec(op(), 8),
+    ) {
         let (mut store, mut model) = (Store::default(), Model::default());
         for request in &requests {
-            prop_assert_eq!(store.apply(Some(KvService::encode(request))), model.apply(request), "{}", request.op);
+            let answer = store.apply(Some(KvService::encode(request)));
+            prop_assert_eq!(answer, model.apply(request), "{}", request.op);
         }
         for read in reads.iter().filter(|op| KvService::is_read(op)) {
             prop_assert_eq!(now(KvService.query(read, &store)), model.effect(read), "{}", read);

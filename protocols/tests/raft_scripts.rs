@@ -11,10 +11,10 @@
 //! | `heartbeat N` | fires the heartbeat timer |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
-//! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first behind the last; moves it there |
+//! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |
 //! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes; no longer |
 //! | `stabilize` | delivers until nothing is left to deliver |
-//! | `hold-durable N`, `durable N [COUNT]`, `resume-durable N` | writes stay under way; the oldest complete; all do, at once from now on |
+//! | `hold-durable N`, `durable N [COUNT]`, `resume-durable N` | writes wait; the oldest complete; all do, from now on |
 //! | `hold-service N`, `resume-service N` | the same for the service's work |
 //! | `flush N` | the service's state becomes durable |
 //! | `crash N`, `restart N` | a power loss and a start on what was durable; `crash` alone leaves it down |

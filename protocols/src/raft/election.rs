@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use contract::{Bug, Effect, Effects, Entry, Index, Mark, NodeId};
+use contract::{Bug, Effect, Effects, Mark, NodeId};
 
 use super::message::Message;
 use super::progress::Progress;
 use super::read::Reads;
-use super::record::Record;
 use super::{Leading, Raft, Standing, Timer};
 
 impl Raft {
@@ -74,19 +73,6 @@ impl Raft {
         self.arm_heartbeat_timer(fx);
         // An entry of its own term commits all before it (§5.4.2, §8).
         self.append_own(None, fx);
-    }
-
-    /// Appends an entry to the leader's own log and sends it to whoever keeps up. The leader itself
-    /// counts towards the quorum when its write is durable, like everyone else.
-    pub(super) fn append_own(&mut self, command: Option<contract::Command>, fx: &mut Effects<Self>) -> Mark {
-        assert!(self.is_leader(), "only leaders append of their own accord");
-        let index: Index = self.log.last().index.next();
-        let mark = Mark { epoch: self.term, index };
-        let entry = Entry { mark, command };
-        let token = self.write(vec![Record::Entry(entry.clone())], fx);
-        self.log.append(entry, token);
-        self.replicate(fx);
-        mark
     }
 
     /// The leader counts who was heard from since it last did. Without a quorum it steps down:

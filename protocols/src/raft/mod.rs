@@ -8,11 +8,11 @@
 //! clients, appends them to its log and sends them to the others, who follow. An entry that a quorum
 //! holds durably is *committed*: no later leader can be without it, and it may be applied.
 //!
-//! **Elections** (§5.2, [`election`]). Whoever hears no leader for a randomised time votes for itself
+//! **Elections** (§5.2, `election.rs`). Whoever hears no leader for a randomised time votes for itself
 //! in a new term and asks the others. Each votes once per term, and only for a log at least as up to
 //! date as its own (§5.4.1): so a winner holds all that is committed.
 //!
-//! **Replication** (§5.3, [`replication`], [`progress`]). An append names the entry before its own; a
+//! **Replication** (§5.3, `replication.rs`, `progress.rs`). An append names the entry before its own; a
 //! follower that does not hold that one rejects it, with a hint where to try next. Once the logs are
 //! known to agree appends follow each other without waiting. A follower removes entries only where
 //! they conflict with the leader's.
@@ -24,10 +24,10 @@
 //! message leaves: the message carries the token of that write. A leader's own disk works while the
 //! others' do; it counts itself when its write is durable, not before.
 //!
-//! **Compaction** (§7, [`snapshot`]). The log drops what the service durably includes. A follower
+//! **Compaction** (§7, `snapshot.rs`). The log drops what the service durably includes. A follower
 //! that needs what was dropped is sent the service's state, in parts.
 //!
-//! **Reads** (dissertation §6.4, [`read`]) take no place in the log.
+//! **Reads** (dissertation §6.4, `read.rs`) take no place in the log.
 //!
 //! # Invariants
 //!
@@ -458,8 +458,8 @@ impl Raft {
         assert!(self.commit <= self.log.last().index, "only entries that exist are committed");
         assert!(self.commit >= self.log.start().index, "only committed entries leave the log");
         assert!(self.term >= self.log.last().epoch, "no entry is of a term that has not begun");
-        let stands_for_itself = matches!(self.standing, Standing::Follower { .. });
-        assert!(stands_for_itself || self.vote == Some(self.cluster.me), "who stands votes for itself");
+        let follows = matches!(self.standing, Standing::Follower { .. });
+        assert!(follows || self.vote == Some(self.cluster.me), "who stands votes for itself");
         assert!(!(self.is_leader() && self.is_installing()), "a leader has all that is committed");
     }
 }

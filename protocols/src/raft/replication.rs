@@ -1,6 +1,6 @@
 //! Log replication (§5.3) and commitment (§5.4.2).
 
-use contract::{Bug, Effect, Effects, Entry, Index, Mark, NodeId};
+use contract::{Bug, Command, Effect, Effects, Entry, Index, Mark, NodeId};
 
 use super::message::Message;
 use super::progress::Mode;
@@ -10,14 +10,26 @@ use super::{Law, Leading, Raft, Standing};
 
 /// The leader's side.
 impl Raft {
+    /// Appends an entry to the leader's own log and sends it to whoever keeps up. The leader itself
+    /// counts towards the quorum when its write is durable, like everyone else.
+    pub(super) fn append_own(&mut self, command: Option<Command>, fx: &mut Effects<Self>) -> Mark {
+        assert!(self.is_leader(), "only leaders append of their own accord");
+        let mark = Mark { epoch: self.term, index: self.log.last().index.next() };
+        let entry = Entry { mark, command };
+        let token = self.write(vec![Record::Entry(entry.clone())], fx);
+        self.log.append(entry, token);
+        self.replicate(fx);
+        mark
+    }
+
     /// Sends every follower what its window admits.
-    pub(super) fn replicate(&mut self, fx: &mut Effects<Self>) {
+    fn replicate(&mut self, fx: &mut Effects<Self>) {
         for slot in 0..self.leading().peers.len() {
             self.replicate_to(slot, fx);
         }
     }
 
-    pub(super) fn replicate_to(&mut self, slot: usize, fx: &mut Effects<Self>) {
+    fn replicate_to(&mut self, slot: usize, fx: &mut Effects<Self>) {
         let Self { cluster, term, log, commit, standing: Standing::Leader(leading), .. } = self else {
             panic!("only leaders replicate");
         };
