@@ -112,6 +112,9 @@ pub struct View {
     pub last: Mark,
     /// Up to where it knows entries to be committed.
     pub commit: Index,
+    /// A law of the protocol that another replica's message was seen to break: someone lied, or
+    /// forgot what it had promised.
+    pub broken: Option<&'static str>,
 }
 
 /// What a replica takes itself for.

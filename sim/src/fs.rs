@@ -124,6 +124,7 @@ impl SimFs {
         let due = state.disks[node as usize].device.submit(state.now, access, bytes);
         state.trace(|state| {
             let (node, until) = (state.address(node), due.0);
+            let path = if path.is_empty() { "/" } else { path };
             format!("disk {node} {access:?} {path} at {offset}, {bytes} bytes, until {until}")
         });
         if due.0 > state.now {

@@ -22,8 +22,8 @@
 //! **Disk: persistence.** Nothing is durable before a flush of its file that was issued after it
 //! completed. At a power loss each un-flushed sector of 512 bytes is, independently, *kept* (it has
 //! one of the contents written since the last flush), *dropped* (its durable content) or *torn* (a
-//! prefix of a newer content, then the durable one). How likely it is to be kept is drawn per file
-//! and crash, and the rest is split evenly. Writes that were under way are un-flushed too. Of a
+//! prefix of a newer content, then the durable one), with odds that are drawn per file and crash.
+//! Writes that were under way are un-flushed too. Of a
 //! file's unsynced size changes, and of a node's unsynced changes of names, a drawn prefix survives,
 //! as in a journalling file system: dropped data in a file whose size survived is zeros; a file
 //! whose creation did not survive is gone; a rename is atomic. `sync_dir` promises the changes in
@@ -46,9 +46,9 @@
 //!
 //! Link and disk profiles are in [`config`], each with its source; a figure without one is an
 //! assumption. Sectors of 512 bytes are what drives promise to write atomically while they have
-//! power; pages of 4 KiB are the unit of operating systems' caches. Equal odds for dropped and torn,
-//! and a keep-share that is uniform over crashes, are chosen for variety, not measured: a test needs
-//! crashes that keep nearly all and crashes that keep nearly nothing.
+//! power; pages of 4 KiB are the unit of operating systems' caches. What
+//! share of un-flushed sectors survives is not measured anywhere: it is drawn for variety, so that some
+//! crashes keep nothing, some everything, and some tear.
 //!
 //! # The laws
 //!

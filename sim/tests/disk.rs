@@ -350,6 +350,34 @@ fn a_flush_covers_what_completed_when_it_was_issued() {
     assert!(lost > 20 && survived > 20, "{lost} of 100 lost both, and {survived} kept some of both");
 }
 
+#[test]
+fn a_write_under_way_may_reach_the_disk_in_parts() {
+    let (mut nothing, mut all, mut parts) = (0, 0, 0);
+    for seed in 0..100 {
+        let world = world(seed, "hdd");
+        let fs = world.fs(NODE);
+        let file = run(&world, async move {
+            let file = fs.open("f", OpenMode::Create).await.expect("the root exists");
+            file.allocate(4096).await.expect("never fails");
+            file.sync_data().await.expect("never fails");
+            fs.sync_dir("").await.expect("the root exists");
+            file
+        });
+        let write = start(&world, async move { file.write_at(0, vec![1; 4096]).await });
+        let half_way = world.now() + Duration::from_micros(50);
+        assert_eq!(world.next(half_way), None);
+        assert_eq!(write.take(), None);
+        cycle_power(&world);
+        let found = content(&world, "f").expect("its name was synced");
+        *match found.iter().filter(|byte| **byte == 1).count() {
+            0 => &mut nothing,
+            4096 => &mut all,
+            _ => &mut parts,
+        } += 1;
+    }
+    assert!(nothing > 0 && all > 0 && parts > 50, "{nothing}, {all}, {parts} of 100");
+}
+
 /// What a crash leaves of names: a prefix of the changes since the last sync, so each of the states
 /// that were there one after the other, and no other.
 #[test]

@@ -20,15 +20,18 @@ pub struct Named {
 pub const PROTOCOLS: &[Named] = &[Named { name: "raft", about: "Raft with ReadIndex and snapshots" }];
 
 /// Where servers keep their state.
-pub const ENGINES: &[Named] = &[Named { name: "lsm", about: "log-structured merge tree with leveled compaction" }];
+pub const ENGINES: &[Named] =
+    &[Named { name: "lsm", about: "log-structured merge tree with leveled compaction" }];
 
 /// What clients do.
 pub const WORKLOADS: &[Named] =
     &[Named { name: "kv", about: "get, put, append, delete, cas and scan on a few keys, unique values" }];
 
 /// What a history is judged by.
-pub const HISTORY_CHECKS: &[Named] =
-    &[Named { name: "linearizable", about: "each operation takes effect at one moment between invocation and return" }];
+pub const HISTORY_CHECKS: &[Named] = &[Named {
+    name: "linearizable",
+    about: "each operation takes effect at one moment between invocation and return",
+}];
 
 /// What is watched during a run.
 pub const MONITORS: &[Named] = &[
@@ -36,6 +39,7 @@ pub const MONITORS: &[Named] = &[
     Named { name: "log-matching", about: "an index and a term identify one entry and one prefix" },
     Named { name: "state-machine-safety", about: "no two nodes apply different entries at one index" },
     Named { name: "commit-monotonic", about: "a commit index never goes back while its node is up" },
+    Named { name: "protocol-laws", about: "no replica is told what contradicts a law of its protocol" },
 ];
 
 /// What the nemesis does.
@@ -59,7 +63,8 @@ pub fn check_options(protocol: &str, options: &serde_json::Value) -> Result<(), 
 }
 
 fn raft_options(options: &serde_json::Value) -> Result<raft::Options, String> {
-    let options: raft::Options = serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
+    let options: raft::Options =
+        serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
     options.check().map_err(|error| error.to_string())?;
     Ok(options)
 }

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use testbed::scenario::Scenario;
-use testbed::{Report, RunOptions, Seed, run};
+use seedbed_testbed::scenario::Scenario;
+use seedbed_testbed::{Report, RunOptions, Seed, run};
 
 fn report(seed: u64) -> Report {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/quickstart.toml");
     let text = std::fs::read_to_string(path).expect("the scenario is there");
     let overrides = ["budget.time=20s".to_owned(), "check.liveness.operations=1".to_owned()];
-    let scenario = Scenario::parse("quickstart.toml", &text, &overrides).expect("the scenario is well formed");
+    let scenario =
+        Scenario::parse("quickstart.toml", &text, &overrides).expect("the scenario is well formed");
     run(&scenario.plan(Seed(seed), None).expect("it can be planned"), RunOptions::default()).report
 }
 

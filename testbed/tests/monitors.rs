@@ -2,7 +2,7 @@
 
 use contract::{Command, Effect, Entry, Epoch, Index, Mark, NodeId, Role, Time, Token, View};
 use protocols::raft::{Raft, Record};
-use testbed::monitor::{Monitor, by_name};
+use seedbed_testbed::monitor::{Monitor, by_name};
 
 const N1: NodeId = NodeId(1);
 const N2: NodeId = NodeId(2);
@@ -12,7 +12,7 @@ fn monitor(name: &str) -> Box<dyn Monitor<Raft>> {
 }
 
 fn view(role: Role, epoch: u64, commit: u64) -> View {
-    View { role, epoch: Epoch(epoch), leader: None, last: Mark::ZERO, commit: Index(commit) }
+    View { role, epoch: Epoch(epoch), leader: None, last: Mark::ZERO, commit: Index(commit), broken: None }
 }
 
 fn entry(epoch: u64, index: u64, data: &str) -> Entry {
@@ -43,6 +43,18 @@ fn a_commit_index_that_goes_back() {
     assert_eq!(
         monitor.stepped(N1, &at_5, &at_4, &[]),
         Err("the commit index of n1 went back from 5 to 4".to_owned())
+    );
+}
+
+#[test]
+fn a_replica_that_saw_a_law_broken() {
+    let mut monitor = monitor("protocol-laws");
+    let fine = view(Role::Follower, 1, 0);
+    assert_eq!(monitor.stepped(N1, &fine, &fine, &[]), Ok(()));
+    let saw = View { broken: Some("leader completeness"), ..fine };
+    assert_eq!(
+        monitor.stepped(N1, &fine, &saw, &[]),
+        Err("n1 was told what breaks leader completeness".to_owned())
     );
 }
 

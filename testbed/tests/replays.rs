@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use testbed::replay::Replay;
-use testbed::{Bugs, RunOptions, Verdict, run};
+use seedbed_testbed::replay::Replay;
+use seedbed_testbed::{Bugs, RunOptions, Verdict, run};
 
 fn replays() -> Vec<(String, Replay)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");

@@ -110,13 +110,20 @@ pub enum Law {
     LeaderCompleteness,
 }
 
-impl fmt::Display for Law {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Law {
+    /// The law's name.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::ElectionSafety => "election safety",
             Self::LeaderAppendOnly => "leader append-only",
             Self::LeaderCompleteness => "leader completeness",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -324,7 +331,14 @@ impl Replica for Raft {
             Standing::Leader(_) => Role::Leader,
         };
         let (last, commit) = (self.log.last(), self.commit);
-        View { role, epoch: self.term, leader: self.leader(), last, commit }
+        View {
+            role,
+            epoch: self.term,
+            leader: self.leader(),
+            last,
+            commit,
+            broken: self.broken.map(Law::name),
+        }
     }
 }
 

@@ -274,9 +274,10 @@ impl Inode {
         draw: impl Fn(Option<u64>) -> [u32; 4],
         mut tell: impl FnMut(u64, Fate),
     ) -> CrashReport {
-        let [keep_share, which, high, low] = draw(None);
+        let [keep, tear, high, low] = draw(None);
+        let odds = Odds::new(keep, tear);
         let changes = self.sizes.len() as u64;
-        let survive = match which % 2 {
+        let survive = match tear % 2 {
             0 => 0,
             _ => up_to(changes, wide(high, low)),
         };
@@ -304,15 +305,18 @@ impl Inode {
                     continue;
                 };
                 let bits = draw(Some(absolute));
-                let fate =
-                    if absolute * SECTOR as u64 >= size { Fate::Dropped } else { fate(keep_share, bits) };
+                let fate = if absolute * SECTOR as u64 >= size {
+                    Fate::Dropped
+                } else {
+                    odds.fate(bits[0], bits[3])
+                };
                 let chosen = versions.base + 1 + up_to(choices - 1, wide(bits[1], bits[2])) as usize;
                 match fate {
                     Fate::Dropped => versions.copy(versions.base, target),
                     Fate::Kept => versions.copy(chosen, target),
                     Fate::Torn => {
                         versions.copy(versions.base, target);
-                        let torn_at = 1 + bits[3] as usize % (SECTOR - 1);
+                        let torn_at = 1 + bits[2] as usize % (SECTOR - 1);
                         versions.copy(chosen, &mut target[..torn_at]);
                     }
                 }
@@ -356,15 +360,32 @@ impl Inode {
     }
 }
 
-/// Draws what becomes of a sector: kept with a probability drawn once per file (so that crashes
-/// differ in how much they leave), else dropped or torn.
-fn fate(keep_share: u32, bits: [u32; 4]) -> Fate {
-    if bits[0] < keep_share {
-        Fate::Kept
-    } else if bits[3] & 1 << 31 == 0 {
-        Fate::Dropped
-    } else {
-        Fate::Torn
+/// How a power loss treats the sectors of one file. Drawn anew for each, so that crashes differ in
+/// how much they leave: a quarter keeps nothing, an eighth everything; half of them tear nothing.
+struct Odds {
+    /// Of 2^32.
+    keep: u64,
+    /// Of 2^32 that are not kept.
+    tear: u64,
+}
+
+impl Odds {
+    fn new(keep: u32, tear: u32) -> Self {
+        // Spreads what lies between `none` and 8 - `all` eighths over the whole range.
+        let spread = |bits: u32, none: u64, all: u64| {
+            (u64::from(bits).saturating_sub(none << 29) * 8 / (8 - none - all)).min(1 << 32)
+        };
+        Self { keep: spread(keep, 2, 1), tear: spread(tear, 4, 0) }
+    }
+
+    fn fate(&self, keep: u32, tear: u32) -> Fate {
+        if u64::from(keep) < self.keep {
+            Fate::Kept
+        } else if u64::from(tear) < self.tear {
+            Fate::Torn
+        } else {
+            Fate::Dropped
+        }
     }
 }
 

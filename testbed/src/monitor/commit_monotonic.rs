@@ -15,7 +15,10 @@ impl<R: Replica> Monitor<R> for CommitMonotonic {
         _effects: &[Effect<R>],
     ) -> Result<(), Broken> {
         if after.commit < before.commit {
-            return Err(format!("the commit index of {node} went back from {} to {}", before.commit, after.commit));
+            return Err(format!(
+                "the commit index of {node} went back from {} to {}",
+                before.commit, after.commit
+            ));
         }
         if after.epoch < before.epoch {
             return Err(format!("the term of {node} went back from {} to {}", before.epoch, after.epoch));

@@ -7,6 +7,7 @@
 mod commit_monotonic;
 mod log_matching;
 mod one_leader;
+mod protocol_laws;
 mod state_machine_safety;
 
 use contract::{Command, Effect, Entry, Mark, NodeId, Replica, View};
@@ -46,6 +47,7 @@ pub fn by_name<R: Replica>(name: &str, nodes: usize) -> Option<Box<dyn Monitor<R
         "one-leader-per-term" => Box::new(one_leader::OneLeader::default()),
         "log-matching" => Box::new(log_matching::LogMatching::new(nodes)),
         "state-machine-safety" => Box::new(state_machine_safety::StateMachineSafety::default()),
+        "protocol-laws" => Box::new(protocol_laws::ProtocolLaws),
         "commit-monotonic" => Box::new(commit_monotonic::CommitMonotonic),
         _ => return None,
     })
