@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use testbed::Bug;
 use testbed::scenario::Seeds;
 use testbed::units::parse_duration;
@@ -73,13 +73,14 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("extent").required(true).multiple(true).args(["seeds", "time"]))]
 pub(crate) struct SweepArgs {
     /// The scenario files; each is run with every seed
     #[arg(required = true, value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     pub(crate) scenarios: Vec<PathBuf>,
-    /// Which seeds: 0..10000, one number, or 10000@TEXT for seeds that look random and are a
-    /// function of the text
-    #[arg(long, value_name = "A..B", required_unless_present = "time")]
+    /// Which seeds: 0..10000, 5.. without an end, one number, or 10000@TEXT for seeds that look random
+    /// and are a function of the text
+    #[arg(long, value_name = "A..B")]
     pub(crate) seeds: Option<Seeds>,
     /// How long; with --seeds, until either is over, else from seed 0 on
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]

@@ -76,7 +76,8 @@ fn similar(path: &Path) -> Option<String> {
 /// The diagnostic with its line and a mark under its place.
 fn graphical(diagnostic: &Diagnostic, term: &Term) -> String {
     let label = LabeledSpan::underline(diagnostic.span.clone());
-    let mut shown = MietteDiagnostic::new(&diagnostic.message).with_severity(Severity::Error).with_label(label);
+    let mut shown =
+        MietteDiagnostic::new(&diagnostic.message).with_severity(Severity::Error).with_label(label);
     shown.help = diagnostic.help.clone();
     let source = NamedSource::new(&diagnostic.source, diagnostic.text.to_string());
     let report = Report::new(shown).with_source_code(source);

@@ -95,7 +95,10 @@ mod tests {
     fn numbers_are_short_and_honest() {
         assert_eq!([count(7), count(1_000), count(1_234_567)], ["7", "1 000", "1 234 567"]);
         assert_eq!([percent(0, 10_000), percent(1, 10_000), percent(5, 10)], ["0.0 %", "<0.1 %", "50.0 %"]);
-        assert_eq!([percent(9_999, 10_000), percent(10_000, 10_000), percent(0, 0)], [">99.9 %", "100.0 %", "-"]);
+        assert_eq!(
+            [percent(9_999, 10_000), percent(10_000, 10_000), percent(0, 0)],
+            [">99.9 %", "100.0 %", "-"]
+        );
         assert_eq!(span(Duration::from_millis(1_500)), "1.50 s");
         assert_eq!(span(Duration::from_secs(90)), "90.0 s");
         assert_eq!(span(Duration::from_secs(600)), "10.0 min");

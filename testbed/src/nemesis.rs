@@ -169,7 +169,9 @@ impl Nemesis {
                 continue;
             }
             for fault in self.faults.clone() {
-                let Trigger::When { condition: awaited, probability, at_most } = fault.trigger else { continue };
+                let Trigger::When { condition: awaited, probability, at_most } = fault.trigger else {
+                    continue;
+                };
                 if awaited != condition {
                     continue;
                 }
@@ -275,7 +277,8 @@ impl Nemesis {
             Target::Leader => ground.leader(),
             Target::Subject => subject,
             Target::Random => {
-                let free: Vec<_> = (1..=self.nodes).map(NodeId).filter(|node| !taken.contains(node)).collect();
+                let free: Vec<_> =
+                    (1..=self.nodes).map(NodeId).filter(|node| !taken.contains(node)).collect();
                 (!free.is_empty()).then(|| free[draws.random_range(0..free.len())])
             }
             Target::Rest => unreachable!("the rest is known only when all groups are"),

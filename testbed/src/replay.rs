@@ -81,6 +81,16 @@ pub enum ReplayError {
         /// What wrote it.
         seedbed: String,
     },
+    /// The protocol does not take the plan's options: they were changed by hand, or the protocol was.
+    #[error("{path}: the options of {protocol} cannot be used: {cause}")]
+    Options {
+        /// The file.
+        path: String,
+        /// The protocol.
+        protocol: String,
+        /// What it said.
+        cause: String,
+    },
     /// The text is a replay of another format.
     #[error(
         "{path}: written by Seedbed {seedbed} in replay format {found}, and this is Seedbed {} with format {FORMAT}; \
@@ -131,18 +141,26 @@ impl Replay {
             });
         }
         let replay: Self = serde_json::from_str(&text).map_err(refuse)?;
-        match replay.unknown_name() {
-            None => Ok(replay),
-            Some((what, unknown)) => {
-                Err(ReplayError::UnknownName { path: name, what, name: unknown, seedbed: replay.seedbed })
-            }
+        if let Some((what, unknown)) = replay.unknown_name() {
+            return Err(ReplayError::UnknownName {
+                path: name,
+                what,
+                name: unknown,
+                seedbed: replay.seedbed,
+            });
+        }
+        let Plan { protocol, options, .. } = &replay.plan;
+        match registry::check_options(protocol, options) {
+            Ok(()) => Ok(replay),
+            Err(cause) => Err(ReplayError::Options { path: name, protocol: protocol.clone(), cause }),
         }
     }
 
     /// A name in the plan that is not registered.
     fn unknown_name(&self) -> Option<(&'static str, String)> {
         let plan = &self.plan;
-        let workloads = plan.workloads.iter().map(|workload| ("workload", registry::WORKLOADS, &workload.kind));
+        let workloads =
+            plan.workloads.iter().map(|workload| ("workload", registry::WORKLOADS, &workload.kind));
         let monitors = plan.checks.monitors.iter().map(|name| ("monitor", registry::MONITORS, name));
         let single = [
             ("protocol", registry::PROTOCOLS, &plan.protocol),

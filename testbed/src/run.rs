@@ -277,7 +277,11 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
         }
         events += 1;
         if events > plan.events {
-            return Some(Stopped::OutOf(format!("the budget of {} events ended at {}", plan.events, world.now())));
+            return Some(Stopped::OutOf(format!(
+                "the budget of {} events ended at {}",
+                plan.events,
+                world.now()
+            )));
         }
     }
     arena.stopped().map(|(node, why)| {

@@ -87,6 +87,10 @@ fn what_is_no_replay_says_why() {
         told(&whole.replace("\"raft\"", "\"paxos\"")),
         format!("R: protocol `paxos` is not known to Seedbed {version}; replay it with {version}")
     );
+    assert_eq!(
+        told(&whole.replace("\"options\": {}", "\"options\": {\"keep-entries\": 5000}")),
+        "R: the options of raft cannot be used: keep-entries: 5000 must be below snapshot-entries, 1000"
+    );
     fs::remove_file(&path).expect("it is there");
     let missing = Replay::load(&path).expect_err("it is gone").to_string();
     assert!(missing.contains("replay.json: No such file"), "{missing}");

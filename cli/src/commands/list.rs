@@ -35,10 +35,13 @@ fn entries(topic: Topic) -> Vec<(String, String)> {
         Topic::Workloads => named(registry::WORKLOADS),
         Topic::Models => named(registry::HISTORY_CHECKS),
         Topic::Monitors => named(registry::MONITORS),
-        Topic::Profiles => {
-            scenario::profiles().into_iter().map(|(kind, name, about)| (format!("{kind} {name}"), about)).collect()
+        Topic::Profiles => scenario::profiles()
+            .into_iter()
+            .map(|(kind, name, about)| (format!("{kind} {name}"), about))
+            .collect(),
+        Topic::Bugs => {
+            Bug::ALL.iter().map(|(_, name, about)| ((*name).to_owned(), (*about).to_owned())).collect()
         }
-        Topic::Bugs => Bug::ALL.iter().map(|(_, name, about)| ((*name).to_owned(), (*about).to_owned())).collect(),
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn run(args: &ReplayArgs, term: &Term) -> Result<Exit, Problem> {
         let (exit, document) = one(file, replay, Term::people(args.json), term);
         documents.push(document);
         // What diverged says nothing about what holds, so it is told before a violation.
-        let rank = |exit: Exit| [Exit::Holds, Exit::Inconclusive, Exit::Violation].iter().position(|e| *e == exit);
+        let rank =
+            |exit: Exit| [Exit::Holds, Exit::Inconclusive, Exit::Violation].iter().position(|e| *e == exit);
         if rank(exit).unwrap_or(usize::MAX) > rank(worst).unwrap_or(usize::MAX) {
             worst = exit;
         }
@@ -57,14 +58,21 @@ fn one(file: &Path, replay: &Replay, out: Out, term: &Term) -> (Exit, Value) {
         Exit::Diverged
     };
     term.write(out, &(text + "\n"));
-    (exit, json!({ "file": file, "reproduced": same, "report": report, "saved": { "verdict": replay.verdict, "digest": replay.digest } }))
+    (
+        exit,
+        json!({ "file": file, "reproduced": same, "report": report, "saved": { "verdict": replay.verdict, "digest": replay.digest } }),
+    )
 }
 
 /// What is not as it was when the replay was saved.
 fn notes(replay: &Replay) -> String {
     let mut text = String::new();
     if replay.seedbed != env!("CARGO_PKG_VERSION") {
-        text += &format!("note        saved by Seedbed {}, this is {}\n", replay.seedbed, env!("CARGO_PKG_VERSION"));
+        text += &format!(
+            "note        saved by Seedbed {}, this is {}\n",
+            replay.seedbed,
+            env!("CARGO_PKG_VERSION")
+        );
     }
     let source = &replay.scenario;
     match fs::read_to_string(&source.file) {
@@ -89,7 +97,10 @@ fn divergence(replay: &Replay, report: &Report, out: Out, term: &Term) -> String
     }
     text += &match second_look(replay, report) {
         Some(difference) => format!("not deterministic: two runs of this binary differ\n{difference}"),
-        None => "this binary gives the same digest each time: the code has changed since the replay was saved\n".to_owned(),
+        None => {
+            "this binary gives the same digest each time: the code has changed since the replay was saved\n"
+                .to_owned()
+        }
     };
     text
 }
@@ -109,10 +120,17 @@ fn second_look(replay: &Replay, report: &Report) -> Option<String> {
         return None;
     }
     let place = (0..first.len().max(second.len())).find(|place| first.get(*place) != second.get(*place));
-    let told = |lines: &[String], place: usize| lines.get(place).map_or("the end of the run".to_owned(), String::clone);
+    let told = |lines: &[String], place: usize| {
+        lines.get(place).map_or("the end of the run".to_owned(), String::clone)
+    };
     Some(match place {
         Some(place) => {
-            format!("  event {} was {}\n  and then {}\n", place + 1, told(&first, place), told(&second, place))
+            format!(
+                "  event {} was {}\n  and then {}\n",
+                place + 1,
+                told(&first, place),
+                told(&second, place)
+            )
         }
         None => "  no event differs in its text, but the digests do\n".to_owned(),
     })
@@ -120,7 +138,8 @@ fn second_look(replay: &Replay, report: &Report) -> Option<String> {
 
 fn traced(replay: &Replay) -> (Vec<String>, String) {
     let (sender, lines) = mpsc::channel();
-    let trace = Box::new(move |line: &str| sender.send(line.to_owned()).expect("the receiver outlives the run"));
+    let trace =
+        Box::new(move |line: &str| sender.send(line.to_owned()).expect("the receiver outlives the run"));
     let report = testbed::run(&replay.plan, RunOptions { trace: Some(trace) }).report;
     (lines.try_iter().collect(), report.digest.to_string())
 }

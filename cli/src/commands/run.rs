@@ -27,7 +27,8 @@ pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
     let trace = args.trace.as_deref().map(Lines::create).transpose()?;
 
     let watch = Stopwatch::start();
-    let trace_line = trace.clone().map(|lines| Box::new(move |line: &str| lines.write(line)) as Box<dyn FnMut(&str)>);
+    let trace_line =
+        trace.clone().map(|lines| Box::new(move |line: &str| lines.write(line)) as Box<dyn FnMut(&str)>);
     let run = testbed::run(&plan, RunOptions { trace: trace_line });
     let took = watch.elapsed();
 

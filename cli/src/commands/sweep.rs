@@ -40,7 +40,7 @@ pub(crate) struct Part {
     /// The sum of its runs.
     pub(crate) tally: Tally,
     /// Saved replays by signature.
-    pub(crate) replays: BTreeMap<String, Vec<PathBuf>>,
+    pub(crate) replays: BTreeMap<String, BTreeMap<Seed, PathBuf>>,
 }
 
 /// Why a sweep ended.
@@ -238,12 +238,10 @@ fn take(args: &SweepArgs, parts: &mut [Part], outcome: Outcome, progress: &Progr
     let source = part.scenario.source().clone();
     Replay::new(source, plan, report.verdict.clone(), report.digest, report.fired.clone()).save(&path)?;
     if saved.is_empty() {
-        progress.say(&format!(
-            "finding: {} with seed {}: {}",
-            finding.signature, outcome.seed, finding.message
-        ));
+        progress
+            .say(&format!("finding: {} with seed {}: {}", finding.signature, outcome.seed, finding.message));
     }
-    saved.push(path);
+    saved.insert(outcome.seed, path);
     Ok(())
 }
 

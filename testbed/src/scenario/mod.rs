@@ -17,7 +17,7 @@
 //! let scenario = Scenario::parse("example.toml", text, &["net.loss=0.1".to_owned()])?;
 //! let plan = scenario.plan(Seed(7), None)?;
 //! assert_eq!(plan.world.net.loss, 0.1);
-//! # Ok::<(), testbed::scenario::ScenarioError>(())
+//! # Ok::<(), seedbed_testbed::scenario::ScenarioError>(())
 //! ```
 
 mod check;

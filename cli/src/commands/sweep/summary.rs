@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::json;
+use testbed::units::format_duration;
 
 use super::{End, Part, Sweep};
 use crate::args::SweepArgs;
@@ -48,20 +49,26 @@ fn scenario(args: &SweepArgs, part: &Part, sweep: &Sweep, out: Out, term: &Term)
         "  {}, {}, {}",
         term.paint(out, style(tally.ok, Style::Green), format!("{} ok", count(tally.ok))),
         term.paint(out, style(tally.violations(), Style::Red), counted(tally.violations(), "violation")),
-        term.paint(out, style(tally.inconclusive, Style::Yellow), format!("{} inconclusive", count(tally.inconclusive))),
+        term.paint(
+            out,
+            style(tally.inconclusive, Style::Yellow),
+            format!("{} inconclusive", count(tally.inconclusive))
+        ),
     );
     let mut rows = vec![["what happened", "in seeds", "total"].map(str::to_owned).to_vec()];
     rows.extend(
-        tally.counts.iter().map(|(name, n)| vec![(*name).to_owned(), percent(n.runs, tally.runs), count(n.total)]),
+        tally
+            .counts
+            .iter()
+            .map(|(name, n)| vec![(*name).to_owned(), percent(n.runs, tally.runs), count(n.total)]),
     );
     text += &table(2, &rows);
     for (signature, group) in &tally.findings {
         let label = term.paint(out, Style::Red, "finding");
         let _ = writeln!(text, "  {label} {signature}: {}", counted(group.seeds, "seed"));
         let _ = writeln!(text, "    {}", group.message);
-        let replays = part.replays.get(signature).map_or(&[][..], Vec::as_slice);
-        // The smallest seed is the one to look at first; with many failures its replay may not be kept.
-        for replay in replays.iter().take(1) {
+        let replays = &part.replays[signature];
+        for replay in replays.values().take(1) {
             let _ = writeln!(text, "    replay:    {} ({} saved)", replay.display(), replays.len());
         }
         let _ = writeln!(text, "    reproduce: {}", reproduce(&part.path, &args.changes, group.first));
@@ -85,6 +92,7 @@ fn ending(args: &SweepArgs, sweep: &Sweep) -> String {
     let mut words = vec!["seedbed".to_owned(), "sweep".to_owned()];
     words.extend(args.scenarios.iter().map(|path| quoted(&path.display().to_string())));
     words.extend(["--seeds".to_owned(), rest.to_string()]);
+    words.extend(args.time.iter().flat_map(|time| ["--for".to_owned(), format_duration(*time)]));
     words.extend(changed(&args.changes));
     format!("{why}; seeds done: {done}; go on with\n  {}\n", words.join(" "))
 }
