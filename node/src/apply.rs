@@ -2,8 +2,8 @@
 //! the chore task, which flushes and compacts the engine beside it.
 
 use contract::{
-    Batch, Bytes, Durability, Engine, Entry, Env, Index, Mark, NodeId, Rejection, Replica, RequestId, Service,
-    Token,
+    Batch, Bytes, Durability, Engine, Entry, Env, Index, Mark, NodeId, Rejection, Replica, RequestId,
+    Service, Token,
 };
 
 use crate::host::{Host, HostError, PacketOf};
@@ -121,9 +121,13 @@ where
     }
 
     async fn do_chores(&self) -> Result<(), HostError> {
-        let Some((store, applied, durable, generation)) = self.inner.core.borrow().as_ref().map(|core| {
-            (core.store.clone(), core.applied, core.durable, core.generation)
-        }) else {
+        let Some((store, applied, durable, generation)) = self
+            .inner
+            .core
+            .borrow()
+            .as_ref()
+            .map(|core| (core.store.clone(), core.applied, core.durable, core.generation))
+        else {
             return Ok(());
         };
         let work = async {

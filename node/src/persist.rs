@@ -59,7 +59,9 @@ where
                 match persist {
                     Persist::Records { token, records } => {
                         payloads.extend(
-                            records.iter().map(|r| postcard::to_stdvec(r).expect("records encode into memory")),
+                            records
+                                .iter()
+                                .map(|r| postcard::to_stdvec(r).expect("records encode into memory")),
                         );
                         written.extend(records);
                         tokens.push(token);

@@ -138,8 +138,8 @@ where
         let setup = &self.inner.setup;
         let Some(old) = self.inner.core.borrow().as_ref().map(|core| core.generation) else { return Ok(()) };
         let generation = old + 1;
-        let pairs: Pairs =
-            postcard::from_bytes(state).map_err(|_| HostError::Undecodable { what: "a received snapshot" })?;
+        let pairs: Pairs = postcard::from_bytes(state)
+            .map_err(|_| HostError::Undecodable { what: "a received snapshot" })?;
         fs_fresh(&setup.fs, &directory(generation)).await?;
         let store = E::open(&setup.fs, &directory(generation), &setup.engine).await?;
         fill(&store, pairs).await?;

@@ -93,7 +93,8 @@ pub const NET_PROFILES: [(&str, NetConfig); 3] = [
 
 /// The named disks. `nvme`: Samsung 980 in fio (write) and 990 Pro in `pg_test_fsync` (flushes);
 /// `hdd`: 7200 rpm, mean seek 8.5 ms, half a rotation 4.17 ms, 192 MB/s; its write is one into the
-/// drive's cache. Figures marked (A) in `docs/disk.md` are assumptions.
+/// drive's cache. Assumed: `nvme`'s read and the spread of its
+/// latencies, `hdd`'s write.
 pub const DISK_PROFILES: [(&str, DiskConfig); 3] = [
     (
         "ideal",

@@ -20,6 +20,7 @@
 pub mod client;
 pub mod monitor;
 pub mod nemesis;
+mod panics;
 pub mod plan;
 pub mod registry;
 pub mod replay;

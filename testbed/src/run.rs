@@ -1,7 +1,6 @@
 //! One run: a plan carried out in a world, watched, and judged.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use checker::{Budget, judge_kv};
@@ -16,6 +15,7 @@ use storage::journal::JournalOptions;
 
 use crate::client::{Client, Records};
 use crate::nemesis::{Alarms, Ground, Nemesis, Wake};
+use crate::panics::{self, Caught};
 use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
 use crate::watch::Watch;
@@ -191,8 +191,8 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
     };
     let mut nemesis = Nemesis::new(plan, alarms, &arena);
 
-    let stopped = catch_unwind(AssertUnwindSafe(|| simulate(&mut arena, &mut nemesis, &records)));
-    let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of_panic(panic.as_ref()))));
+    let stopped = panics::catch(|| simulate(&mut arena, &mut nemesis, &records));
+    let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of(&panic))));
 
     watch.close();
 
@@ -290,10 +290,13 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
     })
 }
 
-fn finding_of_panic(panic: &(dyn std::any::Any + Send)) -> Finding {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    Finding::of_run("assertion", format!("an assertion of the code under test failed: {text}"), Vec::new())
+fn finding_of(panic: &Caught) -> Finding {
+    Finding {
+        check: "assertion".to_owned(),
+        message: format!("an assertion of the code under test failed at {}: {}", panic.place, panic.message),
+        evidence: Vec::new(),
+        signature: format!("assertion/{}", panic.place),
+    }
 }
 
 fn judge(plan: &Plan, records: &Records) -> Verdict {

@@ -36,7 +36,10 @@ mod tests {
     #[test]
     fn an_arrow_that_points_up_or_sideways_is_found() {
         let manifest = "[dependencies]\ncontract.workspace = true\nsim.workspace = true\nserde = \"1\"";
-        assert_eq!(check("protocols", manifest), ["protocols/Cargo.toml: `protocols` must not depend on `sim`"]);
+        assert_eq!(
+            check("protocols", manifest),
+            ["protocols/Cargo.toml: `protocols` must not depend on `sim`"]
+        );
         assert_eq!(check("node", manifest), ["node/Cargo.toml: `node` must not depend on `sim`"]);
         assert_eq!(check("testbed", manifest), [""; 0]);
     }

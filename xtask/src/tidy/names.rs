@@ -3,8 +3,21 @@
 
 /// What differs from run to run or from machine to machine.
 const UNREPEATABLE: &[&str] = &[
-    "HashMap", "HashSet", "RandomState", "std::time::Instant", "Instant::now", "SystemTime", "thread_rng",
-    "rand::rng(", "std::thread", "futures::select!", ".ln()", ".exp()", ".powf(", ".sin()", ".cos()",
+    "HashMap",
+    "HashSet",
+    "RandomState",
+    "std::time::Instant",
+    "Instant::now",
+    "SystemTime",
+    "thread_rng",
+    "rand::rng(",
+    "std::thread",
+    "futures::select!",
+    ".ln()",
+    ".exp()",
+    ".powf(",
+    ".sin()",
+    ".cos()",
 ];
 /// What reaches the machine. `storage/src/std_fs.rs` alone opens real files.
 const MACHINE: &[&str] = &["std::fs", "std::net", "std::process", "std::env", "tokio"];
@@ -55,10 +68,13 @@ mod tests {
     fn what_makes_runs_differ_is_found() {
         let text = "use std::collections::HashMap;\nlet x = y.ln();";
         let complaints = check("sim", "sim/src/net.rs", text);
-        assert_eq!(complaints, [
-            "sim/src/net.rs:1: `HashMap` has no place in `sim`",
-            "sim/src/net.rs:2: `.ln()` has no place in `sim`",
-        ]);
+        assert_eq!(
+            complaints,
+            [
+                "sim/src/net.rs:1: `HashMap` has no place in `sim`",
+                "sim/src/net.rs:2: `.ln()` has no place in `sim`",
+            ]
+        );
     }
 
     #[test]

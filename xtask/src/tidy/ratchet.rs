@@ -19,7 +19,9 @@ pub(crate) fn limits(text: &str) -> BTreeMap<String, usize> {
 pub(crate) fn check(limits: &BTreeMap<String, usize>, path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     match limits.get(path) {
-        Some(limit) if lines > *limit => Some(format!("{path}: {lines} lines, its ratchet stands at {limit}")),
+        Some(limit) if lines > *limit => {
+            Some(format!("{path}: {lines} lines, its ratchet stands at {limit}"))
+        }
         Some(limit) if lines <= LINES => {
             Some(format!("{path}: {lines} lines; its ratchet of {limit} is no longer needed"))
         }

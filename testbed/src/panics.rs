@@ -1,0 +1,45 @@
+//! A panic inside a run is a finding about the code under test: an assert that states a broken law. It
+//! is caught with its place, and prints nothing. Panics elsewhere go their usual way.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+thread_local! {
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// A panic that was caught.
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    /// File and line.
+    pub(crate) place: String,
+}
+
+/// Does `work`, with a panic turned into a value.
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            if CATCHING.get() {
+                let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
+                PLACE.set(place);
+            } else {
+                usual(info);
+            }
+        }));
+    });
+    CATCHING.set(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CATCHING.set(false);
+    done.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Caught {
+            message: text.unwrap_or("no message").to_owned(),
+            place: PLACE.take().unwrap_or_else(|| "an unknown place".to_owned()),
+        }
+    })
+}
