@@ -40,7 +40,10 @@ impl Problem {
     pub(crate) fn show(&self, term: &Term) {
         match self {
             Self::Scenario(error @ ScenarioError::Unreadable { path, .. }) => {
-                error_line(term, error, similar(Path::new(path)));
+                let help = similar(Path::new(path));
+                let usual =
+                    || "give the path of a scenario file, such as scenarios/quickstart.toml".to_owned();
+                error_line(term, error, Some(help.unwrap_or_else(usual)));
             }
             Self::Scenario(ScenarioError::Invalid { diagnostics }) => {
                 for diagnostic in diagnostics {

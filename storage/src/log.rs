@@ -93,6 +93,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// The tail of a log that has no bytes yet. Its header is the first thing to write.
     pub(crate) fn new(identity: LogIdentity, previous_end: u32) -> Self {
+        assert!(previous_end == 0 || previous_end as usize >= HEADER_BYTES, "a log ends behind its header");
         Self {
             salt: identity.salt(),
             offset: 0,
@@ -119,6 +120,7 @@ impl Tail {
         assert!(self.durable <= offset, "what is not written yet cannot be durable");
         self.buffer.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
         payload(&mut self.buffer);
+        assert!(self.buffer.len() >= start + RECORD_HEADER_BYTES, "a payload is appended, and cuts nothing");
         let record = &mut self.buffer[start..];
         let length = u32::try_from(record.len()).expect("a record is below 4 GiB");
         let durable = u32::try_from(self.durable).expect("a log is below 4 GiB");
@@ -138,6 +140,7 @@ impl Tail {
 
     /// Hands back the buffer of a finished write, to be used again.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        assert!(buffer.len() as u64 <= self.offset, "what comes back was taken");
         buffer.clear();
         if buffer.capacity() > self.spare.capacity() {
             self.spare = buffer;
@@ -224,6 +227,7 @@ impl<'a> LogReader<'a> {
     pub(crate) fn end(&self) -> Result<Option<Flaw>, Flaw> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let used = rest.len() - trailing_zeros(rest);
+        assert!(used == 0 || rest[used - 1] != 0, "behind the used bytes there are zeros alone");
         if used == 0 {
             return Ok(None);
         }
@@ -243,6 +247,7 @@ impl<'a> Iterator for LogReader<'a> {
     fn next(&mut self) -> Option<LogRecord<'a>> {
         let record = self.record_at(self.at).ok()?;
         self.at += RECORD_HEADER_BYTES + record.payload.len();
+        assert!(self.at <= self.bytes.len(), "an intact record is inside its file");
         Some(record)
     }
 }

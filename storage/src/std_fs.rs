@@ -119,6 +119,7 @@ impl File for StdFile {
                 Err(e) => return (Err(refused(&self.path, "read", &e)), buf),
             }
         }
+        assert!(done <= buf.len(), "a read fills no more than its buffer");
         (Ok(done), buf)
     }
 

@@ -164,7 +164,6 @@ fn journal_keeps_what_it_acknowledged() {
     let options = JournalOptions { segment_bytes: 4096, ..JournalOptions::default() };
     let crashes =
         enumerate(16, |seed, n| crash_journal(seed, n, options)).unwrap_or_else(|loss| panic!("{loss}"));
-    println!("{crashes} crashes");
     assert!(crashes > 4000, "only {crashes} crashes were tried");
 }
 
@@ -302,7 +301,6 @@ fn crash_lsm(seed: u64, n: Option<u64>, set: impl Fn(&Faults)) -> Result<u64, Lo
 #[test]
 fn lsm_keeps_a_prefix_with_all_that_was_synced() {
     let crashes = enumerate(6, |seed, n| crash_lsm(seed, n, |_| {})).unwrap_or_else(|loss| panic!("{loss}"));
-    println!("{crashes} crashes");
     assert!(crashes > 3000, "only {crashes} crashes were tried");
 }
 

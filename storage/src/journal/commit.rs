@@ -46,10 +46,13 @@ impl<F: Fs> Active<F> {
         capacity: u64,
         previous_end: u32,
     ) -> Result<Self, FsError> {
+        assert!(id > SegmentId(0), "segments are numbered from 1");
+        assert!(capacity >= HEADER_BYTES as u64, "a segment holds its header");
         let file = fs.open(&id.path(dir), OpenMode::Truncate).await?;
         file.allocate(capacity).await?;
         let mut tail = Tail::new(id.identity(), previous_end);
         let (offset, header) = tail.take();
+        assert_eq!(offset, 0, "a log begins with its header");
         let (written, header) = file.write_at(offset, header).await;
         written?;
         file.sync_data().await?;
@@ -128,6 +131,8 @@ impl<F: Fs> Journal<F> {
         yield_once().await;
         let mut requests = {
             let mut state = self.0.state.borrow_mut();
+            assert!(state.led, "one caller leads at a time");
+            assert!(!state.slots.is_empty(), "whoever leads waits for an outcome too");
             std::mem::swap(&mut lead.slots, &mut state.slots);
             std::mem::take(&mut state.requests)
         };
@@ -150,8 +155,8 @@ impl<F: Fs> Journal<F> {
     /// Tells the outcome to those whose group it was, and stops the journal if it failed.
     fn end(&self, slots: &mut Vec<Rc<Slot>>, outcome: Result<SegmentId, JournalError>) {
         let mut state = self.0.state.borrow_mut();
+        assert!(state.stopped.is_none(), "a journal that has stopped commits nothing");
         if let Err(error) = &outcome {
-            assert!(state.stopped.is_none(), "a journal that has stopped commits nothing");
             state.stopped = Some(match error {
                 JournalError::Fs(cause) => JournalError::Stopped { cause: cause.clone() },
                 other => other.clone(),
@@ -161,7 +166,8 @@ impl<F: Fs> Journal<F> {
             slots.append(&mut state.slots);
         }
         for slot in slots.drain(..) {
-            slot.outcome.set(Some(outcome.clone()));
+            let before = slot.outcome.replace(Some(outcome.clone()));
+            assert!(before.is_none(), "an append has one outcome");
         }
         state.release_lead();
     }
@@ -194,7 +200,11 @@ impl<F: Fs> Journal<F> {
         assert_eq!(bytes, size, "a group is written as it was measured");
         let (written, buffer) = file.write_at(offset, buffer).await;
         written?;
-        self.0.state.borrow_mut().active.tail.recycle(buffer);
+        {
+            let active = &mut self.0.state.borrow_mut().active;
+            assert_eq!(active.tail.position(), offset + bytes, "only its leader writes to a segment");
+            active.tail.recycle(buffer);
+        }
         self.count(|stats| stats.bytes += bytes);
         if !self.0.options.acknowledge_before_flush {
             self.flush().await?;
@@ -209,6 +219,7 @@ impl<F: Fs> Journal<F> {
             assert_eq!(active.tail.buffered(), 0, "a flush follows its write");
             (active.file.clone(), active.tail.position(), active.flushed)
         };
+        assert!(flushed <= position, "a flush covers only what was written before it");
         if position == flushed {
             return Ok(());
         }
@@ -230,6 +241,7 @@ impl<F: Fs> Journal<F> {
         let end = u32::try_from(end).expect("a segment is below 4 GiB");
         let capacity = self.0.options.segment_bytes.max(HEADER_BYTES as u64 + group_bytes);
         let active = Active::create(&self.0.fs, &self.0.dir, id, capacity, end).await?;
+        assert!(active.tail.position() + group_bytes <= capacity, "a fresh segment has room for the group");
         self.0.state.borrow_mut().active = active;
         self.count(|stats| {
             stats.segments += 1;

@@ -33,7 +33,7 @@ use contract::{Fs, FsError};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::log::LogIdentity;
+use crate::log::{HEADER_BYTES, LogIdentity};
 use commit::{Active, Request, Slot};
 
 /// A segment of a journal, numbered from 1.
@@ -205,7 +205,9 @@ impl<F: Fs> Journal<F> {
         options: JournalOptions,
     ) -> Result<(Self, JournalRecovery), JournalError> {
         assert!(u32::try_from(options.segment_bytes).is_ok(), "a segment is below 4 GiB");
+        assert!(options.segment_bytes >= HEADER_BYTES as u64, "a segment holds its header");
         let found = recovery::recover(&fs, dir).await?;
+        assert!(found.oldest <= found.next, "a fresh segment stands behind all others");
         let active = Active::create(&fs, dir, found.next, options.segment_bytes, found.previous_end).await?;
         let stats = JournalStats { segments: 1, ..JournalStats::default() };
         let journal = Self(Rc::new(Shared {
@@ -248,6 +250,7 @@ impl<F: Fs> Journal<F> {
     /// If the file system fails. The journal still appends, and a later purge tries again.
     pub async fn purge(&self, below: SegmentId) -> Result<(), JournalError> {
         let mut oldest = self.0.oldest.lock().await;
+        assert!(*oldest <= self.active_segment(), "the active segment is never removed");
         while *oldest < below.min(self.active_segment()) {
             // One at a time, each made durable before the next: so a gap between segments is never
             // an interrupted purge.

@@ -69,6 +69,10 @@ pub(super) async fn recover<F: Fs>(fs: &F, dir: &str) -> Result<Found, JournalEr
         }
         end = Some(End { file: path, id, offset: reader.position(), torn });
     }
+    assert!(
+        recovery.entries.is_sorted_by_key(|entry| entry.segment),
+        "records are read in the order of their segments"
+    );
     let oldest = segments.first().copied().unwrap_or(SegmentId(1));
     let Some(end) = end else {
         return Ok(Found { recovery, oldest, next: oldest, previous_end: 0 });

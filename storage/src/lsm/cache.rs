@@ -53,6 +53,7 @@ impl BlockCache {
             let (evicted, _) = state.blocks.remove(&oldest).expect("every use is of a cached block");
             state.bytes -= evicted.size();
         }
+        assert!(state.bytes <= self.capacity, "the cache stays within its size");
         assert_eq!(state.uses.len(), state.blocks.len(), "every cached block was used once");
     }
 }

@@ -33,6 +33,7 @@ impl Choice {
 
 /// The most urgent compaction, if any is due.
 pub(super) fn pick(levels: &[Vec<&TableMeta>], options: &LsmOptions) -> Option<Choice> {
+    assert!(levels.len() > 1, "there is a level to compact into");
     // In thousandths of what is allowed; of equals the upper level goes first.
     let urgency = |level: usize| match level {
         0 => levels[0].len() as u64 * 1000 / options.l0_tables as u64,
@@ -47,6 +48,7 @@ pub(super) fn pick(levels: &[Vec<&TableMeta>], options: &LsmOptions) -> Option<C
     } else {
         vec![cheapest(&levels[level], &levels[level + 1])]
     };
+    assert!(!inputs.is_empty(), "a level that is due has tables");
     let smallest = inputs.iter().map(|table| &table.smallest).min()?;
     let largest = inputs.iter().map(|table| &table.largest).max()?;
     let overlaps: Vec<_> = overlapping(&levels[level + 1], smallest, largest).collect();

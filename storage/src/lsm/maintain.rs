@@ -12,7 +12,7 @@ use super::compaction::{Choice, pick};
 use super::manifest::{self, Edit, Manifest};
 use super::merge::{Blocks, Merge, Source};
 use super::table::{self, BlockCursor, BuiltTable, Table, TableBuilder, TableMeta, filter_hash};
-use super::version::{Change, Version};
+use super::version::{Change, LEVELS, Version};
 use super::{Generation, Lsm, wal};
 
 /// Bytes that [`verify`] reads with one request.
@@ -55,10 +55,12 @@ impl<F: Fs> Lsm<F> {
 
     /// Makes the oldest full memtable a table of level 0.
     async fn flush(&self, manifest: &mut Held<'_, F>, oldest: Generation<F>) -> Result<(), EngineError> {
+        assert!(!oldest.memtable.is_empty(), "a memtable is full before it is written out");
         let mut builder = self.builder();
         oldest.memtable.for_each(|key, value| builder.add(key, value));
         let meta = self.write_table(builder).await?;
         let tables = self.open_tables(vec![meta]).await?;
+        assert_eq!(tables.len(), 1, "a memtable becomes one table");
         let added = tables.into_iter().map(|table| (0, table)).collect();
         self.install(manifest, Change { removed: Vec::new(), added }, Some(&oldest)).await?;
         self.count(|stats| stats.flushes += 1);
@@ -72,6 +74,7 @@ impl<F: Fs> Lsm<F> {
 
     async fn compact(&self, manifest: &mut Held<'_, F>, choice: &Choice) -> Result<(), EngineError> {
         let version = Rc::clone(&self.0.state.borrow().version);
+        assert!(choice.level + 1 < LEVELS, "the last level goes nowhere");
         let inputs = version.find(&choice.inputs);
         let removed = choice.inputs.iter().chain(&choice.overlaps).copied().collect();
         let tables = if choice.is_move() {
@@ -160,9 +163,11 @@ impl<F: Fs> Lsm<F> {
         if let Some(flushed) = flushed {
             let oldest = state.full.remove(0);
             assert!(Rc::ptr_eq(&oldest.wal, &flushed.wal), "memtables are written out oldest first");
+            assert!(state.flushed < oldest.memtable.last_seq(), "each memtable holds later batches");
             state.flushed = oldest.memtable.last_seq();
             state.durable = state.durable.max(state.flushed);
         }
+        assert!(state.flushed <= state.seq, "what is in tables was written");
         state.choice = pick(&version.metas(), &self.0.options);
         state.version = Rc::new(version);
         Ok(())
@@ -195,6 +200,7 @@ impl<F: Fs> Lsm<F> {
         let state = Edit { next_file: number + 1, removed: Vec::new(), added, ..edit };
         let fresh = Manifest::create(fs, dir, number, &state).await?;
         let old = std::mem::replace(&mut **manifest, fresh);
+        assert!(old.number < number, "numbers of files ascend");
         fs.remove(&manifest::path(dir, old.number)).await?;
         Ok(())
     }
@@ -220,6 +226,7 @@ pub(super) async fn write_table<F: Fs>(
     built: BuiltTable,
 ) -> Result<TableMeta, EngineError> {
     let file = fs.open(&table::path(dir, built.meta.number), OpenMode::Truncate).await?;
+    assert_eq!(built.meta.bytes, built.content.len() as u64, "a table is as long as is said of it");
     file.write_at(0, built.content).await.0?;
     file.sync_data().await?;
     Ok(built.meta)

@@ -83,6 +83,7 @@ impl Edit {
         assert!(self.log_floor <= edit.log_floor, "logs are given up in their order");
         self.log_floor = edit.log_floor;
         self.flushed = edit.flushed;
+        assert!(self.next_file <= edit.next_file, "numbers of files ascend");
         self.next_file = edit.next_file;
         self.added.retain(|(_, meta)| !edit.removed.contains(&meta.number));
         self.added.extend(edit.added);
@@ -138,6 +139,7 @@ impl<F: Fs> Manifest<F> {
     /// Makes an edit durable.
     pub(super) async fn append(&mut self, edit: &Edit) -> Result<(), EngineError> {
         self.tail.push(0, |buffer| edit.encode(buffer));
+        assert!(self.tail.position() <= self.capacity, "an edit fits, or a fresh manifest takes its place");
         self.write_out().await
     }
 

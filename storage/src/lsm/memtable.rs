@@ -36,6 +36,10 @@ impl Versions {
 
     fn replace(&mut self, newer: Version, pinned: Option<u64>) {
         assert!(self.newest.seq <= newer.seq, "writes come in the order of their numbers");
+        assert!(
+            self.older.last().is_none_or(|last| last.seq < self.newest.seq),
+            "versions stand in the order of their numbers"
+        );
         let old = std::mem::replace(&mut self.newest, newer);
         match pinned {
             None => self.older.clear(),
@@ -92,6 +96,7 @@ impl Memtable {
 
     /// Up to `limit` pairs from `from` on at a snapshot.
     pub(super) fn range_at(&self, from: Bound<&[u8]>, seq: u64, limit: usize) -> Vec<Pair> {
+        assert!(limit > 0, "an empty chunk would look like the end");
         let entries = self.entries.borrow();
         let range = entries.range::<[u8], _>((from, Bound::Unbounded));
         let visible = range.filter_map(|(key, versions)| Some((key, versions.at(seq)?)));
@@ -107,6 +112,7 @@ impl Memtable {
 
     /// Keeps what a snapshot at `seq` reads, until [`Memtable::unpin`].
     pub(super) fn pin(&self, seq: u64) {
+        assert!(seq >= self.last_seq(), "a snapshot is of now, not of the past");
         *self.pins.borrow_mut().entry(seq).or_default() += 1;
     }
 

@@ -67,6 +67,7 @@ impl<F: Fs> TableSource<F> {
     /// Fetches block `block` of the current table, where one at a time or many.
     async fn fetch(&mut self) -> Result<(), EngineError> {
         let table = &self.tables[self.table];
+        assert!(self.block < table.blocks(), "a block that is fetched exists");
         match &self.blocks {
             Blocks::Cached(cache) => self.fetched.push_back(table.block(self.block, cache).await?),
             Blocks::Ahead => self.fetched.extend(table.run(self.block, READAHEAD_BYTES).await?),
@@ -93,6 +94,7 @@ impl<F: Fs> TableSource<F> {
     }
 
     async fn advance(&mut self) -> Result<(), EngineError> {
+        assert!(!self.cursor.at_end(), "a source that stands at an entry can leave it");
         let advanced = self.cursor.advance(&self.fetched[0]);
         advanced.map_err(|what| self.malformed(what))?;
         self.skip_ends().await
@@ -204,6 +206,7 @@ impl<F: Fs> Merge<F> {
     /// Goes to the next key.
     pub(super) async fn advance(&mut self) -> Result<(), EngineError> {
         let lead = self.lead.expect("only who stands at an entry can leave it");
+        assert!(lead < self.sources.len(), "the lead is a source");
         let (newer, older) = self.sources.split_at_mut(lead + 1);
         let passed = newer[lead].current().expect("the lead stands at an entry").0;
         for source in older {

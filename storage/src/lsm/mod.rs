@@ -53,8 +53,9 @@ use table::Table;
 use version::Version;
 use wal::Wal;
 
-/// Bytes of lazy batches that may wait in memory before they are handed to the log's file.
-const LAZY_BYTES: usize = 16 << 10;
+/// Bytes of lazy batches that may wait in memory before they are handed to the log's file, a page; of a small
+/// memtable, a quarter.
+const LAZY_BYTES: usize = 4 << 10;
 /// Full memtables that may wait; with more, a writer writes one out itself.
 const FULL_MEMTABLES: usize = 2;
 
@@ -160,12 +161,15 @@ impl<F: Fs> State<F> {
 
     /// Applies a batch, and begins a new memtable behind it if this one is full.
     fn apply(&mut self, batch: Batch, memtable_bytes: usize) -> u64 {
+        assert!(!batch.is_empty(), "a batch that changes nothing has no number");
         self.seq += 1;
         self.active.wal.push(self.seq, &batch);
         self.active.memtable.apply(self.seq, batch);
         // The log's bytes count, not the memtable's: overwriting one key fills a log too.
         if self.active.wal.bytes() >= memtable_bytes as u64 {
             let fresh = Generation::new(self.take_file_number());
+            assert_eq!(self.active.memtable.last_seq(), self.seq, "a memtable ends with the last batch");
+            assert!(self.active.wal.number < fresh.wal.number, "numbers of files ascend");
             self.full.push(std::mem::replace(&mut self.active, fresh));
         }
         self.seq
@@ -231,7 +235,8 @@ impl<F: Fs> Lsm<F> {
 
     /// Hands lazy batches to the log's file once they are many.
     async fn write_out_if_many(&self) -> Result<(), EngineError> {
-        let many = || self.0.state.borrow().active.wal.buffered() >= LAZY_BYTES;
+        let lazy_bytes = LAZY_BYTES.min(self.0.options.memtable_bytes / 4);
+        let many = || self.0.state.borrow().active.wal.buffered() >= lazy_bytes;
         if !many() {
             return Ok(());
         }
@@ -266,6 +271,7 @@ impl<F: Fs> Lsm<F> {
         .await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
+        assert!(seq <= state.durable, "a flush covers those who waited for it");
         assert!(state.durable <= state.seq, "what is durable was written");
         Ok(())
     }

@@ -50,6 +50,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
     }
     let mut edit = found.unwrap_or_default();
     let mut next_file = files.next().max(edit.next_file);
+    assert!(edit.log_floor < next_file, "logs have numbers below the next file's");
     let mut take_number = || {
         next_file += 1;
         next_file - 1
@@ -65,6 +66,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
     let version = open_version(fs, dir, &edit).await?;
     let (manifest_number, log_number) = (take_number(), take_number());
     (edit.log_floor, edit.next_file) = (log_number, next_file);
+    assert!(manifest_number >= files.next(), "a fresh manifest replaces no file");
     let manifest = Manifest::create(fs, dir, manifest_number, &edit).await?;
     remove_orphans(fs, dir, &files, &edit).await?;
     let state = State {
@@ -154,6 +156,7 @@ async fn replay<F: Fs>(
             gap.get_or_insert(Gap { log: number, offset: flaw.offset, what: flaw.what });
         }
     }
+    assert_eq!(last, flushed.max(memtable.last_seq()), "the last batch is the last that was applied");
     Ok(last)
 }
 

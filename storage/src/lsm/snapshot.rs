@@ -34,6 +34,7 @@ impl<F: Fs> LsmSnapshot<F> {
         version: Rc<Version<F>>,
         cache: Rc<BlockCache>,
     ) -> Self {
+        assert!(full.iter().all(|table| table.last_seq() <= seq), "a snapshot has all of what is full");
         active.pin(seq);
         Self { seq, active, full, version, cache }
     }
@@ -82,6 +83,7 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
             }
             merge.advance().await?;
         }
+        assert!(pairs.len() <= limit, "a scan stops at its limit");
         Ok(pairs)
     }
 }

@@ -39,6 +39,7 @@ impl<F: Fs> Version<F> {
         let after: usize = levels.iter().map(Vec::len).sum();
         assert_eq!(before - after, change.removed.len(), "what is removed was there");
         for (level, table) in &change.added {
+            assert!(table.meta.smallest <= table.meta.largest, "a range runs upward");
             levels[*level].push(Rc::clone(table));
         }
         levels[0].sort_by_key(|table| table.meta.number);
@@ -51,6 +52,10 @@ impl<F: Fs> Version<F> {
     }
 
     fn check(&self) {
+        assert!(
+            self.levels[0].is_sorted_by(|a, b| a.meta.number < b.meta.number),
+            "a later table of level 0 has a higher number"
+        );
         for level in &self.levels[1..] {
             assert!(
                 level.is_sorted_by(|a, b| a.meta.largest < b.meta.smallest),

@@ -55,6 +55,7 @@ impl<F: Fs> Wal<F> {
 
     /// Encodes a batch behind those before it.
     pub(super) fn push(&self, seq: u64, batch: &Batch) {
+        assert!(seq > 0, "batches are numbered from 1");
         let tag = u32::try_from(batch.changes.len()).expect("a batch has below 2^32 changes");
         self.state.borrow_mut().tail.push(tag, |buffer| {
             buffer.extend_from_slice(&seq.to_le_bytes());
@@ -101,6 +102,7 @@ impl<F: Fs> Wal<F> {
         written?;
         let mut state = self.state.borrow_mut();
         assert_eq!(state.written, offset, "a log is written without gaps");
+        assert!(end <= state.reserved, "a log is written where space is reserved");
         state.written = end;
         state.tail.recycle(buffer);
         Ok(end - offset)
@@ -119,6 +121,7 @@ impl<F: Fs> Wal<F> {
     pub(super) async fn sync(&self, fs: &F, dir: &str) -> Result<(), EngineError> {
         let (file, written, named) = {
             let state = self.state.borrow();
+            assert!(state.flushed <= state.written, "a flush covers only what was written before it");
             if state.flushed == state.written {
                 return Ok(());
             }

@@ -70,6 +70,8 @@ impl BlockBuilder {
     /// Appends the finished block to `file`, the content of table `number` so far, and begins anew.
     pub(super) fn finish_into(&mut self, number: u64, file: &mut Vec<u8>) {
         assert!(!self.is_empty(), "no block is empty");
+        assert_eq!(self.restarts.len(), self.entries.div_ceil(RESTART_INTERVAL), "restarts are regular");
+        assert_eq!(self.restarts[0], 0, "the first entry shares nothing");
         let start = file.len();
         file.append(&mut self.buffer);
         for restart in &self.restarts {
@@ -126,6 +128,7 @@ impl Block {
     }
 
     fn restart(&self, index: usize) -> usize {
+        assert!(index < self.restarts(), "a restart is one of the block's");
         let offset = Input::new(&self.bytes, self.entries_end + index * 4).u32();
         offset.expect("inside the block") as usize
     }
@@ -191,6 +194,7 @@ impl BlockCursor {
         while !self.ended && self.key.as_slice() < key {
             self.advance(block)?;
         }
+        assert!(self.ended || self.key.as_slice() >= key, "a seek never stops before its key");
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! whole file is what a disk likes best.
 
 use super::block::{BlockBuilder, placed_checksum};
-use super::{FORMAT_VERSION, MAGIC, TableMeta, filter};
+use super::{FOOTER_BYTES, FORMAT_VERSION, MAGIC, TableMeta, filter};
 use crate::encoding::{put_bytes, put_varint};
 
 /// Takes entries in key order and lays out a table.
@@ -66,6 +66,7 @@ impl TableBuilder {
     }
 
     fn finish_block(&mut self) {
+        assert_eq!(self.block.last_key(), self.largest, "a block is finished at the table's end");
         put_bytes(&mut self.index, self.block.last_key());
         let start = self.file.len();
         self.block.finish_into(self.number, &mut self.file);
@@ -94,6 +95,8 @@ impl TableBuilder {
         self.file.extend_from_slice(MAGIC);
         self.file.extend_from_slice(&[0; 4]);
         self.put_checksum(footer_at);
+        assert_eq!(self.file.len() - footer_at, FOOTER_BYTES, "the footer is where readers look for it");
+        assert!(self.smallest <= self.largest, "a range runs upward");
         let meta = TableMeta {
             number: self.number,
             bytes: self.file.len() as u64,

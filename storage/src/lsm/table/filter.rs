@@ -19,6 +19,7 @@ pub(in crate::lsm) fn hash(key: &[u8]) -> u64 {
 }
 
 fn probes(hash: u64, bits: u64) -> impl Iterator<Item = usize> {
+    assert!(bits > 0, "a filter has bits");
     let step = (hash >> 32) | 1;
     (0..PROBES).map(move |i| (hash.wrapping_add(i.wrapping_mul(step)) % bits) as usize)
 }

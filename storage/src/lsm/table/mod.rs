@@ -160,6 +160,7 @@ impl<F: Fs> Table<F> {
         first: usize,
         bytes: usize,
     ) -> Result<Vec<Rc<Block>>, EngineError> {
+        assert!(first < self.index.len(), "a block that is read exists");
         let start = self.index[first].offset;
         let mut end = first + 1;
         while end < self.index.len() && self.index[end].offset - start < bytes as u64 {
@@ -167,6 +168,7 @@ impl<F: Fs> Table<F> {
         }
         let entries = &self.index[first..end];
         let len = entries.iter().map(|entry| entry.len).sum();
+        assert!(start + len as u64 <= self.meta.bytes, "blocks are inside their file");
         let read = read_exactly(&self.file, &self.path, start, len).await?;
         let blocks = entries.iter().map(|entry| {
             let at = (entry.offset - start) as usize;
