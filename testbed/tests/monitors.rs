@@ -96,4 +96,9 @@ fn a_log_is_known_again_after_a_restart() {
     let later = [Record::Entry(entry(2, 2, "c"))];
     assert_eq!(monitor.started(N2, &still, &later), Ok(()));
     assert_eq!(monitor.stepped(N2, &still, &still, &wrote(&[entry(2, 3, "d")])), Ok(()));
+    // What is left may begin with entries that were soon replaced from further down.
+    let replaced = [Record::Entry(entry(1, 9, "x")), Record::Entry(entry(2, 7, "y"))];
+    assert_eq!(monitor.started(N1, &still, &replaced), Ok(()));
+    assert_eq!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 8, "z")])), Ok(()));
+    assert!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 6, "w")])).is_err());
 }

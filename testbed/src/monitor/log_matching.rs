@@ -67,6 +67,10 @@ impl LogMatching {
             log.begin_behind(mark);
         }
         let Some(entry) = record.entry() else { return Ok(()) };
+        // What is left of a recovered journal may begin with entries that were soon replaced.
+        if entry.mark.index <= log.start && log.epochs[0].is_none() {
+            *log = Log::beginning_behind(entry.mark.index.prev(), None);
+        }
         let Some(place) = log.place(entry.mark.index).filter(|place| *place > 0) else {
             return Err(format!("{node} wrote entry {} below the start of its log", entry.mark));
         };
