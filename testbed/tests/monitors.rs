@@ -100,5 +100,5 @@ fn a_log_is_known_again_after_a_restart() {
     let replaced = [Record::Entry(entry(1, 9, "x")), Record::Entry(entry(2, 7, "y"))];
     assert_eq!(monitor.started(N1, &still, &replaced), Ok(()));
     assert_eq!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 8, "z")])), Ok(()));
-    assert!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 6, "w")])).is_err());
+    assert!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 10, "w")])).is_err());
 }
