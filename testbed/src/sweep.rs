@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use contract::Seed;
 use serde::Serialize;
+use sim::Digest;
 
 use crate::report::{Report, Verdict};
 
@@ -47,6 +48,8 @@ pub struct Tally {
     pub counts: BTreeMap<&'static str, Count>,
     /// Simulated time of all runs, in nanoseconds.
     pub simulated_ns: u128,
+    /// The sum of all runs' digests: the same for the same seeds, in whatever order they ran.
+    pub digest: Option<Digest>,
 }
 
 impl Tally {
@@ -57,6 +60,7 @@ impl Tally {
     pub fn add(&mut self, report: &Report) {
         self.runs += 1;
         self.simulated_ns += u128::from(report.simulated.0);
+        self.add_digest(Some(report.digest));
         match &report.verdict {
             Verdict::Ok => self.ok += 1,
             Verdict::Inconclusive { .. } => {
@@ -79,6 +83,7 @@ impl Tally {
         self.ok += other.ok;
         self.inconclusive += other.inconclusive;
         self.simulated_ns += other.simulated_ns;
+        self.add_digest(other.digest);
         self.keep_inconclusive(&other.inconclusive_seeds);
         for (signature, group) in other.findings {
             self.add_group(&signature, group);
@@ -91,6 +96,13 @@ impl Tally {
     /// Runs with a violation.
     pub fn violations(&self) -> u64 {
         self.findings.values().map(|group| group.seeds).sum()
+    }
+
+    fn add_digest(&mut self, digest: Option<Digest>) {
+        let sum = |digest: Option<Digest>| digest.map_or(0, |digest| digest.0);
+        if digest.is_some() {
+            self.digest = Some(Digest(sum(self.digest).wrapping_add(sum(digest))));
+        }
     }
 
     fn keep_inconclusive(&mut self, seeds: &[Seed]) {

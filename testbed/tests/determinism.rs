@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use seedbed_testbed::scenario::Scenario;
+use seedbed_testbed::sweep::Tally;
 use seedbed_testbed::{Report, RunOptions, Seed, run};
 
 fn report(seed: u64) -> Report {
@@ -25,6 +26,21 @@ fn the_same_seed_gives_the_same_run() {
     let again = report(1);
     assert_eq!(whole(&first), whole(&again), "the same seed after another one");
     assert_ne!(first.digest, other.digest, "another seed is another run");
+}
+
+#[test]
+fn a_sweep_is_a_sum_in_any_order() {
+    let reports: Vec<_> = (1..=3).map(report).collect();
+    let tally = |order: [usize; 3]| {
+        let (mut first, mut second) = (Tally::default(), Tally::default());
+        first.add(&reports[order[0]]);
+        second.add(&reports[order[1]]);
+        second.add(&reports[order[2]]);
+        first.merge(second);
+        first
+    };
+    assert_eq!(tally([0, 1, 2]), tally([2, 0, 1]));
+    assert_ne!(tally([0, 1, 2]).digest, tally([0, 1, 1]).digest, "another run is another sum");
 }
 
 #[test]

@@ -55,6 +55,9 @@ fn scenario(args: &SweepArgs, part: &Part, sweep: &Sweep, out: Out, term: &Term)
             format!("{} inconclusive", count(tally.inconclusive))
         ),
     );
+    if let Some(digest) = tally.digest {
+        let _ = writeln!(text, "  digest {digest}, the sum over its seeds");
+    }
     let mut rows = vec![["what happened", "in seeds", "total"].map(str::to_owned).to_vec()];
     rows.extend(
         tally
