@@ -7,7 +7,7 @@ use testbed::plan::Plan;
 use testbed::{Report, Verdict};
 
 use crate::term::{Out, Style, Term};
-use crate::text::{count, short, span, table};
+use crate::text::{bytes, count, counted, short, span, table};
 
 /// More lines of evidence than this are left to `--json`.
 const EVIDENCE_MAX: usize = 60;
@@ -49,7 +49,13 @@ pub(crate) fn report(plan: &Plan, report: &Report, took: Duration, out: Out, ter
     line("scenario", format!("{}, seed {}{bug}", report.scenario, report.seed));
     line(
         "cluster",
-        format!("{} nodes of {} on {}, {} clients", world.nodes, plan.protocol, plan.engine, world.clients),
+        format!(
+            "{} of {} on {}, {}",
+            counted(world.nodes.into(), "node"),
+            plan.protocol,
+            plan.engine,
+            counted(world.clients.into(), "client")
+        ),
     );
     line("verdict", verdict(&report.verdict, out, term));
     let simulated = Duration::from_nanos(report.simulated.0);
@@ -72,6 +78,38 @@ pub(crate) fn report(plan: &Plan, report: &Report, took: Duration, out: Out, ter
             count(operations.answered),
             count(operations.unknown),
             count(operations.open)
+        ),
+    );
+    line(
+        "messages",
+        format!(
+            "{} sent, {} delivered, {} lost, {} cut by a partition, {} to nodes that were down",
+            count(report.world.messages_sent),
+            count(report.world.messages_delivered),
+            count(report.world.messages_lost),
+            count(report.world.messages_partitioned),
+            count(report.world.messages_to_down)
+        ),
+    );
+    line(
+        "disks",
+        format!(
+            "{} fsyncs, {} writes of {}, {} reads",
+            count(report.world.disk_flushes),
+            count(report.world.disk_writes),
+            bytes(report.world.disk_bytes_written),
+            count(report.world.disk_reads)
+        ),
+    );
+    line(
+        "cluster did",
+        format!(
+            "{}, {}, {} entries applied, {} journal records in {} group commits",
+            counted(report.seen.elections, "election"),
+            counted(report.world.crashes, "crash"),
+            count(report.seen.entries_applied),
+            count(report.storage.journal_records),
+            count(report.storage.journal_flushes)
         ),
     );
     let latency = &report.latency;

@@ -28,6 +28,14 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
+/// A number of bytes with three digits that count.
+pub(crate) fn bytes(number: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let power = (number.max(1).ilog2() / 10).min(4);
+    let scaled = number as f64 / (1_u64 << (10 * power)) as f64;
+    format!("{} {}", short(scaled), units[power as usize])
+}
+
 /// A number with three digits that count.
 pub(crate) fn short(number: f64) -> String {
     match number {
@@ -51,9 +59,14 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// `1 seed`, `2 seeds`.
+/// `1 seed`, `2 seeds`, `3 crashes`.
 pub(crate) fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+    let ending = match number {
+        1 => "",
+        _ if what.ends_with(['s', 'h']) => "es",
+        _ => "s",
+    };
+    format!("{} {what}{ending}", count(number))
 }
 
 /// Rows with their columns aligned, the first to the left and the others to the right.
@@ -93,6 +106,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_honest() {
+        assert_eq!(bytes(0), "0.00 B");
+        assert_eq!(bytes(3 << 19), "1.50 MiB");
         assert_eq!([count(7), count(1_000), count(1_234_567)], ["7", "1 000", "1 234 567"]);
         assert_eq!([percent(0, 10_000), percent(1, 10_000), percent(5, 10)], ["0.0 %", "<0.1 %", "50.0 %"]);
         assert_eq!(
