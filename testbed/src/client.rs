@@ -6,6 +6,7 @@
 //! the outcome as unknown: the request may still take effect, at any later time.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -55,6 +56,8 @@ pub struct Records {
     pub unknown: u64,
     /// From when on no fault is active.
     pub quiet_from: Time,
+    /// Which arrivals became operations, in order of invocation.
+    pub invoked: Vec<(ClientId, u64)>,
 }
 
 impl Records {
@@ -67,8 +70,13 @@ impl Records {
             answered_in_quiet: 0,
             unknown: 0,
             quiet_from,
+            invoked: Vec::new(),
         }
     }
+}
+
+fn of_client(only: &[(ClientId, u64)], me: ClientId) -> BTreeSet<u64> {
+    only.iter().filter(|(client, _)| *client == me).map(|(_, arrival)| *arrival).collect()
 }
 
 struct UnderWay {
@@ -88,8 +96,12 @@ pub struct Client<M, V> {
     ops: KvClient,
     records: Rc<RefCell<Records>>,
     under_way: Option<UnderWay>,
+    /// How many operations have arrived.
+    arrived: u64,
+    /// Which of them are invoked; all, if not given.
+    only: Option<BTreeSet<u64>>,
     /// Arrived, but another operation was under way.
-    queued: u64,
+    queued: VecDeque<u64>,
     seq: u64,
     server: NodeId,
     /// How often the operation under way was sent on without a pause.
@@ -118,7 +130,9 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
             ops: KvClient::new(plan.seed, me, workload),
             records,
             under_way: None,
-            queued: 0,
+            arrived: 0,
+            only: plan.only.as_ref().map(|only| of_client(only, me)),
+            queued: VecDeque::new(),
             seq: 0,
             server: NodeId::new(me.0 % nodes + 1),
             redirects: 0,
@@ -141,10 +155,13 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
     pub fn on_timer(&mut self, timer: TimerId) {
         match timer {
             ARRIVAL => {
-                self.queued += 1;
+                if self.only.as_ref().is_none_or(|only| only.contains(&self.arrived)) {
+                    self.queued.push_back(self.arrived);
+                }
+                self.arrived += 1;
                 self.await_arrival();
                 if self.under_way.is_none() {
-                    self.invoke();
+                    self.invoke_next();
                 }
             }
             ATTEMPT => self.ask_next(),
@@ -174,13 +191,17 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
         }
     }
 
-    fn invoke(&mut self) {
-        self.queued -= 1;
+    fn invoke_next(&mut self) {
+        let Some(arrival) = self.queued.pop_front() else { return };
         self.seq += 1;
         self.redirects = 0;
-        let op = self.ops.next_op();
+        let op = self.ops.op(arrival);
         let since = self.env.now();
-        let id = self.records.borrow_mut().history.invoke(since, self.me, op.clone());
+        let id = {
+            let records = &mut *self.records.borrow_mut();
+            records.invoked.push((self.me, arrival));
+            records.history.invoke(since, self.me, op.clone())
+        };
         self.under_way = Some(UnderWay { op, id, since });
         self.env.set_timer(DEADLINE, self.timeout..=self.timeout);
         self.send();
@@ -209,9 +230,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
             self.ops.learn(&op, ret);
         }
         self.records.borrow_mut().history.complete(now, self.me, id, outcome);
-        if self.queued > 0 {
-            self.invoke();
-        }
+        self.invoke_next();
     }
 
     fn write_down(&self, now: Time, since: Time, outcome: &Outcome<Ret>) {

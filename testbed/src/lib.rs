@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`scenario`] (what people write), [`plan`] (what is drawn from it), [`run`](mod@run)
 //! (one plan carried out), [`client`] and [`workload`], [`nemesis`], [`watch`] and [`monitor`], then
-//! [`report`], [`replay`] and [`sweep`]. Names are bound to types in [`registry`], once.
+//! [`report`], [`replay`], [`shrink`](mod@shrink) and [`sweep`]. Names are bound to types in [`registry`], once.
 //!
 //! ```no_run
 //! use seedbed_testbed::{RunOptions, Seed, run, scenario::Scenario};
@@ -27,6 +27,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod sweep;
 pub mod units;
 pub mod watch;

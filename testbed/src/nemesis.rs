@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use sim::PartitionId;
 use sim::rng::{Keys, Purpose};
 
-use crate::plan::{Action, Condition, Plan, PlannedFault, Target, Trigger};
+use crate::plan::{Action, Condition, Draw, Plan, PlannedFault, Target, Trigger};
 use crate::report::Fired;
 
 /// What the nemesis has the world wake it for.
@@ -62,6 +62,9 @@ impl Wake {
 
 /// Where state-aware faults hear that their state has come.
 pub type Alarms = Rc<RefCell<VecDeque<(Condition, NodeId)>>>;
+
+/// What a fault did, in words and as data.
+type Done = (String, Option<Action>);
 
 /// What the nemesis acts upon.
 pub trait Ground {
@@ -199,13 +202,13 @@ impl Nemesis {
         because: String,
         ground: &mut impl Ground,
     ) {
-        let what = match &fault.action {
+        let (what, action) = match &fault.action {
             Action::Crash { target, restart_after } => {
                 let after = restart_after.draw(&mut draws);
                 match self.resolve(target, subject, &[], &mut draws, ground) {
                     Some(node) if ground.is_up(node) => self.crash(node, after, ground),
-                    Some(node) => format!("nothing: {node} is down already"),
-                    None => "nothing: there is no such node now".to_owned(),
+                    Some(node) => (format!("nothing: {node} is down already"), None),
+                    None => ("nothing: there is no such node now".to_owned(), None),
                 }
             }
             Action::Partition { groups, lasts } => {
@@ -213,14 +216,15 @@ impl Nemesis {
                 self.partition(groups, subject, lasts, &mut draws, ground)
             }
         };
-        self.fired.push(Fired { at: ground.now(), name: fault.name.clone(), because, what });
+        self.fired.push(Fired { at: ground.now(), name: fault.name.clone(), because, what, action });
     }
 
-    fn crash(&mut self, node: NodeId, restart_after: Duration, ground: &mut impl Ground) -> String {
+    fn crash(&mut self, node: NodeId, restart_after: Duration, ground: &mut impl Ground) -> Done {
         let lost = ground.crash(node);
         let back = (ground.now() + restart_after).min(self.quiet_from);
         ground.wake_at(back, Wake::Restart(node));
-        format!("crash of {node} until {back}, {lost}")
+        let action = Action::Crash { target: Target::Node(node), restart_after: Draw::Fixed(restart_after) };
+        (format!("crash of {node} until {back}, {lost}"), Some(action))
     }
 
     fn partition(
@@ -230,7 +234,7 @@ impl Nemesis {
         lasts: Duration,
         draws: &mut ChaCha8Rng,
         ground: &mut impl Ground,
-    ) -> String {
+    ) -> Done {
         let mut sides: Vec<Vec<NodeId>> = vec![Vec::new(); groups.len()];
         let mut taken = Vec::new();
         // Named nodes first: what is drawn, and the rest, is what they leave.
@@ -255,12 +259,14 @@ impl Nemesis {
             .iter()
             .map(|side| side.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" "))
             .collect();
+        let groups = sides.iter().map(|side| side.iter().copied().map(Target::Node).collect()).collect();
+        let action = Action::Partition { groups, lasts: Draw::Fixed(lasts) };
         let partition = ground.partition(sides);
         let until = (ground.now() + lasts).min(self.quiet_from);
         self.partitions.insert(self.next_partition, partition);
         ground.wake_at(until, Wake::Heal(self.next_partition));
         self.next_partition += 1;
-        format!("partition into {} until {until}", text.join(" | "))
+        (format!("partition into {} until {until}", text.join(" | ")), Some(action))
     }
 
     /// The node that a target names now, if any does.

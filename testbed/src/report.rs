@@ -6,6 +6,7 @@ use contract::{Bug, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::{Digest, WorldStats};
 
+use crate::plan::Action;
 use crate::watch::Seen;
 
 /// Whether everything that was asked for held.
@@ -90,7 +91,7 @@ pub struct Storage {
 }
 
 /// A fault that fired.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fired {
     /// When.
     pub at: Time,
@@ -98,8 +99,11 @@ pub struct Fired {
     pub name: String,
     /// What made it fire: its time, or the state that it waited for.
     pub because: String,
-    /// What happened, with roles resolved.
+    /// What happened, in words.
     pub what: String,
+    /// What happened, with roles resolved and nothing left to draw; `None` if nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
 }
 
 /// What a run came to.

@@ -36,6 +36,8 @@ pub struct Run {
     pub report: Report,
     /// What the clients saw.
     pub history: History<Op, Ret>,
+    /// Which arrivals became operations, in order of invocation.
+    pub invoked: Vec<(ClientId, u64)>,
 }
 
 /// What servers of a protocol and their clients say to each other.
@@ -222,7 +224,7 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         },
         fired: nemesis.fired().to_vec(),
     };
-    Run { report, history: records.history.clone() }
+    Run { report, history: records.history.clone(), invoked: records.invoked.clone() }
 }
 
 /// Why a run ended before its time.

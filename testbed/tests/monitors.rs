@@ -96,6 +96,13 @@ fn a_log_is_known_again_after_a_restart() {
     let later = [Record::Entry(entry(2, 2, "c"))];
     assert_eq!(monitor.started(N2, &still, &later), Ok(()));
     assert_eq!(monitor.stepped(N2, &still, &still, &wrote(&[entry(2, 3, "d")])), Ok(()));
+    // A compaction may tell later what the entry before the first one was.
+    let told = [
+        Record::Entry(entry(4, 7, "x")),
+        Record::Compacted { mark: Mark { epoch: Epoch(1), index: Index(6) } },
+        Record::Entry(entry(4, 8, "y")),
+    ];
+    assert_eq!(monitor.started(NodeId(3), &still, &told), Ok(()));
     // What is left may begin with entries that were soon replaced from further down.
     let replaced = [Record::Entry(entry(1, 9, "x")), Record::Entry(entry(2, 7, "y"))];
     assert_eq!(monitor.started(N1, &still, &replaced), Ok(()));

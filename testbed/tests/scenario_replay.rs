@@ -35,6 +35,7 @@ restart-after = { min = "200ms", max = "2s" }
         name: "crash-1#1".to_owned(),
         because: "at 1s".to_owned(),
         what: "crash of n1".to_owned(),
+        action: None,
     };
     let finding = Finding::of_run("liveness", "nothing was answered".to_owned(), vec!["evidence".to_owned()]);
     Replay::new(scenario.source().clone(), plan, Verdict::Violation(finding), Digest(7), vec![fired])

@@ -40,9 +40,12 @@ impl Log {
         if mark.index < self.start {
             return;
         }
-        match self.place(mark.index).filter(|place| self.epochs.get(*place) == Some(&Some(mark.epoch))) {
+        let held =
+            |place: &usize| self.epochs.get(*place).is_some_and(|held| held.is_none_or(|e| e == mark.epoch));
+        match self.place(mark.index).filter(held) {
             Some(place) => {
                 self.epochs.drain(..place);
+                self.epochs[0] = Some(mark.epoch);
                 self.start = mark.index;
             }
             None => *self = Self::beginning_behind(mark.index, Some(mark.epoch)),

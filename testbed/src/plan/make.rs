@@ -88,6 +88,7 @@ impl Scenario {
                 clock_skew: choices.make("clock.skew", &file.clock.skew),
             },
             workloads: self.workloads(choices),
+            only: None,
             faults: Faults { choices, nodes, quiet_from }.plan(&self.faults),
             checks: Checks {
                 history: file.check.history.text.to_owned(),

@@ -9,7 +9,7 @@ pub(crate) mod make;
 use std::fmt;
 use std::time::Duration;
 
-use contract::{Bugs, NodeId, Seed, Time};
+use contract::{Bugs, ClientId, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::config::WorldConfig;
 
@@ -36,6 +36,10 @@ pub struct Plan {
     pub world: WorldConfig,
     /// What clients do; at least one.
     pub workloads: Vec<WorkloadPlan>,
+    /// If given, only these operations are invoked: a client, and the number of its arrival from 0.
+    /// The others arrive, and nothing comes of it, so that these stay what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<(ClientId, u64)>>,
     /// What the nemesis does; timed faults first, in order of time.
     pub faults: Vec<PlannedFault>,
     /// What is judged.

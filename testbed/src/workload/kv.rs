@@ -38,8 +38,17 @@ impl KvClient {
         }
     }
 
-    /// The next operation.
-    pub fn next_op(&mut self) -> Op {
+    /// The operation of an arrival, numbered from 0. Arrivals are asked for in ascending order; those
+    /// in between take their draws and come to nothing.
+    pub fn op(&mut self, arrival: u64) -> Op {
+        assert!(arrival >= self.made, "arrivals are asked for in their order");
+        while self.made < arrival {
+            self.draw();
+        }
+        self.draw()
+    }
+
+    fn draw(&mut self) -> Op {
         let kind: f64 = self.draws.random();
         let first = self.draws.random_range(0..self.keys);
         let second = self.draws.random_range(0..self.keys);
