@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Run saved failures again and compare verdict and digest
     Replay(ReplayArgs),
+    /// Find the smallest plan that still fails in the same way
+    Shrink(ShrinkArgs),
     /// List what scenarios and options can name
     List(ListArgs),
     /// Print the JSON schema of scenario files, for editors
@@ -106,6 +108,24 @@ pub(crate) struct ReplayArgs {
     /// The replays
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShrinkArgs {
+    /// A replay, or a scenario whose seed fails
+    #[arg(value_name = "REPLAY|SCENARIO", value_hint = ValueHint::FilePath)]
+    pub(crate) target: PathBuf,
+    /// The seed, of a scenario
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+    /// Where to save the small replay; beside the large one, or in runs/
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
     /// Print one JSON document on stdout; text for people goes to stderr
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod exit;
+mod interrupt;
 mod panics;
 mod problem;
 mod show;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args, &term),
         Command::Sweep(args) => commands::sweep::run(&args, &term),
         Command::Replay(args) => commands::replay::run(&args, &term),
+        Command::Shrink(args) => commands::shrink::run(&args, &term),
         Command::List(args) => Ok(commands::list::run(&args, &term)),
         Command::Schema => Ok(commands::schema::run(&term)),
     });

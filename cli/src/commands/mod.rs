@@ -4,6 +4,7 @@ pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod shrink;
 pub(crate) mod sweep;
 
 use std::path::Path;

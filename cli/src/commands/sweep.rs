@@ -21,6 +21,7 @@ use testbed::{Bug, Report, RunOptions, Seed, Verdict};
 
 use crate::args::SweepArgs;
 use crate::exit::Exit;
+use crate::interrupt::stop_on_interrupt;
 use crate::problem::Problem;
 use crate::stopwatch::Stopwatch;
 use crate::term::Term;
@@ -172,20 +173,6 @@ fn sweep(args: &SweepArgs, mut parts: Vec<Part>, seeds: &Seeds, term: &Term) -> 
     }
     let took = watch.elapsed();
     Ok(Sweep { parts, end: ended, done: seeds.first(complete), rest, took, unstable })
-}
-
-/// Ctrl-C sets the flag; a second one ends the process at once.
-fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (flag, pressed) = (Arc::clone(&stop), AtomicBool::new(false));
-    let set = ctrlc::set_handler(move || {
-        if pressed.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-        flag.store(true, Ordering::Relaxed);
-    });
-    set.expect("nobody else handles interrupts");
-    stop
 }
 
 fn work(
