@@ -1,18 +1,24 @@
-//! How fast histories are judged, in milliseconds: the best of five runs per line.
+//! How fast histories are judged and how much memory that takes: a line per case, with the mean
+//! processor time of enough runs.
 //!
-//! `cargo run --release -p seedbed-checker --example speed`
+//! `cargo run --release -p seedbed-checker --example speed [CASE]`. Each case runs in a process of its
+//! own, so that the peak is its own too.
 
-use std::fmt::Display;
+use std::fs;
+use std::hash::Hash;
+use std::process::Command;
 
-use contract::History;
 use contract::kv::{Op, Ret};
+use contract::{Bytes, History};
 use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
-use seedbed_checker::linearizability::Search;
 use seedbed_checker::models::kv::Kv;
-use seedbed_checker::parts::split;
-use seedbed_checker::{Budget, judge_kv};
+use seedbed_checker::{Budget, Keys, Spec, Stream, Verdict, judge};
 
 const MIXED: Mix = Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5 };
+const READ_WRITE: Mix = Mix { get: 50, put: 50, append: 0, delete: 0, cas: 0, scan: 0 };
+const UNIQUE: Values = Values::Unique { bytes_min: 1 };
+const FEW: Values = Values::Few(&["a", "b", "c", "d", "e"]);
+
 const QUICKSTART: Workload = Workload {
     clients: 5,
     operations: 12_000,
@@ -22,76 +28,188 @@ const QUICKSTART: Workload = Workload {
     unknown_per_mille: 2,
     flaw: Flaw::None,
 };
+const REGISTER: Workload = Workload {
+    clients: 10,
+    operations: 100_000,
+    keys: 1,
+    mix: READ_WRITE,
+    values: UNIQUE,
+    unknown_per_mille: 0,
+    flaw: Flaw::None,
+};
+const APPENDS: Workload = Workload {
+    clients: 50,
+    operations: 2_000,
+    keys: 5,
+    mix: Mix { get: 50, put: 0, append: 50, delete: 0, cas: 0, scan: 0 },
+    ..REGISTER
+};
+
+/// A case: its name, whether it is judged without regard to keys, and its history.
+struct Case {
+    name: String,
+    is_whole: bool,
+    workload: Workload,
+}
+
+/// A workload as it is, with a stale read in the middle and at the end, and with a lost write.
+fn good_and_broken(cases: &mut Vec<Case>, name: &str, is_whole: bool, workload: Workload) {
+    let n = workload.operations;
+    let flaws = [
+        ("ok", Flaw::None),
+        ("stale-mid", Flaw::StaleRead { from: n / 2 }),
+        ("stale-end", Flaw::StaleRead { from: n - n / 50 }),
+        ("lost", Flaw::LostWrite { from: n / 2 }),
+    ];
+    for (flaw_name, flaw) in flaws {
+        cases.push(Case {
+            name: format!("{name}/{flaw_name}"),
+            is_whole,
+            workload: Workload { flaw, ..workload },
+        });
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut one = |name: &str, workload| {
+        cases.push(Case { name: name.to_owned(), is_whole: false, workload });
+    };
+    one("keys-10-100k/unique", Workload { keys: 10, ..REGISTER });
+    one("keys-10-100k/few", Workload { keys: 10, values: FEW, ..REGISTER });
+    one("keys-100-100k/unique", Workload { keys: 100, ..REGISTER });
+    one("keys-100-100k/few", Workload { keys: 100, values: FEW, ..REGISTER });
+    let busy = Workload { operations: 1_000, unknown_per_mille: 50, ..REGISTER };
+    one("register-1k-50-unknown/unique", busy);
+    one("register-1k-50-unknown/few", Workload { values: FEW, ..busy });
+    one(
+        "cas-100k",
+        Workload { values: FEW, mix: Mix { get: 34, put: 33, cas: 33, ..READ_WRITE }, ..REGISTER },
+    );
+    good_and_broken(&mut cases, "register-100k/unique", false, REGISTER);
+    good_and_broken(&mut cases, "register-100k/few", false, Workload { values: FEW, ..REGISTER });
+    let ten = Workload { keys: 10, operations: 10_000, ..REGISTER };
+    good_and_broken(&mut cases, "whole-10-keys-10k/unique", true, ten);
+    good_and_broken(&mut cases, "whole-10-keys-10k/few", true, Workload { values: FEW, ..ten });
+    good_and_broken(
+        &mut cases,
+        "scans-10-keys-10k",
+        false,
+        Workload { mix: Mix { scan: 1, ..READ_WRITE }, ..ten },
+    );
+    good_and_broken(&mut cases, "appends-50-clients-2k", false, APPENDS);
+    let few_reads =
+        Workload { mix: Mix { get: 10, put: 0, append: 90, delete: 0, cas: 0, scan: 0 }, ..APPENDS };
+    good_and_broken(&mut cases, "appends-few-reads", false, few_reads);
+    let unknown = Workload { unknown_per_mille: 20, ..APPENDS };
+    good_and_broken(&mut cases, "appends-unknown", false, unknown);
+    good_and_broken(&mut cases, "quickstart-12k", false, QUICKSTART);
+    let apart = Workload { mix: Mix { scan: 0, ..MIXED }, ..QUICKSTART };
+    good_and_broken(&mut cases, "quickstart-12k-no-scans", false, apart);
+    cases
+}
+
+/// The store as one object: no keys, and no hints but which operations read.
+#[derive(Clone, PartialEq, Hash)]
+struct Undivided(Kv);
+
+impl Spec for Undivided {
+    type Op = Op;
+    type Ret = Ret;
+    type Key = Bytes;
+
+    fn step(&self, op: &Op, ret: Option<&Ret>) -> Option<Self> {
+        self.0.step(op, ret).map(Self)
+    }
+
+    fn keys(_op: &Op) -> Keys<Bytes> {
+        Keys::One(Bytes::empty())
+    }
+
+    fn is_read(op: &Op, ret: Option<&Ret>) -> bool {
+        Kv::is_read(op, ret)
+    }
+}
+
+/// A million operations, told one event after the other.
+fn stream() {
+    let workload = Workload { keys: 10, operations: 1_000_000, unknown_per_mille: 0, ..REGISTER };
+    let history = generate::kv(&workload, 1);
+    let before = memory("VmRSS:");
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    let start = processor_ms();
+    let mut stream = Stream::by_key(Kv::default(), Budget::default());
+    let mut most = 0;
+    for event in history.events() {
+        assert!(stream.event(event).expect("generated histories are well formed").is_none());
+        most = most.max(stream.remembered());
+    }
+    let verdict = stream.finish();
+    let (ms, mib) = (processor_ms() - start, memory("VmHWM:").saturating_sub(before) / 1024);
+    println!("{STREAM:<36} {ms:>9.2} ms {mib:>5} MiB  {verdict}, at most {most} operations remembered");
+}
+
+const STREAM: &str = "stream-1m-10-keys";
 
 fn main() {
-    let per_key = Workload { mix: Mix { scan: 0, ..MIXED }, ..QUICKSTART };
-    report("quickstart, one part", &QUICKSTART);
-    report(
-        "quickstart, stale read at the end",
-        &Workload { flaw: Flaw::StaleRead { from: 11_900 }, ..QUICKSTART },
-    );
-    report(
-        "quickstart, lost write in the middle",
-        &Workload { flaw: Flaw::LostWrite { from: 6_000 }, ..QUICKSTART },
-    );
-    report("quickstart, 60 unknown", &Workload { unknown_per_mille: 5, ..QUICKSTART });
-    report("per key", &per_key);
-    report("per key, stale read at the end", &Workload { flaw: Flaw::StaleRead { from: 11_900 }, ..per_key });
-    report(
-        "per key, lost write in the middle",
-        &Workload { flaw: Flaw::LostWrite { from: 6_000 }, ..per_key },
-    );
-    report("per key, 100 000 operations", &Workload { operations: 100_000, keys: 10, ..per_key });
-    let register = Workload {
-        clients: 10,
-        keys: 1,
-        mix: Mix { get: 50, put: 50, append: 0, delete: 0, cas: 0, scan: 0 },
-        unknown_per_mille: 0,
-        ..QUICKSTART
-    };
-    report("1 register, 10 clients, 10 000 operations", &Workload { operations: 10_000, ..register });
-    report(
-        "… stale read at the end",
-        &Workload { operations: 10_000, flaw: Flaw::StaleRead { from: 9_900 }, ..register },
-    );
-    report("1 register, 10 clients, 100 000 operations", &Workload { operations: 100_000, ..register });
-    report(
-        "1 register, 10 clients, 1 000 operations, 50 unknown",
-        &Workload { operations: 1_000, unknown_per_mille: 50, ..register },
-    );
-    report(
-        "10 keys, 10 clients, 10 000 operations, unpartitioned",
-        &Workload { keys: 10, operations: 10_000, mix: Mix { scan: 1, ..register.mix }, ..register },
-    );
-}
-
-fn report(name: &str, workload: &Workload) {
-    for seed in 1..=3 {
-        let history = generate::kv(workload, seed);
-        line(&format!("{name}, seed {seed}"), &history);
+    let cases = cases();
+    let chosen = std::env::args().nth(1);
+    if chosen.as_deref() == Some(STREAM) {
+        return stream();
     }
-}
-
-#[expect(clippy::disallowed_types, reason = "this program measures time, it judges nothing by it")]
-fn line(name: &dyn Display, history: &History<Op, Ret>) {
-    let mut best = f64::INFINITY;
-    let mut verdict = String::new();
-    for _ in 0..5 {
-        let start = std::time::Instant::now();
-        let judged = judge_kv(history, Budget::default()).expect("generated histories are well formed");
-        best = best.min(start.elapsed().as_secs_f64() * 1e3);
-        verdict = judged.to_string();
-        if best > 500.0 {
-            break;
+    match cases.iter().find(|case| Some(&case.name) == chosen.as_ref()) {
+        Some(case) => run(case),
+        None => {
+            let this = std::env::current_exe().expect("a program knows where it is");
+            for case in cases.iter().filter(|case| case.name.contains(chosen.as_deref().unwrap_or(""))) {
+                Command::new(&this).arg(&case.name).status().expect("it can run itself");
+            }
         }
     }
-    let (mut steps, mut states) = (0, 0);
-    for part in &split::<Kv>(history).expect("generated histories are well formed") {
-        let mut search = Search::new(part, &Kv::default());
-        search.run(Budget::default().steps);
-        steps += search.steps();
-        states += search.states();
+}
+
+fn run(case: &Case) {
+    for seed in 1..=3 {
+        let history = generate::kv(&case.workload, seed);
+        let before = memory("VmRSS:");
+        // Resets the peak.
+        let _ = fs::write("/proc/self/clear_refs", "5");
+        let (ms, verdict) = if case.is_whole {
+            measure(&history, &Undivided(Kv::default()))
+        } else {
+            measure(&history, &Kv::default())
+        };
+        let mib = memory("VmHWM:").saturating_sub(before) / 1024;
+        let mut verdict = verdict.to_string();
+        verdict.truncate(verdict.char_indices().nth(90).map_or(verdict.len(), |(at, _)| at));
+        println!("{:<34} {seed} {ms:>9.2} ms {mib:>5} MiB  {verdict}", case.name);
     }
-    verdict.truncate(verdict.char_indices().nth(110).map_or(verdict.len(), |(at, _)| at));
-    println!("{name:<60} {best:>9.2} ms {steps:>9} steps {states:>8} states  {verdict}");
+}
+
+/// A figure from the kernel in KiB; zero where there is none.
+fn memory(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
+}
+
+/// The processor time that this process took, in milliseconds.
+fn processor_ms() -> f64 {
+    let figures = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let ns: f64 = figures.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0);
+    ns / 1e6
+}
+
+fn measure<S: Spec<Op = Op, Ret = Ret>>(history: &History<Op, Ret>, initial: &S) -> (f64, Verdict) {
+    // The kernel may count in ticks of milliseconds, so that only the mean of many runs says something.
+    let (start, mut runs) = (processor_ms(), 0.0);
+    loop {
+        let verdict =
+            judge(history, initial, Budget::default()).expect("generated histories are well formed");
+        runs += 1.0;
+        let total = processor_ms() - start;
+        if total > 300.0 || runs >= 2_000.0 {
+            return (total / runs, verdict);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 /// A table that maps hashes to numbers of things that are kept elsewhere (open addressing, linear
 /// probing, at most half full).
-struct Table {
+pub(crate) struct Table {
     slots: Vec<u32>,
     used: usize,
 }
@@ -17,11 +17,16 @@ const EMPTY: u32 = u32::MAX;
 
 impl Table {
     fn new() -> Self {
-        Self { slots: vec![EMPTY; 64], used: 0 }
+        Self::with_capacity(0)
+    }
+
+    /// An empty table that grows only beyond so many numbers.
+    pub(crate) fn with_capacity(numbers: usize) -> Self {
+        Self { slots: vec![EMPTY; (2 * numbers).next_power_of_two().max(64)], used: 0 }
     }
 
     /// The number under `hash` for which `is_it` holds.
-    fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         while self.slots[at] != EMPTY {
@@ -34,7 +39,7 @@ impl Table {
     }
 
     /// Adds a number that is not in the table. `hash_of` tells the hash of those that are.
-    fn add(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
+    pub(crate) fn add(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
         assert!(number != EMPTY, "the table is full");
         if self.used * 2 >= self.slots.len() {
             let slots = vec![EMPTY; self.slots.len() * 4];
@@ -182,7 +187,7 @@ fn hash_words(words: &[u64]) -> u64 {
 
 /// A fast hash of words: multiply and fold, as in FxHash and wyhash. Nobody attacks a checker.
 #[derive(Default)]
-struct Words(u64);
+pub(crate) struct Words(u64);
 
 impl Hasher for Words {
     fn finish(&self) -> u64 {

@@ -5,12 +5,16 @@ use std::fmt;
 use contract::{OpId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::linearizability::Search;
+use crate::cell::Cell;
 use crate::parts::{Operation, Part};
+use crate::relax::{self, Core};
 use crate::spec::{Reason, Spec};
 
 /// How many operations an explanation shows.
 const WINDOW_OPERATIONS_MAX: usize = 12;
+
+/// Among how many operations, the nearest, those that matter are looked for.
+const NEAR_MAX: usize = 128;
 
 /// How much of an operation's or an answer's text an explanation shows.
 const TEXT_CHARACTERS_MAX: usize = 100;
@@ -31,32 +35,76 @@ pub struct Violation {
     pub placed: Vec<OpId>,
     /// Why it has no place.
     pub reason: Reason,
-    /// The failing operation, marked `>`, those that the reason names, and those concurrent with it or
-    /// just before it; at most twelve, one line each, in the order of their invocations.
+    /// The operations of which none can be relaxed: with one observer less, or with any of the writers
+    /// optional, there is an order, even if all operations beside the core are relaxed too. Empty if that
+    /// was not found out.
+    pub core: Vec<OpId>,
+    /// The failing operation, marked `>`, the core, what it observed, and what the reason names; without
+    /// a core those concurrent with the failing operation or just before it. At most twelve, one line
+    /// each, in the order of their invocations.
     pub window: Vec<String>,
 }
 
 impl Violation {
-    /// The evidence of a search that has found that there is no order.
-    pub(crate) fn of_search<S: Spec>(search: &Search<'_, '_, S>) -> Self {
-        let (part, failing) = (search.part(), search.front());
-        let reason = S::reason(part, search.initial(), failing);
-        Self::new(search, failing, reason.unwrap_or_else(|| general(part, &part.operations[failing])))
+    /// The evidence that the operation at place `failing` of a part has no place in any order that also
+    /// holds all that returned before it, of which there is the order `placed`.
+    pub(crate) fn of_part<S: Spec>(
+        part: &Part<'_, S>,
+        initial: &S,
+        cell: Option<&Part<'_, Cell>>,
+        failing: usize,
+        placed: &[u32],
+    ) -> Self {
+        let reason = S::reason(part, initial, failing);
+        let reason = reason.unwrap_or_else(|| general(part, &part.operations[failing]));
+        Self::new(part, initial, cell, failing, placed, reason)
     }
 
-    /// The evidence that the operation at place `failing` of a part has no place in any order.
-    pub(crate) fn new<S: Spec>(search: &Search<'_, '_, S>, failing: usize, reason: Reason) -> Self {
-        let part = search.part();
+    /// The same, where nothing is known of what was before the part.
+    pub(crate) fn of_later_part<S: Spec>(part: &Part<'_, S>, failing: usize) -> Self {
+        Self::with_core(part, None, failing, &[], general(part, &part.operations[failing]))
+    }
+
+    /// The same, where the reason is known. `cell` is the part as operations on a register, if it is that.
+    pub(crate) fn new<S: Spec>(
+        part: &Part<'_, S>,
+        initial: &S,
+        cell: Option<&Part<'_, Cell>>,
+        failing: usize,
+        placed: &[u32],
+        reason: Reason,
+    ) -> Self {
+        let near = by_distance(part, failing, &reason.named);
+        let core = match cell {
+            Some(cell) => relax::core(cell, &Cell::START, failing, &near),
+            None => relax::core(part, initial, failing, &near),
+        };
+        Self::with_core(part, core, failing, placed, reason)
+    }
+
+    fn with_core<S: Spec>(
+        part: &Part<'_, S>,
+        core: Option<Core>,
+        failing: usize,
+        placed: &[u32],
+        reason: Reason,
+    ) -> Self {
         let operation = &part.operations[failing];
         let text = operation.op.to_string();
         let name = text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let id = |place: &usize| part.operations[*place].id;
         Self {
             check: "linearizable".to_owned(),
             keys: part.keys.iter().map(ToString::to_string).collect(),
             failing: operation.id,
             operation: name.to_owned(),
-            placed: search.longest().iter().map(|place| part.operations[*place].id).collect(),
-            window: window(part, failing, &reason.named),
+            placed: placed.iter().map(|place| part.operations[*place as usize].id).collect(),
+            core: core
+                .iter()
+                .filter(|core| core.is_minimal)
+                .flat_map(|core| core.kept.iter().map(id))
+                .collect(),
+            window: window(part, failing, core, &reason.named),
             reason,
         }
     }
@@ -111,18 +159,43 @@ pub(crate) fn short(text: &impl fmt::Display) -> String {
     text.chars().take(half).chain(" … ".chars()).chain(text.chars().skip(length - half)).collect()
 }
 
-/// The operations around the failing one.
-fn window<S: Spec>(part: &Part<'_, S>, failing: usize, named: &[OpId]) -> Vec<String> {
+/// The operations that were invoked before the failing one returned: first it, then those that are
+/// named, then the others, those concurrent with it first.
+fn by_distance<S: Spec>(part: &Part<'_, S>, failing: usize, named: &[OpId]) -> Vec<usize> {
     let center = &part.operations[failing];
     let is_told = |at: usize| at == failing || named.contains(&part.operations[at].id);
-    let mut shown: Vec<usize> = (0..part.operations.len())
+    let mut near: Vec<usize> = (0..part.operations.len())
         .filter(|at| part.operations[*at].call < center.end || is_told(*at))
         .collect();
     // What is concurrent has no distance; what never returned is concurrent with all that follows.
-    shown.sort_by_key(|at| {
+    let distance = |at: &usize| {
         let operation = &part.operations[*at];
         (!is_told(*at), center.call.saturating_sub(operation.end), center.end.abs_diff(operation.call))
-    });
+    };
+    if near.len() > NEAR_MAX {
+        near.select_nth_unstable_by_key(NEAR_MAX, distance);
+        near.truncate(NEAR_MAX);
+    }
+    near.sort_by_key(distance);
+    near
+}
+
+/// The lines of a window.
+fn window<S: Spec>(part: &Part<'_, S>, failing: usize, core: Option<Core>, named: &[OpId]) -> Vec<String> {
+    let mut shown = match core {
+        Some(Core { kept, observed, .. }) => {
+            let is_named = |at: &usize| named.contains(&part.operations[*at].id);
+            let named = (0..part.operations.len()).filter(is_named);
+            let mut shown = vec![failing];
+            for at in named.chain(kept).chain(observed) {
+                if !shown.contains(&at) {
+                    shown.push(at);
+                }
+            }
+            shown
+        }
+        None => by_distance(part, failing, named),
+    };
     shown.truncate(WINDOW_OPERATIONS_MAX);
     shown.sort_by_key(|at| part.operations[*at].call);
     let line = |at: usize| {

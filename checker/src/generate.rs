@@ -72,7 +72,7 @@ pub enum Flaw {
         /// From which operation on.
         from: u32,
     },
-    /// The first put from this operation on is acknowledged and forgotten.
+    /// The first put or append from this operation on is acknowledged and forgotten.
     LostWrite {
         /// From which operation on.
         from: u32,
@@ -181,7 +181,9 @@ impl World<'_> {
                     return Ret::Value(stale.clone());
                 }
             }
-            (Flaw::LostWrite { from }, Op::Put { .. }) if self.is_flaw_due && id.0 >= from => {
+            (Flaw::LostWrite { from }, Op::Put { .. } | Op::Append { .. })
+                if self.is_flaw_due && id.0 >= from =>
+            {
                 self.is_flaw_due = false;
                 return Ret::Done;
             }

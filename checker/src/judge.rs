@@ -3,14 +3,19 @@
 use std::fmt;
 use std::ops::Range;
 
-use contract::History;
+use contract::{History, OpId};
 use serde::{Deserialize, Serialize};
 
+use crate::cell::Cell;
 use crate::explain::Violation;
-use crate::linearizability::{Search, Status};
+use crate::layers::Layers;
+use crate::linearizability::{Attempt, Search, Status};
 use crate::models::kv::Kv;
+use crate::origins::{Numbered, Register};
 use crate::parts::{Malformed, Part, split};
 use crate::spec::Spec;
+use crate::witness::witness;
+use crate::zones::{Decision, Zones};
 
 /// How much work a verdict may cost. It counts steps, never time, so that a verdict is a function of
 /// the history and the budget alone.
@@ -30,6 +35,8 @@ impl Default for Budget {
 
 /// How many bytes the states of all searches may take together.
 const STATE_BYTES_MAX: u64 = 512 << 20;
+/// From how many bytes of states on a search of one part is given up for layers, which forget.
+const SEARCH_BYTES_MAX: u64 = 128 << 20;
 /// The first turn of each part, unless it is so long that four steps for each operation are more: what
 /// needs more than its first turn is hard.
 const SLICE_STEPS_MIN: u64 = 1 << 12;
@@ -114,41 +121,122 @@ pub fn judge<S: Spec>(
     initial: &S,
     budget: Budget,
 ) -> Result<Verdict, Malformed> {
-    let parts = split::<S>(history)?;
+    judge_with(history, initial, &Options { budget, witness: None })
+}
+
+/// What a judge may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'w> {
+    /// The work that it may do.
+    pub budget: Budget,
+    /// The order in which the service applied the operations, if that is known. It is checked, not
+    /// believed: a wrong one only costs time.
+    pub witness: Option<&'w [OpId]>,
+}
+
+/// Like [`judge`], with all that may help.
+///
+/// # Errors
+/// [`Malformed`] if no clients can have produced the history.
+pub fn judge_with<S: Spec>(
+    history: &History<S::Op, S::Ret>,
+    initial: &S,
+    options: &Options<'_>,
+) -> Result<Verdict, Malformed> {
+    if let Some(order) = options.witness
+        && witness(history, initial, order)?
+    {
+        return Ok(Verdict::Ok);
+    }
+    Ok(judge_parts(&split::<S>(history)?, initial, options.budget))
+}
+
+/// Judges all parts: first those that need no search, then the others side by side.
+fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
     let operations = parts.iter().map(|part| part.answered).sum();
-    let mut running: Vec<Runner<'_, '_, S>> = parts.iter().map(|part| Runner::new(part, initial)).collect();
     let (mut steps, mut linearized) = (0, 0);
+    let mut undecided: Vec<(&Part<'_, S>, Option<Vec<Numbered>>)> = Vec::new();
+    for part in parts {
+        let Some(register) = Register::new(part, initial) else {
+            undecided.push((part, None));
+            continue;
+        };
+        steps += part.operations.len() as u64;
+        let has_appends = register.has_appends;
+        let numbered = register.operations.clone();
+        let decision = Zones::new(part, initial, register).map_or(Decision::Unsure, |zones| zones.decide());
+        match decision {
+            Decision::Linearizable => linearized += part.answered,
+            Decision::Refuted { failing, placed } => {
+                let cell = (!has_appends).then(|| Cell::part(part, &numbered));
+                return Verdict::Violation(Violation::of_part(
+                    part,
+                    initial,
+                    cell.as_ref(),
+                    failing,
+                    &placed,
+                ));
+            }
+            Decision::Unsure => undecided.push((part, (!has_appends).then_some(numbered))),
+        }
+    }
+    let cells: Vec<Option<Part<'_, Cell>>> = undecided
+        .iter()
+        .map(|(part, numbered)| numbered.as_ref().map(|numbered| Cell::part(part, numbered)))
+        .collect();
+    let mut running: Vec<Runner<'_, '_, S>> = Vec::new();
+    for ((part, _), cell) in undecided.iter().zip(&cells) {
+        let attempt: Box<dyn Attempt + '_> = match cell {
+            Some(cell) => Box::new(Search::new(cell, &Cell::START)),
+            None => Box::new(Search::new(part, initial)),
+        };
+        running.push(Runner {
+            part,
+            initial,
+            cell: cell.as_ref(),
+            attempt,
+            longest: None,
+            front: 0,
+            looked_at: 0,
+        });
+    }
     // All parts advance in turns, so that one that is broken ends the race however hard others are.
     let mut slice = SLICE_STEPS_MIN;
     while !running.is_empty() {
         let mut paused = Vec::new();
         for mut runner in running {
-            let turn_steps = slice.max(4 * runner.search.part().operations.len() as u64);
+            let turn_steps = slice.max(4 * runner.part.operations.len() as u64);
             let turn = runner.turn(turn_steps.min(budget.steps.saturating_sub(steps)));
             steps += turn.steps;
             match turn.result {
-                TurnResult::Violation(violation) => return Ok(Verdict::Violation(violation)),
-                TurnResult::Linearizable => linearized += runner.search.part().answered,
+                TurnResult::Violation(violation) => return Verdict::Violation(*violation),
+                TurnResult::Linearizable => linearized += runner.part.answered,
                 TurnResult::Paused => paused.push(runner),
             }
         }
         running = paused;
-        let bytes: u64 = running.iter().map(|runner| runner.search.state_bytes()).sum();
+        let bytes: u64 = running.iter().map(|runner| runner.attempt.bytes()).sum();
         let what = if steps >= budget.steps { Resource::Steps } else { Resource::Memory };
         if !running.is_empty() && (steps >= budget.steps || bytes > STATE_BYTES_MAX) {
-            linearized += running.iter().map(|runner| runner.search.front()).sum::<usize>();
-            return Ok(Verdict::Unknown(Exhausted { what, steps, linearized, operations }));
+            linearized += running.iter().map(|runner| runner.attempt.front()).sum::<usize>();
+            return Verdict::Unknown(Exhausted { what, steps, linearized, operations });
         }
         slice = (slice * 2).min(SLICE_STEPS_MAX);
     }
-    Ok(Verdict::Ok)
+    Verdict::Ok
 }
 
 /// What judges one part, turn by turn. A search that does not end soon is hard, and the usual cause is
 /// an answer that cannot be right: so the operations at which the search is stuck are looked at for a
 /// reason, which is a proof.
 struct Runner<'p, 'h, S: Spec> {
-    search: Search<'p, 'h, S>,
+    part: &'p Part<'h, S>,
+    initial: &'p S,
+    /// The part as operations on a register, if it is that.
+    cell: Option<&'p Part<'p, Cell>>,
+    attempt: Box<dyn Attempt + 'p>,
+    /// The longest order that the search found before it was given up for layers.
+    longest: Option<Vec<u32>>,
     /// Where the search was at the end of the last turn.
     front: usize,
     /// The place up to which operations were looked at.
@@ -163,38 +251,63 @@ struct Turn {
 
 enum TurnResult {
     Linearizable,
-    Violation(Violation),
+    Violation(Box<Violation>),
     Paused,
 }
 
-impl<'p, 'h, S: Spec> Runner<'p, 'h, S> {
-    fn new(part: &'p Part<'h, S>, initial: &S) -> Self {
-        Self { search: Search::new(part, initial), front: 0, looked_at: 0 }
-    }
-
+impl<S: Spec> Runner<'_, '_, S> {
     fn turn(&mut self, slice: u64) -> Turn {
-        let before = self.search.steps();
-        let status = self.search.run(slice);
-        let mut steps = self.search.steps() - before;
+        let before = self.attempt.steps();
+        let status = self.attempt.run(slice);
+        let mut steps = self.attempt.steps() - before;
         let result = match status {
             Status::Linearizable => TurnResult::Linearizable,
-            Status::Refuted => TurnResult::Violation(Violation::of_search(&self.search)),
+            Status::Refuted => {
+                let (failing, placed) = (self.attempt.front(), self.longest());
+                TurnResult::Violation(Box::new(Violation::of_part(
+                    self.part,
+                    self.initial,
+                    self.cell,
+                    failing,
+                    &placed,
+                )))
+            }
             Status::Paused => {
                 let places = self.stuck_at();
-                steps += (places.len() * self.search.part().operations.len()) as u64 / 4;
-                self.look(places).map_or(TurnResult::Paused, TurnResult::Violation)
+                steps += (places.len() * self.part.operations.len()) as u64 / 4;
+                self.forget();
+                self.look(places)
+                    .map_or(TurnResult::Paused, |violation| TurnResult::Violation(Box::new(violation)))
             }
         };
         Turn { result, steps }
     }
 
+    fn longest(&self) -> Vec<u32> {
+        self.longest.clone().unwrap_or_else(|| self.attempt.longest())
+    }
+
+    /// Gives a search that stores too much up. What it finds layers find too, with the same steps but in
+    /// less memory; only they have no order to show.
+    fn forget(&mut self) {
+        if self.longest.is_some() || self.attempt.bytes() < SEARCH_BYTES_MAX {
+            return;
+        }
+        self.longest = Some(self.attempt.longest());
+        self.front = 0;
+        self.attempt = match self.cell {
+            Some(cell) => Box::new(Layers::from_start(cell, &Cell::START)),
+            None => Box::new(Layers::from_start(self.part, self.initial)),
+        };
+    }
+
     /// The places at which the search may be stuck and that were not looked at; none if it gets on.
     fn stuck_at(&mut self) -> Range<usize> {
-        let front = self.search.front();
+        let front = self.attempt.front();
         let gets_on = front >= self.front + LOOK_MAX;
         self.front = front;
         let from = front.max(self.looked_at);
-        let to = (front + LOOK_MAX).min(self.search.part().answered);
+        let to = (front + LOOK_MAX).min(self.part.answered);
         if gets_on || to <= from {
             return from..from;
         }
@@ -203,8 +316,8 @@ impl<'p, 'h, S: Spec> Runner<'p, 'h, S> {
     }
 
     fn look(&self, mut places: Range<usize>) -> Option<Violation> {
-        let (part, initial) = (self.search.part(), self.search.initial());
-        let (place, reason) = places.find_map(|place| Some((place, S::reason(part, initial, place)?)))?;
-        Some(Violation::new(&self.search, place, reason))
+        let (place, reason) =
+            places.find_map(|place| Some((place, S::reason(self.part, self.initial, place)?)))?;
+        Some(Violation::new(self.part, self.initial, self.cell, place, &self.longest(), reason))
     }
 }

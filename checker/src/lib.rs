@@ -28,7 +28,7 @@
 //!
 //! Reading order: [`spec`] (what is checked against) and [`models`]; [`parts`] (what of a history is
 //! judged together); [`linearizability`] (the search); [`judge`](mod@judge) (the front door, and the budget that all
-//! parts share); [`explain`]. Beside them stand [`witness`](mod@witness), which checks a known order,
+//! parts share); [`explain`]; [`stream`] (the same while a run goes on, in bounded memory). Beside them stand [`witness`](mod@witness), which checks a known order,
 //! [`formats`], which reads histories that others recorded, and [`generate`], which makes histories to
 //! test checkers with.
 //!
@@ -36,19 +36,27 @@
 //! checker gave up.
 
 mod cache;
+mod cell;
 pub mod explain;
 pub mod formats;
 pub mod generate;
 pub mod judge;
+mod layers;
 pub mod linearizability;
 pub mod models;
+mod origins;
 pub mod parts;
+mod relax;
 pub mod spec;
+pub mod stream;
+mod values;
 mod windows;
 pub mod witness;
+mod zones;
 
 pub use explain::Violation;
-pub use judge::{Budget, Exhausted, Resource, Verdict, judge, judge_kv};
+pub use judge::{Budget, Exhausted, Options, Resource, Verdict, judge, judge_kv, judge_with};
 pub use parts::Malformed;
-pub use spec::{FromSequential, Keys, Reason, Spec};
+pub use spec::{Content, FromSequential, Keys, Reason, RegisterOp, Spec};
+pub use stream::Stream;
 pub use witness::witness;

@@ -44,6 +44,42 @@ pub enum Status {
     Paused,
 }
 
+/// What looks for a linearization of one part, in turns.
+pub(crate) trait Attempt {
+    /// Goes on for about `steps` steps.
+    fn run(&mut self, steps: u64) -> Status;
+    /// The steps taken so far.
+    fn steps(&self) -> u64;
+    /// About how many bytes what is stored takes.
+    fn bytes(&self) -> u64;
+    /// The first answered operation that could not be placed so far together with all before it.
+    fn front(&self) -> usize;
+    /// An order in which all before the front have a place.
+    fn longest(&self) -> Vec<u32>;
+}
+
+impl<S: Spec> Attempt for Search<'_, '_, S> {
+    fn run(&mut self, steps: u64) -> Status {
+        self.run(steps)
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn bytes(&self) -> u64 {
+        self.state_bytes
+    }
+
+    fn front(&self) -> usize {
+        self.front()
+    }
+
+    fn longest(&self) -> Vec<u32> {
+        self.longest_places()
+    }
+}
+
 /// A search for a linearization of one part. It can pause and go on.
 pub struct Search<'p, 'h, S: Spec> {
     part: &'p Part<'h, S>,
@@ -179,10 +215,14 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     /// An order in which all operations that returned before [`Search::front`] have a place, as places
     /// in the part.
     pub fn longest(&self) -> Vec<usize> {
+        self.longest_places().into_iter().map(|place| place as usize).collect()
+    }
+
+    fn longest_places(&self) -> Vec<u32> {
         if self.at.front >= self.longest.front {
-            return self.path.iter().map(|placement| placement.operation as usize).collect();
+            return self.path.iter().map(|placement| placement.operation).collect();
         }
-        self.longest.order.iter().map(|operation| *operation as usize).collect()
+        self.longest.order.clone()
     }
 
     /// The next operation to try, and the target if it is a helper.

@@ -5,10 +5,11 @@
 //! of them; those that one operation touches together (a scan) are joined into one part.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
-use contract::{ClientId, EventKind, History, OpId, Outcome, Time};
+use contract::{ClientId, Event, EventKind, History, OpId, Outcome, Time};
 
+use crate::cache::{Table, Words};
 use crate::spec::{Keys, Spec};
 
 /// The end of an operation that has none: later than every event.
@@ -114,10 +115,44 @@ pub struct Part<'h, S: Spec> {
     blind: OnceCell<Vec<bool>>,
 }
 
-impl<S: Spec> Part<'_, S> {
+impl<'h, S: Spec> Part<'h, S> {
+    pub(crate) fn new(
+        keys: Vec<S::Key>,
+        operations: Vec<Operation<'h, S::Op, S::Ret>>,
+        answered: usize,
+    ) -> Self {
+        Self { keys, operations, answered, blind: OnceCell::new() }
+    }
+
     /// [`Spec::blind`] of the operation of unknown outcome at a place of the part.
     pub fn is_blind(&self, place: usize) -> bool {
         self.blind.get_or_init(|| S::blind(self))[place - self.answered]
+    }
+
+    /// Makes [`Part::is_blind`] say no: what is observed later is not known.
+    pub(crate) fn with_a_future(self) -> Self {
+        self.blind.set(vec![false; self.operations.len() - self.answered]).expect("nobody asked before");
+        self
+    }
+
+    /// Whether an order of places explains every answer and holds no operation before one that had
+    /// returned when it was invoked, nor any twice. Takes time linear in its length.
+    pub(crate) fn is_explained(&self, initial: &S, order: &[u32]) -> bool {
+        let mut state = initial.clone();
+        let mut latest_call = 0;
+        let mut left = vec![true; self.operations.len()];
+        for at in order {
+            let operation = &self.operations[*at as usize];
+            latest_call = latest_call.max(operation.call);
+            if operation.end < latest_call || !std::mem::replace(&mut left[*at as usize], false) {
+                return false;
+            }
+            match state.step(operation.op, operation.ret) {
+                Some(after) => state = after,
+                None => return false,
+            }
+        }
+        left[..self.answered].iter().all(|left| !left)
     }
 
     /// Its keys, for people.
@@ -137,129 +172,142 @@ pub fn split<S: Spec>(history: &History<S::Op, S::Ret>) -> Result<Vec<Part<'_, S
     // An operation without an answer that changes nothing says nothing, but would join keys.
     operations.retain(|operation| operation.is_answered() || !S::is_read(operation.op, None));
     let mut parts = divide(operations);
-    for part in &mut parts {
-        part.operations.sort_by_key(|operation| (operation.end, operation.call));
-    }
     parts.sort_by_key(|part| part.operations.len());
     Ok(parts)
 }
 
-/// The operations of a history in order of invocation, without those that failed.
+/// Where an operation is while a history is read.
+#[derive(Clone, Copy)]
+enum Progress {
+    Unseen,
+    /// It was invoked by this event and has not returned, or nobody knows how.
+    Open(u32),
+    Over,
+}
+
+/// The operations of a history without those that failed: first those that were answered, in order of
+/// return, then the others in order of invocation.
 pub(crate) fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<'_, O, R>>, Malformed> {
     let events = history.events();
     if events.len() >= NEVER as usize {
         return Err(Malformed::TooLong { events: events.len() });
     }
-    let mut operations: Vec<Option<Operation<'_, O, R>>> = Vec::with_capacity(history.operations());
-    let mut place: Vec<Option<u32>> = vec![None; history.operations()];
-    let mut awaited: BTreeMap<ClientId, OpId> = BTreeMap::new();
+    let mut operations: Vec<Operation<'_, O, R>> = Vec::with_capacity(history.operations());
+    let mut progress: Vec<Progress> = vec![Progress::Unseen; history.operations()];
+    let mut awaited: Vec<Option<OpId>> = Vec::new();
     let mut now = Time::ZERO;
     for (at, event) in events.iter().enumerate() {
-        let op = event.op;
+        let (op, client) = (event.op, event.client);
         if event.time < now {
             return Err(Malformed::Backwards { event: at });
         }
         now = event.time;
-        let Some(place) = place.get_mut(op.0 as usize) else {
+        let Some(progress) = progress.get_mut(op.0 as usize) else {
             return Err(Malformed::Unnumbered { event: at, op });
         };
-        match &event.kind {
-            EventKind::Invoke(asked) => {
-                if place.is_some() {
-                    return Err(Malformed::InvokedTwice { event: at, op });
+        if awaited.len() <= client.0 as usize {
+            awaited.resize(client.0 as usize + 1, None);
+        }
+        let awaited = &mut awaited[client.0 as usize];
+        match (&event.kind, *progress) {
+            (EventKind::Invoke(_), Progress::Unseen) => {
+                if let Some(open) = awaited.replace(op) {
+                    return Err(Malformed::Busy { event: at, client, op, open });
                 }
-                if let Some(open) = awaited.insert(event.client, op) {
-                    return Err(Malformed::Busy { event: at, client: event.client, op, open });
-                }
-                *place = Some(operations.len() as u32);
-                operations.push(Some(Operation {
-                    id: op,
-                    client: event.client,
-                    op: asked,
-                    ret: None,
-                    invoked: now,
-                    returned: Time::FAR,
-                    call: at as u32,
-                    end: NEVER,
-                }));
+                *progress = Progress::Open(at as u32);
             }
-            EventKind::Return(outcome) => {
-                if awaited.get(&event.client) != Some(&op) {
-                    return Err(Malformed::NotAwaited { event: at, client: event.client, op });
+            (EventKind::Invoke(_), _) => return Err(Malformed::InvokedTwice { event: at, op }),
+            (EventKind::Return(outcome), Progress::Open(call)) if *awaited == Some(op) => {
+                *awaited = None;
+                if let Outcome::Ok(ret) = outcome {
+                    operations.push(Operation {
+                        ret: Some(ret),
+                        returned: now,
+                        end: at as u32,
+                        ..invoked(events, call)
+                    });
                 }
-                awaited.remove(&event.client);
-                let operation = &mut operations[place.expect("who is awaited was invoked") as usize];
-                match outcome {
-                    Outcome::Ok(ret) => {
-                        let operation = operation.as_mut().expect("who is awaited has not failed");
-                        (operation.ret, operation.returned, operation.end) = (Some(ret), now, at as u32);
-                    }
-                    Outcome::Fail => *operation = None,
-                    Outcome::Unknown => {}
+                if !matches!(outcome, Outcome::Unknown) {
+                    *progress = Progress::Over;
                 }
             }
+            (EventKind::Return(_), _) => return Err(Malformed::NotAwaited { event: at, client, op }),
         }
     }
-    Ok(operations.into_iter().flatten().collect())
+    let answered = operations.len();
+    for progress in progress {
+        if let Progress::Open(call) = progress {
+            operations.push(invoked(events, call));
+        }
+    }
+    operations[answered..].sort_unstable_by_key(|operation| operation.call);
+    Ok(operations)
+}
+
+/// The operation that an event invokes.
+fn invoked<O, R>(events: &[Event<O, R>], call: u32) -> Operation<'_, O, R> {
+    let event = &events[call as usize];
+    let EventKind::Invoke(op) = &event.kind else { unreachable!("what is open was invoked") };
+    Operation {
+        id: event.op,
+        client: event.client,
+        op,
+        ret: None,
+        invoked: event.time,
+        returned: Time::FAR,
+        call,
+        end: NEVER,
+    }
 }
 
 /// Gathers operations into parts that share no key.
 fn divide<S: Spec>(operations: Vec<Operation<'_, S::Op, S::Ret>>) -> Vec<Part<'_, S>> {
-    let touched: Vec<Keys<S::Key>> = operations.iter().map(|operation| S::keys(operation.op)).collect();
-    let mut keys: Vec<&S::Key> = touched
-        .iter()
-        .filter_map(|keys| match keys {
-            Keys::One(key) => Some(key),
-            Keys::Range { .. } => None,
-        })
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-
-    let mut groups = Groups::new(keys.len());
-    // Per operation its first key; an operation on a range without keys has none.
-    let mut first: Vec<Option<usize>> = Vec::with_capacity(operations.len());
-    for keys_of_operation in &touched {
-        let range = match keys_of_operation {
-            Keys::One(key) => {
-                let at = keys.binary_search(&key).expect("every single key was gathered");
-                at..at + 1
-            }
+    let mut known: Known<S::Key> = Known { table: Table::with_capacity(0), keys: Vec::new() };
+    let mut ranges: Vec<(usize, S::Key, S::Key)> = Vec::new();
+    // Per operation one of its keys; an operation on a range without keys has none.
+    let mut one_key: Vec<Option<u32>> = Vec::with_capacity(operations.len());
+    for (at, operation) in operations.iter().enumerate() {
+        one_key.push(match S::keys(operation.op) {
+            Keys::One(key) => Some(known.number(key)),
             Keys::Range { from, to } => {
-                let low = keys.partition_point(|key| *key < from);
-                low..keys.partition_point(|key| *key < to).max(low)
+                ranges.push((at, from, to));
+                None
             }
-        };
-        for key in range.clone().skip(1) {
-            groups.join(range.start, key);
+        });
+    }
+    let keys = known.keys;
+    let mut sorted: Vec<u32> = (0..keys.len() as u32).collect();
+    sorted.sort_unstable_by_key(|key| &keys[*key as usize]);
+    let mut groups = Groups::new(keys.len());
+    for (at, from, to) in ranges {
+        let low = sorted.partition_point(|key| keys[*key as usize] < from);
+        let high = sorted.partition_point(|key| keys[*key as usize] < to).max(low);
+        let range = &sorted[low..high];
+        one_key[at] = range.first().copied();
+        for pair in range.windows(2) {
+            groups.join(pair[0] as usize, pair[1] as usize);
         }
-        first.push((!range.is_empty()).then_some(range.start));
     }
 
+    let mut sizes = vec![0; keys.len()];
+    for key in one_key.iter().flatten() {
+        sizes[groups.root(*key as usize)] += 1;
+    }
     let mut parts: Vec<Part<'_, S>> = Vec::new();
     let mut part_of: Vec<Option<usize>> = vec![None; keys.len()];
-    for (at, key) in keys.iter().enumerate() {
-        let part = *part_of[groups.root(at)].get_or_insert_with(|| {
-            parts.push(Part {
-                keys: Vec::new(),
-                operations: Vec::new(),
-                answered: 0,
-                blind: OnceCell::new(),
-            });
+    for key in sorted {
+        let root = groups.root(key as usize);
+        let part = *part_of[root].get_or_insert_with(|| {
+            parts.push(Part::new(Vec::new(), Vec::with_capacity(sizes[root]), 0));
             parts.len() - 1
         });
-        parts[part].keys.push((*key).clone());
+        parts[part].keys.push(keys[key as usize].clone());
     }
-    for (operation, first) in operations.into_iter().zip(first) {
-        let part = match first {
-            Some(key) => part_of[groups.root(key)].expect("every key has a part"),
+    for (operation, key) in operations.into_iter().zip(one_key) {
+        let part = match key {
+            Some(key) => part_of[groups.root(key as usize)].expect("every key has a part"),
             None => {
-                parts.push(Part {
-                    keys: Vec::new(),
-                    operations: Vec::new(),
-                    answered: 0,
-                    blind: OnceCell::new(),
-                });
+                parts.push(Part::new(Vec::new(), Vec::new(), 0));
                 parts.len() - 1
             }
         };
@@ -267,6 +315,31 @@ fn divide<S: Spec>(operations: Vec<Operation<'_, S::Op, S::Ret>>) -> Vec<Part<'_
         parts[part].operations.push(operation);
     }
     parts
+}
+
+/// Keys that are known by their numbers.
+struct Known<K> {
+    table: Table,
+    keys: Vec<K>,
+}
+
+impl<K: PartialEq + Hash> Known<K> {
+    fn number(&mut self, key: K) -> u32 {
+        let hash = hash_of(&key);
+        if let Some(number) = self.table.find(hash, |n| self.keys[n as usize] == key) {
+            return number;
+        }
+        let number = self.keys.len() as u32;
+        self.table.add(hash, number, |n| hash_of(&self.keys[n as usize]));
+        self.keys.push(key);
+        number
+    }
+}
+
+fn hash_of(key: &impl Hash) -> u64 {
+    let mut hasher = Words::default();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Disjoint sets of numbers (union-find with path halving). The least member represents its set.

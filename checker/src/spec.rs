@@ -23,7 +23,7 @@ pub trait Spec: Clone + PartialEq + Hash {
     type Ret: Display;
     /// What operations are told apart by. Operations that touch different keys must commute and must
     /// not influence each other's answers: parts of a history that share no key are judged alone.
-    type Key: Clone + Ord + Display;
+    type Key: Clone + Ord + Hash + Display;
 
     /// The state after `op`, or `None` if the object cannot answer `ret` in this state. Without a
     /// `ret` nobody knows the answer, so that any is possible.
@@ -57,11 +57,57 @@ pub trait Spec: Clone + PartialEq + Hash {
         vec![false; part.operations.len() - part.answered]
     }
 
+    /// What an operation that is answered so (`None`: nobody knows) does to the one key that it touches,
+    /// if it treats it as a register; `None` if it does not, or if no register can answer so. It must be
+    /// exact: registers are judged by this alone.
+    fn register_op<'a>(_op: &'a Self::Op, _ret: Option<&'a Self::Ret>) -> Option<RegisterOp<'a>> {
+        None
+    }
+
+    /// What this state holds under a key, if operations on it are [`Spec::register_op`]s.
+    fn register(&self, _key: &Self::Key) -> Option<Content<'_>> {
+        None
+    }
+
     /// Why the answered operation at place `failing` of a part that is not linearizable has no place,
     /// if that can be said in a sentence. All that returned before it has a place.
     fn reason(_part: &Part<'_, Self>, _initial: &Self, _failing: usize) -> Option<Reason> {
         None
     }
+}
+
+/// What a register holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Content<'a> {
+    /// Nothing yet, or nothing any more.
+    Nothing,
+    /// A number.
+    Number(i64),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+/// What an operation does to a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterOp<'a> {
+    /// It was answered with the content.
+    Read(Content<'a>),
+    /// It overwrites the content.
+    Write(Content<'a>),
+    /// It takes effect only on one content, and puts another in its place.
+    Swap {
+        /// What is there before.
+        old: Content<'a>,
+        /// What is there after it.
+        new: Content<'a>,
+    },
+    /// It was answered that the content is another one.
+    Refused {
+        /// Which it is not.
+        old: Content<'a>,
+    },
+    /// It adds bytes behind the content; nothing counts as no bytes.
+    Append(&'a [u8]),
 }
 
 /// The keys that an operation touches.

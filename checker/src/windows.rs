@@ -1,6 +1,6 @@
 //! Which operations can be placed while a given one is the front of a search.
 
-use crate::parts::Part;
+use crate::parts::{Operation, Part};
 use crate::spec::{Keys, Spec};
 
 /// Per front, the operations around it.
@@ -39,9 +39,13 @@ impl Lists {
 impl Windows {
     pub(crate) fn new<S: Spec>(part: &Part<'_, S>) -> Self {
         let (known, unknown) = part.operations.split_at(part.answered);
-        let ranges: Vec<(u32, u32)> = known.iter().map(|o| places(&part.keys, S::keys(o.op))).collect();
+        let is_one_key = part.keys.len() == 1;
+        let range = |o: &Operation<'_, S::Op, S::Ret>| {
+            if is_one_key { (0, 1) } else { places(&part.keys, S::keys(o.op)) }
+        };
+        let ranges: Vec<(u32, u32)> = known.iter().map(range).collect();
         // Whatever nobody knows the outcome of stays open, and may tie keys together.
-        let ties: Vec<(u32, u32)> = unknown.iter().map(|o| places(&part.keys, S::keys(o.op))).collect();
+        let ties: Vec<(u32, u32)> = unknown.iter().map(range).collect();
         let mut by_call: Vec<u32> = (0..part.answered as u32).collect();
         by_call.sort_unstable_by_key(|o| known[*o as usize].call);
         let mut calls = by_call.into_iter().peekable();
@@ -60,12 +64,16 @@ impl Windows {
             let optional = unknown.partition_point(|o| o.call < operation.end);
             let open_ranges = now_open.iter().map(|o| ranges[*o as usize]);
             let wide = ties[..optional].iter().copied().filter(|(from, to)| to - from > 1);
-            let (low, high) = reach(ranges[front], open_ranges.chain(wide));
-            let is_in_focus = |o: &&u32| {
-                let (from, to) = ranges[**o as usize];
-                **o as usize == front || (from < high && low < to)
-            };
-            windows.focus.items.extend(now_open.iter().filter(is_in_focus));
+            if is_one_key {
+                windows.focus.items.extend_from_slice(&now_open);
+            } else {
+                let (low, high) = reach(ranges[front], open_ranges.chain(wide));
+                let is_in_focus = |o: &&u32| {
+                    let (from, to) = ranges[**o as usize];
+                    **o as usize == front || (from < high && low < to)
+                };
+                windows.focus.items.extend(now_open.iter().filter(is_in_focus));
+            }
             windows.focus.end();
             windows.open.items.extend_from_slice(&now_open);
             windows.open.end();

@@ -12,7 +12,7 @@ use seedbed_checker::models::kv::Kv;
 use seedbed_checker::models::register::{self, Register};
 use seedbed_checker::parts::Part;
 use seedbed_checker::spec::{self, Helpers};
-use seedbed_checker::{Budget, FromSequential, Keys, Spec, Verdict, judge};
+use seedbed_checker::{Budget, Content, FromSequential, Keys, RegisterOp, Spec, Stream, Verdict, judge};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 /// Values that begin with, end in and contain each other.
@@ -42,18 +42,83 @@ fn small(seed: u64) -> History<Op, Ret> {
     if seed.is_multiple_of(2) { history } else { with_a_wrong_answer(&history, &mut draw) }
 }
 
+/// The `seed`th small history of one register in which most values have one writer.
+fn small_register(seed: u64) -> History<Op, Ret> {
+    let mut draw = Draw(seed ^ 0x0ce1);
+    let mut weight = |max: u32| draw.below(max + 1);
+    let appends = weight(2);
+    let workload = Workload {
+        clients: 2 + weight(2) as u16,
+        operations: 4 + weight(4),
+        keys: 1,
+        mix: Mix {
+            get: 1 + weight(4),
+            put: weight(3),
+            append: if appends == 0 { weight(3) } else { 0 },
+            delete: u32::from(weight(7) == 0),
+            cas: weight(3),
+            scan: 0,
+        },
+        values: Values::Unique { bytes_min: 1 },
+        unknown_per_mille: weight(500),
+        flaw: Flaw::None,
+    };
+    let history = generate::kv(&workload, seed);
+    if seed.is_multiple_of(2) { history } else { with_another_value(&history, &mut draw) }
+}
+
+/// Replaces one observed answer by something else that was read or written.
+fn with_another_value(history: &History<Op, Ret>, draw: &mut Draw) -> History<Op, Ret> {
+    let mut known: Vec<Option<Bytes>> = vec![None];
+    for event in history.events() {
+        match &event.kind {
+            EventKind::Invoke(Op::Put { value, .. } | Op::Append { value, .. } | Op::Cas { value, .. }) => {
+                known.push(Some(value.clone()));
+            }
+            EventKind::Return(Outcome::Ok(Ret::Value(value))) => known.push(value.clone()),
+            _ => {}
+        }
+    }
+    let one = |draw: &mut Draw| known[draw.below(known.len() as u32) as usize].clone();
+    let mut wrong = one(draw);
+    if draw.below(4) == 0 {
+        let both: Vec<Bytes> = [wrong, one(draw)].into_iter().flatten().collect();
+        wrong = Some(both.iter().flat_map(|value| value.to_vec()).collect::<Vec<u8>>().into());
+    }
+    with_answers(history, draw, |ret, _| match ret {
+        Ret::Swapped(swapped) => *swapped = !*swapped,
+        _ => *ret = Ret::Value(wrong.clone()),
+    })
+}
+
 /// Replaces one observed answer by another one.
 fn with_a_wrong_answer(history: &History<Op, Ret>, draw: &mut Draw) -> History<Op, Ret> {
+    let value = |draw: &mut Draw| -> Option<Bytes> {
+        let values = ["a", "b", "ab", "", "aba", "bb"];
+        values.get(draw.below(values.len() as u32 + 1) as usize).map(|text| (*text).into())
+    };
+    with_answers(history, draw, |ret, draw| match ret {
+        Ret::Swapped(swapped) => *swapped = !*swapped,
+        Ret::Pairs(pairs) => {
+            let keys = ["k0", "k1"].into_iter();
+            *pairs = keys.filter_map(|key| Some((key.into(), value(draw)?))).collect();
+        }
+        _ => *ret = Ret::Value(value(draw)),
+    })
+}
+
+/// Changes one observed answer.
+fn with_answers(
+    history: &History<Op, Ret>,
+    draw: &mut Draw,
+    mut change: impl FnMut(&mut Ret, &mut Draw),
+) -> History<Op, Ret> {
     let is_observed = |kind: &EventKind<Op, Ret>| {
         matches!(kind, EventKind::Return(Outcome::Ok(Ret::Value(_) | Ret::Swapped(_) | Ret::Pairs(_))))
     };
     let observed = history.events().iter().filter(|event| is_observed(&event.kind)).count();
     let wrong = draw.below(observed.max(1) as u32) as usize;
     let mut seen = 0;
-    let mut value = || -> Option<Bytes> {
-        let values = ["a", "b", "ab", "", "aba", "bb"];
-        values.get(draw.below(values.len() as u32 + 1) as usize).map(|text| (*text).into())
-    };
     let mut changed = History::default();
     for event in history.events() {
         let mut kind = event.kind.clone();
@@ -61,14 +126,7 @@ fn with_a_wrong_answer(history: &History<Op, Ret>, draw: &mut Draw) -> History<O
             && is_observed(&event.kind)
         {
             if seen == wrong {
-                match ret {
-                    Ret::Swapped(swapped) => *swapped = !*swapped,
-                    Ret::Pairs(pairs) => {
-                        let keys = ["k0", "k1"].into_iter();
-                        *pairs = keys.filter_map(|key| Some((key.into(), value()?))).collect();
-                    }
-                    _ => *ret = Ret::Value(value()),
-                }
+                change(ret, draw);
             }
             seen += 1;
         }
@@ -169,6 +227,54 @@ fn small_histories_agree_with_every_order() {
 }
 
 #[test]
+fn small_registers_agree_with_every_order() {
+    let mut broken = 0;
+    for seed in 0..60_000 {
+        let history = small_register(seed);
+        let expected = oracle(&history, &Kv::default());
+        assert_eq!(verdict(&history, &Kv::default()), expected, "seed {seed}: {:#?}", history.events());
+        broken += u32::from(!expected);
+    }
+    assert!((10_000..50_000).contains(&broken), "{broken} of 60 000 histories are broken");
+}
+
+/// However a violation was found, what it calls failing is the first return that no order reaches.
+#[test]
+fn the_failing_operation_is_the_first_that_no_order_reaches() {
+    for seed in 0..20_000 {
+        let history = small_register(seed);
+        let Ok(Verdict::Violation(violation)) = judge(&history, &Kv::default(), Budget::default()) else {
+            continue;
+        };
+        // A refused swap may fail earlier: it is looked at last.
+        let is_refused = |event: &contract::Event<Op, Ret>| {
+            matches!(event.kind, EventKind::Return(Outcome::Ok(Ret::Swapped(false))))
+        };
+        if violation.reason.kind != "no-order" || history.events().iter().any(is_refused) {
+            continue;
+        }
+        let is_end = |event: &&contract::Event<Op, Ret>| {
+            event.op == violation.failing && matches!(event.kind, EventKind::Return(_))
+        };
+        let mut prefix = History::default();
+        for event in history.events() {
+            if is_end(&event) {
+                assert!(oracle(&prefix, &Kv::default()), "seed {seed}: {:#?}", history.events());
+            }
+            match &event.kind {
+                EventKind::Invoke(op) => drop(prefix.invoke(event.time, event.client, op.clone())),
+                EventKind::Return(outcome) => {
+                    prefix.complete(event.time, event.client, event.op, outcome.clone());
+                }
+            }
+            if is_end(&event) {
+                assert!(!oracle(&prefix, &Kv::default()), "seed {seed}: {:#?}", history.events());
+            }
+        }
+    }
+}
+
+#[test]
 fn small_histories_agree_with_stateright() {
     for seed in 0..20_000 {
         let history = small(seed);
@@ -230,6 +336,11 @@ const NO_HELPERS: u8 = 1;
 const PUTS_ARE_READS: u8 = 2;
 const FAILED_CAS_FITS: u8 = 3;
 const SCANS_TOUCH_ONE_KEY: u8 = 4;
+/// All hints of the store but that its keys are registers: what is left is the search.
+const NO_REGISTERS: u8 = 5;
+const UNKNOWN_SWAPS_HAPPEN: u8 = 6;
+const REFUSALS_SAY_NOTHING: u8 = 7;
+const APPENDS_OVERWRITE: u8 = 8;
 
 impl<const HINTS: u8> Spec for Variant<HINTS> {
     type Op = Op;
@@ -257,6 +368,25 @@ impl<const HINTS: u8> Spec for Variant<HINTS> {
             PUTS_ARE_READS => matches!(op, Op::Put { .. }) || Kv::is_read(op, ret),
             _ => Kv::is_read(op, ret),
         }
+    }
+
+    fn register_op<'a>(op: &'a Op, ret: Option<&'a Ret>) -> Option<RegisterOp<'a>> {
+        let right = Kv::register_op(op, ret)?;
+        match (HINTS, right) {
+            (UNKNOWN_SWAPS_HAPPEN, RegisterOp::Swap { new, .. }) if ret.is_none() => {
+                Some(RegisterOp::Write(new))
+            }
+            (REFUSALS_SAY_NOTHING, RegisterOp::Refused { .. }) => {
+                Some(RegisterOp::Refused { old: Content::Number(7) })
+            }
+            (APPENDS_OVERWRITE, RegisterOp::Append(bytes)) => Some(RegisterOp::Write(Content::Bytes(bytes))),
+            (UNKNOWN_SWAPS_HAPPEN | REFUSALS_SAY_NOTHING | APPENDS_OVERWRITE, right) => Some(right),
+            _ => None,
+        }
+    }
+
+    fn register(&self, key: &Bytes) -> Option<Content<'_>> {
+        self.0.register(key)
     }
 
     fn helpers(part: &Part<'_, Self>, _target: usize) -> Helpers {
@@ -310,9 +440,9 @@ fn longer_histories_agree_with_the_search_without_hints() {
 }
 
 fn disagreements<const HINTS: u8>() -> usize {
-    (0..2_000)
+    (0..4_000)
         .filter(|seed| {
-            let history = small(*seed);
+            let history = if *seed < 2_000 { small(*seed) } else { small_register(*seed) };
             verdict(&history, &Variant::<HINTS>(Kv::default())) != oracle(&history, &Kv::default())
         })
         .count()
@@ -325,4 +455,45 @@ fn broken_judges_disagree() {
     assert!(disagreements::<PUTS_ARE_READS>() > 10);
     assert!(disagreements::<FAILED_CAS_FITS>() > 10);
     assert!(disagreements::<SCANS_TOUCH_ONE_KEY>() > 10);
+    assert_eq!(disagreements::<NO_REGISTERS>(), 0);
+    assert!(disagreements::<UNKNOWN_SWAPS_HAPPEN>() > 5);
+    assert!(disagreements::<REFUSALS_SAY_NOTHING>() > 10);
+    assert!(disagreements::<APPENDS_OVERWRITE>() > 10);
+}
+
+/// What every algorithm says of one history; all must say the same.
+fn all_verdicts(seed: u64) -> Vec<(&'static str, bool)> {
+    let history = if seed.is_multiple_of(2) { small(seed / 2) } else { small_register(seed / 2) };
+    let mut stream = Stream::whole(Kv::default(), Budget::default()).with_stretch(1 + seed as usize % 3);
+    let is_refuted = history.events().iter().any(|event| stream.event(event).expect("well formed").is_some());
+    vec![
+        ("every order", oracle(&history, &Kv::default())),
+        ("stateright", tester(&history, &Kv::default())),
+        ("the judge", verdict(&history, &Kv::default())),
+        ("the search", verdict(&history, &Variant::<NO_REGISTERS>(Kv::default()))),
+        ("the search without hints", verdict(&history, &Variant::<NO_HINTS>(Kv::default()))),
+        ("the stream", !is_refuted && stream.finish() == Verdict::Ok),
+    ]
+}
+
+fn assert_agreement(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let verdicts = all_verdicts(seed);
+        assert!(verdicts.iter().all(|(_, verdict)| *verdict == verdicts[0].1), "seed {seed}: {verdicts:?}");
+    }
+}
+
+#[test]
+fn all_algorithms_agree() {
+    assert_agreement(0..20_000);
+}
+
+/// `AGREEMENT_SEEDS=FROM..TO cargo test --release -p seedbed-checker --test agreement -- --ignored`; a
+/// million without the variable.
+#[test]
+#[ignore = "takes minutes"]
+fn all_algorithms_agree_on_a_million_histories() {
+    let range = std::env::var("AGREEMENT_SEEDS").unwrap_or_else(|_| "0..1000000".to_owned());
+    let (from, to) = range.split_once("..").expect("FROM..TO");
+    assert_agreement(from.parse().expect("a number")..to.parse().expect("a number"));
 }

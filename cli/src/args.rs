@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use testbed::Bug;
+use testbed::checker::Budget;
+use testbed::checker::formats::Format;
+use testbed::checker::models::{MODELS, Model};
 use testbed::scenario::Seeds;
 use testbed::units::parse_duration;
 
@@ -36,6 +39,11 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Find the smallest plan that still fails in the same way
     Shrink(ShrinkArgs),
+    /// Judge histories that were recorded elsewhere, or by `run --history`
+    Check(CheckArgs),
+    /// Work with recorded histories
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// List what scenarios and options can name
     List(ListArgs),
     /// Print the JSON schema of scenario files, for editors
@@ -66,7 +74,7 @@ pub(crate) struct RunArgs {
     /// Write every event of the run to a file, one per line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
-    /// Write what the clients saw to a file, one event per line
+    /// Write what the clients saw to a file that `check` reads, one event per line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) history: Option<PathBuf>,
     /// Print one JSON document on stdout; text for people goes to stderr
@@ -113,6 +121,65 @@ pub(crate) struct ReplayArgs {
     pub(crate) json: bool,
 }
 
+/// How a file is to be read.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reading {
+    /// The object that the history is one of; needed if the history does not tell it. `seedbed list
+    /// models` has their operations
+    #[arg(long, value_name = "NAME", value_parser = model_parser())]
+    pub(crate) model: Option<&'static Model>,
+    /// How it is written; told by the file's name or content by default
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub(crate) format: Option<Format>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    /// The histories
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// How many steps a verdict may cost; with fewer than it needs a history is inconclusive
+    #[arg(long, value_name = "N", default_value_t = Budget::default().steps)]
+    pub(crate) steps: u64,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HistoryCommand {
+    /// Write a history in another format
+    Convert(ConvertArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConvertArgs {
+    /// The history
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// How to write it
+    #[arg(long)]
+    pub(crate) to: Target,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// Where to; stdout by default
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// How a history can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// Seedbed's own format
+    Jsonl,
+    /// Jepsen's history.edn
+    Edn,
+    /// What porcupine's viewer shows
+    Porcupine,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShrinkArgs {
     /// A replay, or a scenario whose seed fails
@@ -145,6 +212,7 @@ pub(crate) enum Topic {
     Faults,
     Conditions,
     Workloads,
+    Checks,
     Models,
     Monitors,
     Profiles,
@@ -154,6 +222,19 @@ pub(crate) enum Topic {
 fn bug_parser() -> impl TypedValueParser<Value = Bug> {
     let names = Bug::ALL.iter().map(|(_, name, _)| *name);
     PossibleValuesParser::new(names).map(|name| name.parse().expect("a listed name is a bug's"))
+}
+
+fn model_parser() -> impl TypedValueParser<Value = &'static Model> {
+    let names = MODELS.iter().map(|model| model.name);
+    PossibleValuesParser::new(names).map(|name| Model::named(&name).expect("a listed name is a model's"))
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    let names = Format::ALL.iter().map(|(_, name)| *name);
+    PossibleValuesParser::new(names).map(|name| {
+        let listed = Format::ALL.iter().find(|(_, known)| *known == name);
+        listed.expect("a listed name is a format's").0
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, HistoryCommand};
 use exit::Exit;
 use term::Term;
 
@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Command::Sweep(args) => commands::sweep::run(&args, &term),
         Command::Replay(args) => commands::replay::run(&args, &term),
         Command::Shrink(args) => commands::shrink::run(&args, &term),
+        Command::Check(args) => commands::check::run(&args, &term),
+        Command::History(HistoryCommand::Convert(args)) => commands::convert::run(&args, &term),
         Command::List(args) => Ok(commands::list::run(&args, &term)),
         Command::Schema => Ok(commands::schema::run(&term)),
     });

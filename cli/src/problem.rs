@@ -2,11 +2,14 @@
 
 use std::fmt::Display;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, Severity,
 };
+use testbed::checker::formats::FormatError;
+use testbed::checker::models::MODELS;
 use testbed::replay::ReplayError;
 use testbed::scenario::{Diagnostic, ScenarioError, nearest};
 
@@ -19,9 +22,25 @@ pub(crate) enum Problem {
     Scenario(ScenarioError),
     /// A replay that is none.
     Replay(ReplayError),
+    /// A history that is none, or not of the model.
+    History(Box<BadHistory>),
     /// A file that could not be written.
     Write(PathBuf, io::Error),
 }
+
+/// A file that was to hold a history.
+#[derive(Debug)]
+pub(crate) struct BadHistory {
+    /// Which file.
+    pub(crate) path: PathBuf,
+    /// What it holds; empty if it could not be read.
+    pub(crate) text: String,
+    /// What is wrong.
+    pub(crate) error: FormatError,
+}
+
+/// A line longer than this is not shown: some histories are one line.
+const LINE_BYTES_MAX: usize = 400;
 
 impl From<ScenarioError> for Problem {
     fn from(error: ScenarioError) -> Self {
@@ -51,8 +70,60 @@ impl Problem {
                 }
             }
             Self::Replay(error) => error_line(term, error, None),
+            Self::History(bad) => bad.show(term),
             Self::Write(path, error) => error_line(term, format!("{}: {error}", path.display()), None),
         }
+    }
+}
+
+impl BadHistory {
+    /// Tells the user, with the line and a mark under it.
+    fn show(&self, term: &Term) {
+        let message = self.message();
+        let help = match &self.error {
+            FormatError::NoModel => {
+                Some("give one with --model; `seedbed list models` shows them".to_owned())
+            }
+            FormatError::NoFormat => Some("give one with --format".to_owned()),
+            FormatError::UnknownModel(name) => nearest(name, MODELS.iter().map(|model| model.name))
+                .map(|name| format!("did you mean --model {name}?")),
+            FormatError::Io { .. } => similar(&self.path),
+            _ => None,
+        };
+        let place = self.error.line().and_then(|line| Some((line, self.line(line)?)));
+        let Some((line, span)) = place else {
+            let path = self.path.display();
+            let place = self.error.line().map_or_else(|| path.to_string(), |line| format!("{path}:{line}"));
+            return error_line(term, format!("{place}: {message}"), help);
+        };
+        let diagnostic = Diagnostic {
+            source: self.path.display().to_string(),
+            text: self.text.as_str().into(),
+            line,
+            column: 1,
+            span,
+            message,
+            help,
+        };
+        term.write(Out::Stderr, &graphical(&diagnostic, term));
+    }
+
+    /// What is wrong, without the place.
+    pub(crate) fn message(&self) -> String {
+        let text = match &self.error {
+            FormatError::Io { source, .. } => source.to_string(),
+            error => error.to_string(),
+        };
+        let place = self.error.line().map_or(String::new(), |line| format!("line {line}: "));
+        text.strip_prefix(&place).unwrap_or(&text).to_owned()
+    }
+
+    /// Where a line stands in the text, if it can be shown.
+    fn line(&self, line: usize) -> Option<Range<usize>> {
+        let lines = self.text.split_inclusive('\n');
+        let start = lines.clone().take(line - 1).map(str::len).sum();
+        let content = lines.clone().nth(line - 1)?.trim_end();
+        (content.len() <= LINE_BYTES_MAX).then(|| start..start + content.len())
     }
 }
 
@@ -70,7 +141,7 @@ fn similar(path: &Path) -> Option<String> {
     let names: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".toml"))
+        .filter(|name| Path::new(name).extension() == path.extension())
         .collect();
     let name = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
     Some(format!("did you mean {}?", path.with_file_name(name).display()))

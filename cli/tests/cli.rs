@@ -104,8 +104,9 @@ fn a_run_tells_its_verdict_and_is_the_same_again() {
     let events = traced.json()["report"]["world"]["events"].as_u64().expect("a count");
     assert!(place.read("t").lines().count() as u64 >= events);
     let operations = traced.json()["report"]["operations"]["invoked"].as_u64().expect("a count");
-    let invoked = place.read("h").lines().filter(|line| line.contains(" invoke ")).count() as u64;
-    assert_eq!(invoked, operations);
+    let checked = place.run(&["check", "h", "--json"]).exits(0).json()["histories"][0].clone();
+    assert_eq!(checked["operations"].as_u64(), Some(operations));
+    assert_eq!((&checked["model"], &checked["verdict"]), (&"kv".into(), &"Ok".into()));
 }
 
 #[test]
@@ -255,9 +256,17 @@ fn an_interrupted_sweep_says_how_to_go_on() {
 fn lists_and_schema() {
     let place = Place::new("list");
     let all = place.run(&["list"]).exits(0).out;
-    for name in
-        ["raft", "lsm", "partition", "leader-elected", "kv", "linearizable", "nvme", "ack-before-fsync"]
-    {
+    for name in [
+        "raft",
+        "lsm",
+        "partition",
+        "leader-elected",
+        "kv",
+        "linearizable",
+        "queue",
+        "nvme",
+        "ack-before-fsync",
+    ] {
         assert!(all.contains(name), "{name} in:\n{all}");
     }
     assert!(place.run(&["list", "bugs"]).exits(0).out.lines().count() >= 4);

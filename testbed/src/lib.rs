@@ -33,6 +33,7 @@ pub mod units;
 pub mod watch;
 pub mod workload;
 
+pub use checker;
 pub use contract::{Bug, Bugs, Seed};
 pub use registry::run;
 pub use report::{Report, Verdict};

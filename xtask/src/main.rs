@@ -2,9 +2,10 @@
 //!
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
-//! speed of the simulator.
+//! speed of the simulator, `cargo xtask histories DIR` judges histories with known verdicts.
 
 mod bench;
+mod histories;
 mod tidy;
 
 use std::path::PathBuf;
@@ -29,6 +30,11 @@ enum Chore {
         #[arg(long, default_value_t = 7)]
         runs: usize,
     },
+    /// Judge the histories of a folder and compare the verdicts with its expected.tsv.
+    Histories {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,5 +52,12 @@ fn main() -> ExitCode {
             bench::run(runs);
             ExitCode::SUCCESS
         }
+        Chore::Histories { folder } => match histories::judge(&folder) {
+            Ok(agree) => ExitCode::from(u8::from(!agree)),
+            Err(error) => {
+                eprintln!("histories: {error}");
+                ExitCode::from(2)
+            }
+        },
     }
 }

@@ -8,7 +8,7 @@ use stateright::semantics::SequentialSpec;
 
 use super::{kv_helpers, kv_reason};
 use crate::parts::Part;
-use crate::spec::{self, Helpers, Keys, Reason, Spec};
+use crate::spec::{self, Content, Helpers, Keys, Reason, RegisterOp, Spec};
 
 /// The keys that are present and their values. A copy shares them until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,11 +23,16 @@ impl Kv {
         self.place(key).ok().map(|at| &self.pairs[at].1)
     }
 
+    /// All keys with their values, in key order.
+    pub fn pairs(&self) -> &[(Bytes, Bytes)] {
+        &self.pairs
+    }
+
     fn place(&self, key: &Bytes) -> Result<usize, usize> {
         self.pairs.binary_search_by(|(known, _)| known.cmp(key))
     }
 
-    fn put(&mut self, key: &Bytes, value: Bytes) {
+    pub(super) fn put(&mut self, key: &Bytes, value: Bytes) {
         let place = self.place(key);
         let pairs = Arc::make_mut(&mut self.pairs);
         match place {
@@ -130,7 +135,31 @@ impl Spec for Kv {
         kv_helpers::blind(part)
     }
 
+    fn register_op<'a>(op: &'a Op, ret: Option<&'a Ret>) -> Option<RegisterOp<'a>> {
+        match (op, ret) {
+            (Op::Get { .. }, Some(Ret::Value(value))) => Some(RegisterOp::Read(content(value.as_ref()))),
+            (Op::Put { value, .. }, None | Some(Ret::Done)) => Some(RegisterOp::Write(content(Some(value)))),
+            (Op::Append { value, .. }, None | Some(Ret::Done)) => Some(RegisterOp::Append(value)),
+            (Op::Delete { .. }, None | Some(Ret::Done)) => Some(RegisterOp::Write(Content::Nothing)),
+            (Op::Cas { expected, value, .. }, None | Some(Ret::Swapped(true))) => {
+                Some(RegisterOp::Swap { old: content(expected.as_ref()), new: content(Some(value)) })
+            }
+            (Op::Cas { expected, .. }, Some(Ret::Swapped(false))) => {
+                Some(RegisterOp::Refused { old: content(expected.as_ref()) })
+            }
+            _ => None,
+        }
+    }
+
+    fn register(&self, key: &Bytes) -> Option<Content<'_>> {
+        Some(content(self.get(key)))
+    }
+
     fn reason(part: &Part<'_, Self>, initial: &Self, failing: usize) -> Option<Reason> {
         kv_reason::reason(part, initial, failing)
     }
+}
+
+fn content(value: Option<&Bytes>) -> Content<'_> {
+    value.map_or(Content::Nothing, |value| Content::Bytes(value))
 }

@@ -1,6 +1,7 @@
 //! `seedbed list`: the names that scenarios and options can use.
 
 use clap::ValueEnum;
+use testbed::checker::models::MODELS;
 use testbed::registry::{self, Named};
 use testbed::{Bug, scenario};
 
@@ -33,7 +34,8 @@ fn entries(topic: Topic) -> Vec<(String, String)> {
         Topic::Faults => named(registry::FAULTS),
         Topic::Conditions => named(registry::CONDITIONS),
         Topic::Workloads => named(registry::WORKLOADS),
-        Topic::Models => named(registry::HISTORY_CHECKS),
+        Topic::Checks => named(registry::HISTORY_CHECKS),
+        Topic::Models => MODELS.iter().map(|model| (model.name.to_owned(), model.about.to_owned())).collect(),
         Topic::Monitors => named(registry::MONITORS),
         Topic::Profiles => scenario::profiles()
             .into_iter()

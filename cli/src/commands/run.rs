@@ -7,6 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::json;
+use testbed::checker::formats::{Recording, jsonl};
 use testbed::scenario::Scenario;
 use testbed::{RunOptions, Seed, Verdict};
 
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
     let took = watch.elapsed();
 
     if let Some(lines) = &history {
-        run.history.events().iter().for_each(|event| lines.write(&event.to_string()));
+        jsonl::write(&Recording::of_kv(&run.history)).lines().for_each(|line| lines.write(line));
     }
     for lines in [history, trace].into_iter().flatten() {
         lines.finish()?;

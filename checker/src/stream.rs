@@ -1,0 +1,370 @@
+//! A history judged while it grows, and forgotten as soon as it is judged.
+//!
+//! What a past means for the future is the set of configurations that its linearizations end in: the
+//! state, the operations that have a place already although they had not returned, and the operations
+//! of unknown outcome that are used up. So a history can be cut: what is in front of the cut is judged
+//! for all configurations at once (`layers`), and these are carried over. The best cuts are those at
+//! which no operation is open; but any return will do if it is known how each operation ended that was
+//! invoked before it. An operation of unknown outcome stays optional for ever.
+//!
+//! Memory depends on how long operations are open, on how many configurations there are at once, and on
+//! how many outcomes are unknown; not on how long the history is.
+
+use std::collections::BTreeMap;
+
+use contract::{ClientId, Event, EventKind, OpId, Outcome, Time};
+
+use crate::explain::Violation;
+use crate::judge::{Budget, Exhausted, Resource, Verdict};
+use crate::layers::{Layers, Reached};
+use crate::linearizability::{Attempt, Status};
+use crate::parts::{Malformed, NEVER, Operation, Part};
+use crate::spec::{Keys, Spec};
+
+/// How many answered operations on a key are gathered before they are judged.
+const STRETCH_OPERATIONS: usize = 128;
+
+/// A judge that is told one event after the other.
+pub struct Stream<S: Spec> {
+    initial: S,
+    budget: Budget,
+    stretch: usize,
+    is_whole: bool,
+    /// Per key; without keys there is one, under none.
+    channels: BTreeMap<Option<S::Key>, Channel<S>>,
+    /// Per client the operation that it waits for, and where that is recorded.
+    awaited: BTreeMap<ClientId, (OpId, Option<S::Key>)>,
+    events: u64,
+    operations: u32,
+    now: Time,
+    judged: usize,
+    exhausted: Option<Exhausted>,
+}
+
+/// What is remembered of one key.
+struct Channel<S: Spec> {
+    /// In order of return.
+    answered: Vec<Recorded<S>>,
+    /// Those whose outcome nobody will ever know, in order of invocation.
+    optional: Vec<Recorded<S>>,
+    /// Those that did not return yet.
+    open: BTreeMap<OpId, Recorded<S>>,
+    reached: Vec<Reached<S>>,
+    /// At how many answered operations the next stretch is judged.
+    due: usize,
+    is_lost: bool,
+}
+
+struct Recorded<S: Spec> {
+    id: OpId,
+    client: ClientId,
+    op: S::Op,
+    ret: Option<S::Ret>,
+    invoked: Time,
+    returned: Time,
+    call: u64,
+    end: u64,
+}
+
+impl<S: Spec> Stream<S>
+where
+    S::Op: Clone,
+    S::Ret: Clone,
+{
+    /// A judge for operations on single keys, each of which is judged alone. `budget` is what one
+    /// stretch of one key may cost.
+    ///
+    /// It does not take operations on several keys: for these there is [`Stream::whole`].
+    pub fn by_key(initial: S, budget: Budget) -> Self {
+        Self {
+            initial,
+            budget,
+            stretch: STRETCH_OPERATIONS,
+            is_whole: false,
+            channels: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            events: 0,
+            operations: 0,
+            now: Time::ZERO,
+            judged: 0,
+            exhausted: None,
+        }
+    }
+
+    /// A judge for all operations, which are judged together.
+    pub fn whole(initial: S, budget: Budget) -> Self {
+        Self { is_whole: true, ..Self::by_key(initial, budget) }
+    }
+
+    /// Judges after so many answered operations on a key instead of 128: more take more memory, fewer
+    /// more time.
+    #[must_use]
+    pub fn with_stretch(self, operations: usize) -> Self {
+        assert!(operations > 0, "a stretch has operations");
+        Self { stretch: operations, ..self }
+    }
+
+    /// Takes the next event. `Some` is the evidence of a violation, and ends the history: no further
+    /// event can change that.
+    ///
+    /// # Errors
+    /// [`Malformed`] if no clients can have produced the history so far.
+    ///
+    /// # Panics
+    /// If a judge by key meets an operation on several keys.
+    pub fn event(&mut self, event: &Event<S::Op, S::Ret>) -> Result<Option<Violation>, Malformed> {
+        let at = self.events;
+        self.events += 1;
+        let place = usize::try_from(at).unwrap_or(usize::MAX);
+        let (op, client) = (event.op, event.client);
+        if event.time < self.now {
+            return Err(Malformed::Backwards { event: place });
+        }
+        self.now = event.time;
+        match &event.kind {
+            EventKind::Invoke(asked) => {
+                if op.0 < self.operations {
+                    return Err(Malformed::InvokedTwice { event: place, op });
+                }
+                self.operations = op.0 + 1;
+                if let Some((open, _)) = self.awaited.get(&client) {
+                    return Err(Malformed::Busy { event: place, client, op, open: *open });
+                }
+                let key = match S::keys(asked) {
+                    _ if self.is_whole => None,
+                    Keys::One(key) => Some(key),
+                    Keys::Range { .. } => panic!("{asked} is about several keys"),
+                };
+                let recorded = Recorded {
+                    id: op,
+                    client,
+                    op: asked.clone(),
+                    ret: None,
+                    invoked: event.time,
+                    returned: Time::FAR,
+                    call: at,
+                    end: u64::MAX,
+                };
+                let (initial, due) = (&self.initial, self.stretch);
+                let channel = self.channels.entry(key.clone()).or_insert_with(|| Channel::new(initial, due));
+                channel.open.insert(op, recorded);
+                self.awaited.insert(client, (op, key));
+                Ok(None)
+            }
+            EventKind::Return(outcome) => {
+                let Some((_, key)) = self.awaited.get(&client).filter(|(open, _)| *open == op) else {
+                    return Err(Malformed::NotAwaited { event: place, client, op });
+                };
+                let channel = self.channels.get_mut(key).expect("what was invoked is recorded");
+                channel.complete(op, event.time, at, outcome);
+                let violation =
+                    if channel.answered.len() >= channel.due { self.judge(&key.clone()) } else { None };
+                self.awaited.remove(&client);
+                Ok(violation)
+            }
+        }
+    }
+
+    /// What is to be said when no event will follow: operations that did not return never will.
+    pub fn finish(mut self) -> Verdict {
+        let keys: Vec<Option<S::Key>> = self.channels.keys().cloned().collect();
+        for key in keys {
+            let channel = self.channels.get_mut(&key).expect("it was there");
+            for recorded in std::mem::take(&mut channel.open).into_values() {
+                channel.add_optional(recorded);
+            }
+            if let Some(violation) = self.judge(&key) {
+                return Verdict::Violation(violation);
+            }
+        }
+        match self.exhausted {
+            Some(exhausted) => Verdict::Unknown(exhausted),
+            None => Verdict::Ok,
+        }
+    }
+
+    /// How many operations are remembered.
+    pub fn remembered(&self) -> usize {
+        self.channels.values().map(|c| c.answered.len() + c.optional.len() + c.open.len()).sum()
+    }
+
+    /// Judges what can be judged of a key.
+    fn judge(&mut self, key: &Option<S::Key>) -> Option<Violation> {
+        let channel = self.channels.get_mut(key).expect("it was there");
+        if channel.is_lost {
+            channel.answered.clear();
+            return None;
+        }
+        let first_open = channel.open.values().map(|recorded| recorded.call).min().unwrap_or(u64::MAX);
+        let cut = channel.answered.partition_point(|recorded| recorded.end < first_open);
+        let (budget, keys) = (self.budget.steps, key.iter().cloned().collect());
+        match channel.judge(keys, cut, budget) {
+            Ok(()) => self.judged += cut,
+            Err(Stop::Violation(violation)) => return Some(*violation),
+            Err(Stop::Exhausted { steps, linearized }) => {
+                channel.is_lost = true;
+                let (linearized, operations) = (self.judged + linearized, self.operations as usize);
+                let what = Resource::Steps;
+                self.exhausted.get_or_insert(Exhausted { what, steps, linearized, operations });
+            }
+        }
+        // Where an operation stays open for long, it is not tried again after each return.
+        channel.due = channel.answered.len() + self.stretch;
+        None
+    }
+}
+
+/// Why a stretch has no end.
+enum Stop {
+    Violation(Box<Violation>),
+    Exhausted { steps: u64, linearized: usize },
+}
+
+impl<S: Spec> Channel<S>
+where
+    S::Op: Clone,
+    S::Ret: Clone,
+{
+    fn new(initial: &S, due: usize) -> Self {
+        let start = Reached { state: initial.clone(), placed: Vec::new(), used: Vec::new() };
+        Self {
+            answered: Vec::new(),
+            optional: Vec::new(),
+            open: BTreeMap::new(),
+            reached: vec![start],
+            due,
+            is_lost: false,
+        }
+    }
+
+    fn complete(&mut self, op: OpId, now: Time, at: u64, outcome: &Outcome<S::Ret>) {
+        let mut recorded = self.open.remove(&op).expect("who is awaited is open");
+        match outcome {
+            Outcome::Ok(ret) => {
+                (recorded.ret, recorded.returned, recorded.end) = (Some(ret.clone()), now, at);
+                self.answered.push(recorded);
+            }
+            Outcome::Unknown => self.add_optional(recorded),
+            Outcome::Fail => {}
+        }
+    }
+
+    fn add_optional(&mut self, recorded: Recorded<S>) {
+        if S::is_read(&recorded.op, None) {
+            return;
+        }
+        let place = self.optional.partition_point(|other| other.call < recorded.call);
+        self.optional.insert(place, recorded);
+        for reached in &mut self.reached {
+            reached.used = with_gap(&reached.used, place, self.optional.len());
+        }
+    }
+
+    /// Judges the first `cut` operations and forgets them.
+    fn judge(&mut self, keys: Vec<S::Key>, cut: usize, budget: u64) -> Result<(), Stop> {
+        if cut == 0 {
+            return Ok(());
+        }
+        let starts = std::mem::take(&mut self.reached);
+        let is_plain =
+            |start: &Reached<S>| start.placed.is_empty() && start.used.iter().all(|word| *word == 0);
+        let only = match &starts[..] {
+            [start] if is_plain(start) => Some(start.state.clone()),
+            _ => None,
+        };
+        let part = self.part(keys);
+        let mut layers = Layers::new(&part, starts);
+        match layers.run_to(cut, budget) {
+            Status::Linearizable => {}
+            Status::Refuted => {
+                let failing = layers.front();
+                return Err(Stop::Violation(Box::new(match only {
+                    Some(state) => Violation::of_part(&part, &state, None, failing, &[]),
+                    None => Violation::of_later_part(&part, failing),
+                })));
+            }
+            Status::Paused => {
+                return Err(Stop::Exhausted { steps: layers.steps(), linearized: layers.front() });
+            }
+        }
+        self.reached = layers.reached(cut);
+        for reached in &mut self.reached {
+            reached.placed.iter_mut().for_each(|place| *place -= cut as u32);
+        }
+        self.answered.drain(..cut);
+        self.forget_used();
+        Ok(())
+    }
+
+    fn part(&self, keys: Vec<S::Key>) -> Part<'_, S> {
+        let base = self.answered.iter().map(|recorded| recorded.call).min().unwrap_or(0);
+        let near = |moment: u64| match moment {
+            u64::MAX => NEVER,
+            // What is before the stretch is before all of it.
+            _ => u32::try_from((moment + 1).saturating_sub(base)).expect("a stretch is short"),
+        };
+        let operation = |recorded: &'_ Recorded<S>| (near(recorded.call), near(recorded.end));
+        let mut operations = Vec::with_capacity(self.answered.len() + self.optional.len());
+        for recorded in self.answered.iter().chain(&self.optional) {
+            let (call, end) = operation(recorded);
+            operations.push(Operation {
+                id: recorded.id,
+                client: recorded.client,
+                op: &recorded.op,
+                ret: recorded.ret.as_ref(),
+                invoked: recorded.invoked,
+                returned: recorded.returned,
+                call,
+                end,
+            });
+        }
+        let keys = if keys.is_empty() { all_keys::<S>(&operations) } else { keys };
+        Part::new(keys, operations, self.answered.len()).with_a_future()
+    }
+
+    /// Forgets the operations of unknown outcome that are used up in every configuration.
+    fn forget_used(&mut self) {
+        for place in (0..self.optional.len()).rev() {
+            if self.reached.iter().all(|reached| reached.used[place / 64] >> (place % 64) & 1 == 1) {
+                self.optional.remove(place);
+                for reached in &mut self.reached {
+                    reached.used = without(&reached.used, place, self.optional.len());
+                }
+            }
+        }
+    }
+}
+
+/// The keys of operations that touch single ones, in order.
+fn all_keys<S: Spec>(operations: &[Operation<'_, S::Op, S::Ret>]) -> Vec<S::Key> {
+    let key = |operation: &Operation<'_, S::Op, S::Ret>| match S::keys(operation.op) {
+        Keys::One(key) => Some(key),
+        Keys::Range { .. } => None,
+    };
+    let mut keys: Vec<S::Key> = operations.iter().filter_map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn is_in(set: &[u64], place: usize) -> bool {
+    set.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+}
+
+fn set_of(length: usize, is_member: impl Fn(usize) -> bool) -> Vec<u64> {
+    let mut set = vec![0; length.div_ceil(64)];
+    for place in (0..length).filter(|place| is_member(*place)) {
+        set[place / 64] |= 1 << (place % 64);
+    }
+    set
+}
+
+/// A set of places below `length`, after a place was put in that is not in the set.
+fn with_gap(set: &[u64], gap: usize, length: usize) -> Vec<u64> {
+    set_of(length, |place| place != gap && is_in(set, if place < gap { place } else { place - 1 }))
+}
+
+/// A set of places below `length`, after a place was taken away.
+fn without(set: &[u64], gone: usize, length: usize) -> Vec<u64> {
+    set_of(length, |place| is_in(set, if place < gone { place } else { place + 1 }))
+}

@@ -1,0 +1,127 @@
+//! `seedbed check` and `seedbed history` as their users meet them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+const STALE: &str = "INFO  jepsen.util - 0\t:invoke\t:write\t1
+INFO  jepsen.util - 0\t:ok\t:write\t1
+INFO  jepsen.util - 1\t:invoke\t:cas\t[2 3]
+INFO  jepsen.util - 1\t:fail\t:cas\t[2 3]
+INFO  jepsen.util - 0\t:invoke\t:read\tnil
+INFO  jepsen.util - 0\t:ok\t:read\tnil
+";
+const GOOD: &str = r#"{"history":1,"model":"queue","initial":[7]}
+{"client":1,"type":"invoke","f":"enqueue","value":"a"}
+{"client":2,"type":"invoke","f":"dequeue"}
+{"client":2,"type":"ok","value":7}
+{"client":2,"type":"invoke","f":"dequeue"}
+{"client":2,"type":"ok","value":"a"}
+"#;
+
+/// A folder of its own for a test, with some histories in it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder that can be written to");
+        let place = Self(folder);
+        place.write("stale.log", STALE);
+        place.write("good.jsonl", GOOD);
+        place
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.0.join(file), text).expect("a folder that can be written to");
+    }
+
+    /// Runs the command; its stdout and stderr.
+    #[track_caller]
+    fn run(&self, args: &[&str], code: i32) -> (String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seedbed"));
+        let output = command.args(args).current_dir(&self.0).env("NO_COLOR", "1").output();
+        let output = output.expect("the command can be started");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(code), "stdout:\n{out}\nstderr:\n{err}");
+        (out, err)
+    }
+}
+
+#[test]
+fn several_histories_are_judged_and_counted() {
+    let place = Place::new("check");
+    let (out, err) = place.run(&["check", "good.jsonl", "stale.log"], 1);
+    assert_eq!(err, "");
+    assert!(
+        out.starts_with("good.jsonl: ok (queue, 3 operations, 2 answered)\nstale.log: violation"),
+        "{out}"
+    );
+    assert!(out.contains("\n  invoked in  stale.log:5\n  signature   linearizable/read/"), "{out}");
+    assert!(out.contains("\n    > 0.005s to 0.006s c0 op2 read: nothing\n"), "{out}");
+    assert!(out.contains("\n2 histories: 1 ok, 1 violation, 0 unknown, 0 unreadable, in "), "{out}");
+    place.run(&["check", "good.jsonl"], 0);
+
+    let (out, err) = place.run(&["check", "stale.log", "--json"], 1);
+    let document: Value = serde_json::from_str(&out).expect("stdout is one document");
+    assert_eq!(document["histories"][0]["line"], 5);
+    assert!(err.starts_with("stale.log: violation"), "text for people goes to stderr: {err}");
+}
+
+#[test]
+fn what_cannot_be_decided_is_said() {
+    let place = Place::new("steps");
+    let (out, _) = place.run(&["check", "good.jsonl", "--steps", "0"], 3);
+    assert!(out.starts_with("good.jsonl: unknown: out of steps"), "{out}");
+}
+
+#[test]
+fn a_broken_history_is_shown_where_it_breaks() {
+    let place = Place::new("broken");
+    place.write("twice.jsonl", &format!("{GOOD}{{\"client\":2,\"type\":\"ok\",\"value\":8}}\n"));
+    let (out, err) = place.run(&["check", "twice.jsonl", "stale.log", "missing.log"], 2);
+    let expected = "  × an operation of process 2 returns twice, first in line 6
+   ╭─[twice.jsonl:7:1]
+ 6 │ {\"client\":2,\"type\":\"ok\",\"value\":\"a\"}
+ 7 │ {\"client\":2,\"type\":\"ok\",\"value\":8}
+   · ──────────────────────────────────
+   ╰────
+error: missing.log: No such file or directory (os error 2)
+";
+    assert_eq!(err, expected);
+    assert!(out.contains("1 violation, 0 unknown, 2 unreadable"), "the others are judged: {out}");
+
+    let (_, err) = place.run(&["check", "good.jsonl", "--model", "set"], 2);
+    assert!(
+        err.contains("expected one of the operations add, remove, contains, read, found enqueue"),
+        "{err}"
+    );
+    place.write("nameless.jsonl", "{\"client\":2,\"type\":\"invoke\",\"f\":\"read\"}");
+    let (_, err) = place.run(&["check", "nameless.jsonl"], 2);
+    assert!(err.contains("help: give one with --model"), "{err}");
+    place.write("misnamed.jsonl", "{\"history\":1,\"model\":\"quue\"}");
+    let (_, err) = place.run(&["check", "misnamed.jsonl"], 2);
+    assert!(err.contains("there is no model `quue`") && err.contains("did you mean --model queue?"), "{err}");
+    let (_, err) = place.run(&["check", "goods.jsonl"], 2);
+    assert!(err.contains("did you mean good.jsonl?"), "{err}");
+}
+
+#[test]
+fn a_converted_history_has_the_same_verdict() {
+    let place = Place::new("convert");
+    place.run(&["history", "convert", "stale.log", "--to", "jsonl", "-o", "stale.jsonl"], 0);
+    place.run(&["history", "convert", "stale.jsonl", "--to", "edn", "-o", "stale.edn"], 0);
+    let (first, _) = place.run(&["check", "stale.log"], 1);
+    let (second, _) = place.run(&["check", "stale.jsonl"], 1);
+    let (third, _) = place.run(&["check", "stale.edn", "--model", "cas-register"], 1);
+    // The head line moves the lines by one.
+    assert_eq!(second.replace("stale.jsonl:6", "stale.log:5").replace("jsonl", "log"), first);
+    assert_eq!(third.replace("edn", "log"), first);
+    let (text, _) = place.run(&["history", "convert", "good.jsonl", "--to", "porcupine"], 0);
+    let document: Value = serde_json::from_str(&text).expect("one document");
+    assert_eq!(document["Partitions"][0]["History"].as_array().map(Vec::len), Some(3));
+}
