@@ -24,6 +24,17 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Whether another run came to the same: all held, or it failed in the same way. How a failure is
+    /// told does not count.
+    pub fn agrees(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Violation(mine), Self::Violation(theirs)) => mine.signature == theirs.signature,
+            (mine, theirs) => mine == theirs,
+        }
+    }
+}
+
 /// A check that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {

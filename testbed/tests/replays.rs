@@ -26,7 +26,7 @@ fn replays() -> Vec<(String, Replay)> {
 fn replays_fail_again_with_the_same_digest() {
     for (path, replay) in replays() {
         let report = run(&replay.plan, RunOptions::default()).report;
-        assert_eq!(report.verdict, replay.verdict, "{path}");
+        assert!(report.verdict.agrees(&replay.verdict), "{path}: {}", report.verdict);
         assert_eq!(report.digest, replay.digest, "{path}");
     }
 }
