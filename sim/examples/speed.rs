@@ -34,6 +34,7 @@ fn config(nodes: u16, clients: u16) -> WorldConfig {
         net: NetConfig { loss: 0.001, ..lan },
         disk: disk_profile("nvme").expect("a known profile"),
         clock_skew: Duration::ZERO,
+        ..WorldConfig::default()
     }
 }
 

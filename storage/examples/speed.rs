@@ -23,6 +23,7 @@ fn world(disk: &str) -> World<()> {
         net: net_profile("ideal").expect("a named network"),
         disk: disk_profile(disk).expect("a named disk"),
         clock_skew: Duration::ZERO,
+        ..WorldConfig::default()
     })
 }
 
