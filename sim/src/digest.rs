@@ -81,6 +81,12 @@ pub(crate) enum Kind {
     Partition,
     Heal,
     Note,
+    Duplicate,
+    Segment,
+    Disconnect,
+    Fault,
+    FaultEnds,
+    DiskError,
 }
 
 /// The digest while the run goes on.

@@ -35,15 +35,27 @@ impl<M> SimEnv<M> {
     /// Waits, in simulated time, from the call on. The incarnation's end is never waited out.
     pub fn sleep(&self, duration: Duration) -> Sleep {
         let kernel = Rc::clone(&self.inner.kernel);
-        let deadline = kernel.state.borrow().now + duration;
+        let deadline = {
+            let state = kernel.state.borrow();
+            state.now + state.endpoints[self.owner.endpoint as usize].clock.wait(duration)
+        };
         Sleep { kernel, owner: self.owner, deadline, ticket: None }
     }
 }
 
-impl<M: Hash + WireSize + 'static> Env<M> for SimEnv<M> {
+impl<M: Hash + WireSize + 'static> SimEnv<M> {
+    /// Sends a message over the stream to another endpoint: a FIFO channel that sends again what is
+    /// lost. It is opened if it is not open. What was sent since it was opened arrives, in order and
+    /// once, or [`Event::Disconnect`](crate::Event::Disconnect) tells that it may not have.
+    pub fn send_stream(&self, to: Address, message: M) {
+        self.inner.send_stream(self.owner, to, message);
+    }
+}
+
+impl<M: Clone + Hash + WireSize + 'static> Env<M> for SimEnv<M> {
     fn now(&self) -> Time {
         let state = self.inner.kernel.state.borrow();
-        state.now + state.endpoints[self.owner.endpoint as usize].clock_ahead
+        state.endpoints[self.owner.endpoint as usize].clock.read(state.now)
     }
 
     fn send(&self, to: Address, message: M) {

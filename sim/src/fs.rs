@@ -5,6 +5,7 @@
 //! loss, when the first read of each page goes to the device. What a power loss takes away is told
 //! in the [crate documentation](crate).
 
+use std::cell::Cell;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,10 +13,12 @@ use std::task::{Context, Poll};
 
 use contract::{File, Fs, FsError, OpenMode};
 
+use crate::config::Persistence;
 use crate::digest::{Kind, bytes_hash};
-use crate::disk::Work;
-use crate::disk::device::Access;
+use crate::disk::device::{Access, Due};
 use crate::disk::tree::{Node, SharedInode, parent};
+use crate::disk::trouble::{Chance, SyncFailure};
+use crate::disk::{FlushFate, Work, WriteFate};
 use crate::kernel::{Incarnation, Kernel, State};
 use crate::slab::Ticket;
 
@@ -33,6 +36,8 @@ pub struct SimFile {
     fs: SimFs,
     inode: SharedInode,
     path: Rc<str>,
+    /// How many failures of syncs this handle, and its clones, were told of.
+    failures: Rc<Cell<u64>>,
 }
 
 /// What a request comes to: all is done already, or there is something to wait for.
@@ -53,6 +58,10 @@ enum Instant {
 
 fn normal(path: &str) -> &str {
     path.trim_matches('/')
+}
+
+fn io_error(path: &str, action: &'static str) -> FsError {
+    FsError::Io { path: path.into(), action, cause: "the device failed".into() }
 }
 
 fn not_found(path: &str) -> FsError {
@@ -102,11 +111,14 @@ impl SimFs {
     /// Hands work to the device, or does it at once if that takes no time.
     fn submit(&self, state: &mut State, access: Access, bytes: usize, work: Work, path: &str) -> Submitted {
         let node = self.owner.endpoint;
-        let (file, offset, hash) = match &work {
-            Work::Read { file, offset, .. } => (file.borrow().id, *offset, 0),
-            Work::Write { file, offset, data } => (file.borrow().id, *offset, bytes_hash(data)),
-            Work::Flush { file, generation } => (file.borrow().id, *generation, 0),
-            Work::SyncDir { covered } => (0, *covered, 0),
+        let disk = &mut state.disks[node as usize];
+        let (file, offset, hash, place) = match &work {
+            Work::Read { file, offset, .. } => (file.borrow().id, *offset, 0, disk.place(file, *offset)),
+            Work::Write { file, offset, data, .. } => {
+                (file.borrow().id, *offset, bytes_hash(data), disk.place(file, *offset))
+            }
+            Work::Flush { file, generation, .. } => (file.borrow().id, *generation, 0, 0),
+            Work::SyncDir { covered, .. } => (0, *covered, 0, 0),
         };
         match access {
             Access::Read => {
@@ -121,16 +133,22 @@ impl SimFs {
         }
         let words = [state.now.0, state.code(node), access as u64, file, offset, bytes as u64, hash];
         state.digest.event(Kind::DiskRequest, words);
-        let due = state.disks[node as usize].device.submit(state.now, access, bytes);
+        let disk = &mut state.disks[node as usize];
+        let slow = disk.slow_permille();
+        let due = disk.device.submit(state.now, access, (place, bytes), slow);
+        let stalled = disk.is_stalled();
         state.trace(|state| {
-            let (node, until) = (state.address(node), due.0);
+            let node = state.address(node);
             let path = if path.is_empty() { "/" } else { path };
-            format!("disk {node} {access:?} {path} at {offset}, {bytes} bytes, until {until}")
+            let until = match due {
+                Due::At(done, _) => format!("until {done}"),
+                Due::Arm(_) => "for the arm".to_owned(),
+            };
+            format!("disk {node} {access:?} {path} at {offset}, {bytes} bytes, {until}")
         });
-        if due.0 > state.now {
-            Submitted::Waits(state.request(node, work, due))
-        } else {
-            Submitted::Done(work)
+        match due {
+            Due::At(done, _) if done <= state.now && !stalled => Submitted::Done(work),
+            due => Submitted::Waits(state.request(node, work, due)),
         }
     }
 
@@ -138,17 +156,31 @@ impl SimFs {
         match submitted {
             Submitted::Waits(ticket) => Claim { kernel: Rc::clone(&self.kernel), ticket }.await,
             Submitted::Done(work) => {
-                match &work {
-                    Work::Read { file, offset, len } => file.borrow_mut().warm(*offset, *len),
-                    Work::Write { file, offset, data } => file.borrow_mut().write(*offset, data),
-                    Work::Flush { file, generation } => file.borrow_mut().flush_ends(*generation),
-                    Work::SyncDir { covered } => self.with(|state, node| {
-                        state.disks[node].tree.sync_ends(*covered);
-                    }),
-                }
+                self.with(|state, node| work.take_effect(&mut state.disks[node].tree));
                 work
             }
         }
+    }
+}
+
+impl SimFs {
+    /// Tells trace and digest that something went wrong with the disk.
+    fn trouble(&self, state: &mut State, what: &str, path: &str) {
+        let node = self.owner.endpoint;
+        state.stats.disk_troubles += 1;
+        let words = [state.now.0, state.code(node), bytes_hash(what.as_bytes())];
+        state.digest.event(Kind::DiskError, words);
+        state.trace(|state| format!("disk {} {what} {path}", state.address(node)));
+    }
+
+    fn flush_fate(&self, state: &mut State, path: &str) -> FlushFate {
+        let fate = state.disks[self.owner.endpoint as usize].flush_fate();
+        match fate {
+            FlushFate::Done => {}
+            FlushFate::Lies => self.trouble(state, "lies about a flush of", path),
+            FlushFate::Fails(_) => self.trouble(state, "fails a flush of", path),
+        }
+        fate
     }
 }
 
@@ -175,7 +207,9 @@ impl Fs for SimFs {
             self.record(state, Instant::Create, id, 0, path);
             Ok(inode)
         });
-        let file = SimFile { fs: self.clone(), inode: found?, path: path.into() };
+        let inode = found?;
+        let failures = Rc::new(Cell::new(inode.borrow().failures_told()));
+        let file = SimFile { fs: self.clone(), inode, path: path.into(), failures };
         if mode == OpenMode::Truncate && file.inode.borrow().size() > 0 {
             file.set_len(0).await?;
         }
@@ -233,6 +267,8 @@ impl Fs for SimFs {
         self.operation().await;
         let (from, to) = (normal(from), normal(to));
         self.with(|state, node| {
+            let persistence = state.disks[node].persistence;
+            let carries = matches!(persistence, Persistence::Ext4Ordered | Persistence::Btrfs);
             let tree = &mut state.disks[node].tree;
             let file = tree.file(from).ok_or_else(|| not_found(from))?;
             if !tree.is_directory(parent(to)) || tree.is_directory(to) {
@@ -240,7 +276,7 @@ impl Fs for SimFs {
             }
             if from != to {
                 let id = file.borrow().id;
-                tree.rename(from, to, file);
+                tree.rename(from, to, file, carries);
                 self.record(state, Instant::Rename, id, 0, to);
             }
             Ok(())
@@ -278,16 +314,45 @@ impl Fs for SimFs {
                 return Err(not_found(dir));
             }
             let covered = tree.sync_begins(dir);
-            Ok(self.submit(state, Access::FlushMetadata, 0, Work::SyncDir { covered }, dir))
+            let fate = self.flush_fate(state, dir);
+            Ok(self.submit(state, Access::FlushMetadata, 0, Work::SyncDir { covered, fate }, dir))
         });
-        self.finish(submitted?).await;
-        Ok(())
+        match self.finish(submitted?).await {
+            Work::SyncDir { fate: FlushFate::Fails(_), .. } => Err(io_error(dir, "sync")),
+            _ => Ok(()),
+        }
     }
 }
 
 impl SimFile {
     fn file(&self) -> SharedInode {
         Rc::clone(&self.inode)
+    }
+
+    /// Whether there is space for the file to grow to a size.
+    fn grow(&self, size: u64) -> Result<(), FsError> {
+        let growth = size.saturating_sub(self.inode.borrow().size());
+        if growth == 0 {
+            return Ok(());
+        }
+        self.fs.with(|state, node| {
+            if state.disks[node].troubles.take_space(growth) {
+                return Ok(());
+            }
+            self.fs.trouble(state, "has no space for", &self.path);
+            Err(FsError::NoSpace { path: Rc::clone(&self.path) })
+        })
+    }
+
+    /// How many bytes a read returns, if less than it could.
+    fn short_read(&self, len: usize) -> Option<usize> {
+        self.fs.with(|state, node| {
+            let troubles = &mut state.disks[node].troubles;
+            let ppm = troubles.sum()?.short_read_ppm;
+            let [word, ..] = troubles.happens(Chance::ShortRead, ppm)?;
+            self.fs.trouble(state, "cuts short a read of", &self.path);
+            Some(((u64::from(word) * len as u64) >> 32) as usize)
+        })
     }
 
     fn resize(&self, what: Instant, len: u64) {
@@ -308,6 +373,26 @@ impl File for SimFile {
             let submitted =
                 self.fs.with(|state, _| self.fs.submit(state, Access::Read, len, work, &self.path));
             self.fs.finish(submitted).await;
+            let ppm = self.fs.with(|state, node| {
+                state.disks[node].troubles.sum().map_or(0, |trouble| trouble.read_error_ppm)
+            });
+            let unreadable = self.inode.borrow().is_bad(offset, len);
+            let fails = self.fs.with(|state, node| {
+                let fails =
+                    unreadable || state.disks[node].troubles.happens(Chance::ReadError, ppm).is_some();
+                if fails {
+                    self.fs.trouble(state, "fails a read of", &self.path);
+                }
+                fails
+            });
+            if fails {
+                self.inode.borrow_mut().evict(offset, len);
+                return (Err(io_error(&self.path, "read")), buf);
+            }
+        }
+        if let Some(len) = self.short_read(buf.len()) {
+            let read = self.inode.borrow().read(offset, &mut buf[..len]);
+            return (Ok(read), buf);
         }
         let read = self.inode.borrow().read(offset, &mut buf);
         (Ok(read), buf)
@@ -316,9 +401,22 @@ impl File for SimFile {
     async fn write_at(&self, offset: u64, buf: Vec<u8>) -> (Result<(), FsError>, Vec<u8>) {
         self.fs.operation().await;
         let len = buf.len();
-        let work = Work::Write { file: self.file(), offset, data: buf };
-        let submitted = self.fs.with(|state, _| self.fs.submit(state, Access::Write, len, work, &self.path));
+        if let Err(error) = self.grow(offset + len as u64) {
+            return (Err(error), buf);
+        }
+        let submitted = self.fs.with(|state, node| {
+            let fate = state.disks[node].write_fate(len);
+            match &fate {
+                WriteFate::Done => {}
+                WriteFate::Fails => self.fs.trouble(state, "fails a write of", &self.path),
+                WriteFate::Lost(None) => self.fs.trouble(state, "forgets a write of", &self.path),
+                WriteFate::Lost(Some(_)) => self.fs.trouble(state, "misdirects a write of", &self.path),
+            }
+            let work = Work::Write { file: self.file(), offset, data: buf, fate };
+            self.fs.submit(state, Access::Write, len, work, &self.path)
+        });
         match self.fs.finish(submitted).await {
+            Work::Write { data, fate: WriteFate::Fails, .. } => (Err(io_error(&self.path, "write")), data),
             Work::Write { data, .. } => (Ok(()), data),
             other => unreachable!("a write came back as {other:?}"),
         }
@@ -330,17 +428,26 @@ impl File for SimFile {
             let access =
                 if self.inode.borrow().size_changed() { Access::FlushMetadata } else { Access::Flush };
             let generation = self.inode.borrow_mut().flush_begins();
-            let work = Work::Flush { file: self.file(), generation };
+            let fate = self.fs.flush_fate(state, &self.path);
+            let work = Work::Flush { file: self.file(), generation, fate };
             self.fs.submit(state, access, 0, work, &self.path)
         });
-        self.fs.finish(submitted).await;
-        Ok(())
+        // With journalled data the failure is found only after the sync has returned.
+        let tells_late = matches!(
+            self.fs.finish(submitted).await,
+            Work::Flush { fate: FlushFate::Fails(SyncFailure::Ext4Data), .. }
+        );
+        let mut known = self.failures.get();
+        let fails = !tells_late && self.inode.borrow_mut().tell_failure(&mut known);
+        self.failures.set(known);
+        if fails { Err(io_error(&self.path, "sync")) } else { Ok(()) }
     }
 
     async fn allocate(&self, len: u64) -> Result<(), FsError> {
         self.fs.operation().await;
         let size = self.inode.borrow().size();
         if len > size {
+            self.grow(len)?;
             self.resize(Instant::Allocate, len);
         }
         Ok(())
@@ -348,6 +455,7 @@ impl File for SimFile {
 
     async fn set_len(&self, len: u64) -> Result<(), FsError> {
         self.fs.operation().await;
+        self.grow(len)?;
         self.resize(Instant::SetLen, len);
         Ok(())
     }
@@ -370,7 +478,9 @@ impl Future for Claim {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Work> {
         let state = &mut *self.kernel.state.borrow_mut();
         // A request that is gone went with its incarnation: it never completes.
-        let Some(request) = state.requests.get_mut(self.ticket) else { return Poll::Pending };
+        let Some(request) = state.requests.get_mut(self.ticket).filter(|request| !request.abandoned) else {
+            return Poll::Pending;
+        };
         if !request.done {
             request.sleeping = Some(self.kernel.tasks.sleeping(context.waker()));
             return Poll::Pending;

@@ -8,11 +8,18 @@ use std::time::Duration;
 
 use contract::{Address, NodeId, Time, TimerId};
 
-use crate::config::WorldConfig;
+use crate::clock::Clock;
+use crate::config::{StreamConfig, WorldConfig};
 use crate::digest::{Kind, Rolling};
+use crate::disk::device::Due;
+use crate::disk::trouble::TroubleId;
 use crate::disk::{Aftermath, Disk, Request, Work};
+use crate::fault::Faults;
+use crate::fault::swizzle::Step;
+use crate::gate::{Gates, Pending};
 use crate::latency::nanos;
-use crate::network::Network;
+use crate::network::stream::Connections;
+use crate::network::{Network, code};
 use crate::queue::{Queue, Topic};
 use crate::rng::{Keys, Purpose, philox, up_to};
 use crate::slab::{Slab, Ticket};
@@ -28,8 +35,13 @@ pub(crate) struct Endpoint {
     pub(crate) code: u64,
     /// Odd while it is up: counts starts and crashes.
     pub(crate) incarnation: u32,
-    /// How far its clock is ahead, in nanoseconds.
-    pub(crate) clock_ahead: Duration,
+    /// Whether its machine has power; its software may be down all the same.
+    powered: bool,
+    pub(crate) clock: Clock,
+    /// How long its clock has stood still in pauses.
+    pub(crate) frozen: Duration,
+    /// Since when it is paused, and whether its clock stands still.
+    pub(crate) paused: Option<(Time, bool)>,
     timer_key: u64,
     sleep_key: u64,
     task_key: u64,
@@ -38,20 +50,25 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(address: Address, clock_skew: Duration, keys: &Keys) -> Self {
-        let code = match address {
-            Address::Node(node) => u64::from(node.0),
-            Address::Client(client) => 1 << 16 | u64::from(client.0),
-        };
-        let ahead = match address {
-            Address::Node(_) => up_to(nanos(clock_skew), keys.key(Purpose::CLOCK, code)),
-            Address::Client(_) => 0,
+    fn new(address: Address, config: &WorldConfig, keys: &Keys) -> Self {
+        let code = code(address);
+        let clock = match address {
+            Address::Node(_) => {
+                let ahead = up_to(nanos(config.clock_skew), keys.key(Purpose::CLOCK, code));
+                let most = u64::from(config.clock_drift_ppm) * 1000;
+                let drift = up_to(2 * most, keys.key(Purpose::DRIFT, code)) as i64 - most as i64;
+                Clock::new(ahead, drift)
+            }
+            Address::Client(_) => Clock::new(0, 0),
         };
         Self {
             address,
             code,
             incarnation: 1,
-            clock_ahead: Duration::from_nanos(ahead),
+            powered: true,
+            clock,
+            frozen: Duration::ZERO,
+            paused: None,
             timer_key: keys.key(Purpose::TIMER, code),
             sleep_key: keys.key(Purpose::SLEEP, code),
             task_key: keys.key(Purpose::TASK, code),
@@ -75,8 +92,11 @@ pub(crate) struct Incarnation {
 /// Somebody who sleeps.
 #[derive(Debug)]
 pub(crate) struct Sleeper {
-    endpoint: u32,
+    pub(crate) endpoint: u32,
     number: u32,
+    deadline: Time,
+    /// How long the endpoint's clock had stood still when the deadline was set.
+    frozen: Duration,
     /// Empty once the time has come.
     pub(crate) sleeping: Option<Sleeping>,
 }
@@ -104,8 +124,12 @@ pub(crate) struct State {
     pub(crate) requests: Slab<Request>,
     requests_made: u64,
     pub(crate) controls: Slab<u64>,
-    control_key: u64,
     pub(crate) held: Option<Held>,
+    pub(crate) gates: Gates,
+    pub(crate) connections: Connections,
+    pub(crate) streams: StreamConfig,
+    pub(crate) steps: Slab<Step>,
+    pub(crate) faults: Faults,
     pub(crate) digest: Rolling,
     pub(crate) stats: WorldStats,
     sink: Option<Sink>,
@@ -125,20 +149,25 @@ impl Kernel {
         let nodes = (1..=config.nodes).map(|node| Address::Node(NodeId(node)));
         let clients = (1..=config.clients).map(|client| Address::Client(contract::ClientId(client)));
         let endpoints: Vec<Endpoint> =
-            nodes.chain(clients).map(|address| Endpoint::new(address, config.clock_skew, &keys)).collect();
+            nodes.chain(clients).map(|address| Endpoint::new(address, config, &keys)).collect();
+        let addresses = endpoints.iter().map(|endpoint| endpoint.address).collect();
         let node_count = usize::from(config.nodes);
         let state = State {
             now: Time::ZERO,
             queue: Queue::default(),
-            network: Network::new(&config.net, keys, node_count, endpoints.len()),
+            network: Network::new(&config.net, &config.links, keys, addresses),
             timers: Timers::new(endpoints.len()),
             sleepers: Slab::default(),
             disks: (1..=config.nodes).map(|node| Disk::new(&config.disk, &keys, node.into())).collect(),
             requests: Slab::default(),
             requests_made: 0,
             controls: Slab::default(),
-            control_key: keys.key(Purpose::CONTROL, 0),
             held: None,
+            gates: Gates::new(config.cpu, node_count),
+            connections: Connections::default(),
+            streams: config.streams,
+            steps: Slab::default(),
+            faults: Faults::new(keys),
             digest: Rolling::new(config.seed),
             stats: WorldStats::default(),
             sink: None,
@@ -207,13 +236,17 @@ impl Kernel {
         }
     }
 
-    /// Power loss on a node. What had waited for the node is dropped outside of the borrow.
-    pub(crate) fn crash(&self, node: NodeId) -> CrashReport {
+    /// The end of a node's incarnation, by power loss or not. What had waited for the node is dropped
+    /// outside of the borrow.
+    pub(crate) fn crash(&self, node: NodeId, power_loss: bool) -> CrashReport {
         let endpoint = self.state.borrow().index(node.into());
         if !self.state.borrow().endpoints[endpoint as usize].is_up() {
             return CrashReport::default();
         }
-        let (report, requests) = self.state.borrow_mut().crash(endpoint);
+        let (report, requests) = match power_loss {
+            true => self.state.borrow_mut().crash(endpoint),
+            false => (CrashReport::default(), self.state.borrow_mut().kill(endpoint)),
+        };
         drop(requests);
         drop(self.tasks.take_all(Some(endpoint)));
         report
@@ -281,8 +314,12 @@ impl State {
     #[inline]
     pub(crate) fn arm(&mut self, owner: Incarnation, timer: TimerId, within: &RangeInclusive<Duration>) {
         if self.is_alive(owner) {
-            let key = self.endpoints[owner.endpoint as usize].timer_key;
-            self.timers.arm((self.now, &mut self.queue), (owner.endpoint, key), timer, within);
+            let Endpoint { timer_key, clock, .. } = &self.endpoints[owner.endpoint as usize];
+            let on_clock = match clock.drift_ppb() {
+                0 => within,
+                _ => &(clock.wait(*within.start())..=clock.wait(*within.end())),
+            };
+            self.timers.arm((self.now, &mut self.queue), (owner.endpoint, *timer_key), timer, on_clock);
         }
     }
 
@@ -302,7 +339,13 @@ impl State {
         let endpoint = &mut self.endpoints[owner.endpoint as usize];
         let draw = philox(endpoint.sleep_key, 0, endpoint.sleeps);
         endpoint.sleeps += 1;
-        let sleeper = Sleeper { endpoint: owner.endpoint, number: owner.number, sleeping: Some(sleeping) };
+        let sleeper = Sleeper {
+            endpoint: owner.endpoint,
+            number: owner.number,
+            deadline,
+            frozen: endpoint.frozen,
+            sleeping: Some(sleeping),
+        };
         let ticket = self.sleepers.insert(sleeper);
         self.queue.push(deadline, draw[3], Topic::Sleep, ticket);
         ticket
@@ -313,6 +356,15 @@ impl State {
     pub(crate) fn sleep_ends(&mut self, ticket: Ticket) -> Option<Sleeping> {
         let sleeper = self.sleepers.get_mut(ticket)?;
         let owner = Incarnation { endpoint: sleeper.endpoint, number: sleeper.number };
+        let frozen = self.endpoints[owner.endpoint as usize].frozen;
+        if frozen > sleeper.frozen {
+            sleeper.deadline = sleeper.deadline + (frozen - sleeper.frozen);
+            sleeper.frozen = frozen;
+            if sleeper.deadline > self.now {
+                self.queue.push(sleeper.deadline, 0, Topic::Sleep, ticket);
+                return None;
+            }
+        }
         let sleeping = sleeper.sleeping.take();
         if !self.is_alive(owner) {
             return None;
@@ -323,11 +375,14 @@ impl State {
         sleeping
     }
 
+    /// Controls come behind all else at their moment: so a fault that a state called for, and the same
+    /// fault timed for that moment, strike between the same two events.
+    const BEHIND_ALL: u32 = u32::MAX;
+
     pub(crate) fn schedule(&mut self, at: Time, what: u64) {
         assert!(at >= self.now, "at {} it is too late to schedule something for {at}", self.now);
-        let draw = philox(self.control_key, at.0, what);
         let ticket = self.controls.insert(what);
-        self.queue.push(at, draw[3], Topic::Control, ticket);
+        self.queue.push(at, Self::BEHIND_ALL, Topic::Control, ticket);
     }
 
     pub(crate) fn control_pops(&mut self, ticket: Ticket) -> Option<u64> {
@@ -357,12 +412,18 @@ impl State {
     }
 
     /// Queues a request at a device.
-    pub(crate) fn request(&mut self, node: u32, work: Work, (done, tie): (Time, u32)) -> Ticket {
+    pub(crate) fn request(&mut self, node: u32, work: Work, due: Due) -> Ticket {
         self.requests_made += 1;
         let number = self.requests_made;
         let request = Request { node, number, work, done: false, abandoned: false, sleeping: None };
         let ticket = self.requests.insert(request);
-        self.queue.push(done, tie, Topic::Disk, ticket);
+        let due = match due {
+            Due::At(done, tie) => Some((done, tie)),
+            Due::Arm(job) => self.disks[node as usize].device.queue_for_arm(self.now, job, ticket),
+        };
+        if let Some((done, tie)) = due {
+            self.queue.push(done, tie, Topic::Disk, ticket);
+        }
         ticket
     }
 
@@ -370,13 +431,16 @@ impl State {
     #[inline]
     pub(crate) fn disk_pops(&mut self, ticket: Ticket) -> Option<Sleeping> {
         let request = self.requests.get_mut(ticket)?;
+        let disk = &mut self.disks[request.node as usize];
+        if disk.is_stalled() {
+            disk.stalled.push(ticket);
+            return None;
+        }
         request.done = true;
         let (node, number, sleeping) = (request.node, request.number, request.sleeping.take());
-        match &request.work {
-            Work::Read { file, offset, len } => file.borrow_mut().warm(*offset, *len),
-            Work::Write { file, offset, data } => file.borrow_mut().write(*offset, data),
-            Work::Flush { file, generation } => file.borrow_mut().flush_ends(*generation),
-            Work::SyncDir { covered } => self.disks[node as usize].tree.sync_ends(*covered),
+        request.work.take_effect(&mut disk.tree);
+        if let Some((next, done, tie)) = disk.device.finished(self.now, ticket) {
+            self.queue.push(done, tie, Topic::Disk, next);
         }
         if request.abandoned {
             self.requests.remove(ticket);
@@ -384,13 +448,82 @@ impl State {
         self.stats.events += 1;
         self.digest.event(Kind::DiskDone, [self.now.0, self.code(node), number]);
         self.trace(|state| format!("done {} disk request {number}", state.address(node)));
+        if self.gates.any() && self.gates.is_shut(node, self.now) {
+            if let Some(sleeping) = sleeping {
+                self.hold(node, Pending::Wake(sleeping));
+            }
+            return None;
+        }
         sleeping
+    }
+
+    /// A disk's trouble is over; what it had stalled is done now.
+    pub(crate) fn end_trouble(&mut self, node: NodeId, id: TroubleId) {
+        let disk = &mut self.disks[node.slot()];
+        disk.troubles.end(id);
+        if !disk.is_stalled() {
+            for ticket in std::mem::take(&mut disk.stalled) {
+                self.queue.push(self.now, 0, Topic::Disk, ticket);
+            }
+        }
+    }
+
+    /// Whether anything stands in anybody's way: at a link, or at a gate.
+    #[inline]
+    pub(crate) fn is_obstructed(&self) -> bool {
+        !self.network.blocks.is_empty() || self.gates.any()
+    }
+
+    /// Whether an endpoint is up.
+    pub(crate) fn is_up(&self, endpoint: u32) -> bool {
+        self.endpoints[endpoint as usize].is_up()
+    }
+
+    pub(crate) fn is_powered(&self, endpoint: u32) -> bool {
+        self.endpoints[endpoint as usize].powered
+    }
+
+    /// A directed link, as the digest knows it.
+    pub(crate) fn pair(&self, from: u32, to: u32) -> u64 {
+        self.code(from) << 32 | self.code(to)
+    }
+
+    /// How long a small message takes there and back, in nanoseconds.
+    pub(crate) fn round_trip(&mut self, from: u32, to: u32) -> u64 {
+        let (from, to) = (from as usize, to as usize);
+        let there = self.network.draw_stream(self.now, from, to, 0).latency;
+        there + self.network.draw_stream(self.now, to, from, 0).latency
+    }
+
+    /// A node's software ends, and its machine goes on: what it asked of its disk is done, and nobody
+    /// waits for it.
+    fn kill(&mut self, node: u32) -> Vec<Request> {
+        self.end_incarnation(node);
+        let orphaned = self.requests.drain_where(|request| request.node == node && request.done);
+        self.requests.for_each(|request| {
+            if request.node == node {
+                request.abandoned = true;
+            }
+        });
+        self.digest.event(Kind::Crash, [self.now.0, self.code(node), 1]);
+        self.stats.kills += 1;
+        self.trace(|state| format!("kill {}", state.address(node)));
+        orphaned
+    }
+
+    fn end_incarnation(&mut self, node: u32) {
+        let endpoint = &mut self.endpoints[node as usize];
+        endpoint.incarnation += 1;
+        endpoint.paused = None;
+        self.timers.disarm_all(node);
+        let opens = self.gates.crash(node, self.now);
+        self.gate_opens(node, opens);
     }
 
     /// The power fails under a node. Returns what it had asked of its disk, to be dropped.
     fn crash(&mut self, node: u32) -> (CrashReport, Vec<Request>) {
-        self.endpoints[node as usize].incarnation += 1;
-        self.timers.disarm_all(node);
+        self.end_incarnation(node);
+        self.endpoints[node as usize].powered = false;
         let mut requests = self.requests.drain_where(|request| request.node == node);
         requests.sort_unstable_by_key(|request| request.number);
         self.digest.event(Kind::Crash, [self.now.0, self.code(node)]);
@@ -401,7 +534,7 @@ impl State {
             }
             Aftermath::Size { file, size } => digest.event(Kind::Size, [file, size]),
         });
-        let CrashReport { sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost } = report;
+        let CrashReport { sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost, .. } = report;
         let words = [sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost];
         self.digest.event(Kind::Lost, words);
         self.stats.crashes += 1;
@@ -415,6 +548,7 @@ impl State {
         let endpoint = &mut self.endpoints[index as usize];
         if !endpoint.is_up() {
             endpoint.incarnation += 1;
+            endpoint.powered = true;
             let code = endpoint.code;
             self.digest.event(Kind::Restart, [self.now.0, code]);
             self.trace(|_| format!("restart {node}"));

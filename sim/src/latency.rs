@@ -4,6 +4,7 @@
 //! The normal quantile is Wichura's algorithm AS 241 (PPND16, Applied Statistics 37, 1988), good to
 //! about 1 in 10^16. Everything transcendental comes from `libm`, the same on every machine.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Latency;
@@ -13,11 +14,13 @@ use crate::rng::{unit, up_to};
 const Z99: f64 = 2.326_347_874_040_840_8;
 
 /// A [`Latency`] with all that can be computed beforehand. Delays are in nanoseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Sampler {
     Constant(u64),
     Uniform { min: u64, span: u64 },
+    Exponential { mean: f64 },
     LogNormal { mu: f64, sigma: f64 },
+    Table(Rc<[(f64, u64)]>),
 }
 
 impl Sampler {
@@ -28,6 +31,8 @@ impl Sampler {
                 assert!(min <= max, "a uniform latency from {min:?} to {max:?}");
                 Self::Uniform { min: nanos(min), span: nanos(max) - nanos(min) }
             }
+            Latency::Exponential { mean } => Self::Exponential { mean: nanos(mean) as f64 },
+            Latency::Table(table) => Self::Table(table.points().into()),
             Latency::LogNormal { median, p99 } => {
                 assert!(!median.is_zero() && median <= p99, "a log-normal latency of {median:?}, {p99:?}");
                 let mu = libm::log(nanos(median) as f64);
@@ -39,12 +44,21 @@ impl Sampler {
     /// The delay at the quantile that 64 random bits stand for.
     #[inline]
     pub(crate) fn sample(&self, bits: u64) -> u64 {
-        match *self {
-            Self::Constant(delay) => delay,
-            Self::Uniform { min, span } => min + up_to(span, bits),
+        match self {
+            Self::Constant(delay) => *delay,
+            Self::Uniform { min, span } => min + up_to(*span, bits),
+            Self::Exponential { mean } => (-mean * libm::log(unit(bits))) as u64,
             Self::LogNormal { mu, sigma } => libm::exp(mu + sigma * normal_quantile(unit(bits))) as u64,
+            Self::Table(points) => between(points, unit(bits)),
         }
     }
+}
+
+/// On the straight line between the two points around a quantile.
+fn between(points: &[(f64, u64)], quantile: f64) -> u64 {
+    let above = points.partition_point(|point| point.0 < quantile).clamp(1, points.len() - 1);
+    let ((low, from), (high, to)) = (points[above - 1], points[above]);
+    from + ((quantile - low) / (high - low) * (to - from) as f64) as u64
 }
 
 /// A duration in nanoseconds, at most 584 years.

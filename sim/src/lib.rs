@@ -3,41 +3,68 @@
 //!
 //! # The fault model
 //!
-//! **Network.** Datagrams. Each message over each directed link is lost with one probability, and
-//! delayed by a draw from one distribution, independently of all others, so messages overtake each
-//! other. A partition cuts links between groups of nodes, both ways; it takes what is sent while it
-//! lasts and what would arrive while it lasts. A message to a node that is down, or that crashed
-//! after the message was sent, is dropped. What an endpoint sends to itself arrives at once. *Not
-//! modelled:* duplication, corruption, bandwidth and queueing, one-way cuts, loss in bursts, and
-//! streams: nothing here promises FIFO.
+//! **Network.** Directed links. Each draws for each message, independently of all others: a delay
+//! (constant, uniform, exponential, log-normal or from a table), loss, a second copy, damage (a checksum
+//! finds it on arrival, so it shows as loss, and is counted) and being held up; so messages overtake each
+//! other. A link may have a bandwidth and a queue before it: latency grows with the queue, and what finds
+//! it full is dropped. It may have weather: spells of whole milliseconds, bad or not as a function of the
+//! link and the spell alone. Links may differ ([`LinkRule`]): zones, and slow or narrow ones. Blocks
+//! ([`World::block`]) stop any set of directed links and drop what is sent, with what is under way
+//! dropped or held, or hold both: a clog. A message to a node that is down, or that crashed after the
+//! message was sent, is dropped. What an endpoint sends to itself arrives at once. *Not modelled:* shared
+//! switches and network cards (bandwidth is per link), routes, fragments, congestion.
 //!
-//! **Disk: time.** A request crosses a bus that all requests of its node share, then occupies one of
-//! the device's parallel units for a drawn latency, first come, first served. A `sync_data` after a
-//! change of the file's size costs a metadata flush; so does a `sync_dir`. Names, sizes and
-//! preallocation change in memory and take no time. Reads take none either, but after a power loss
-//! the first read of each 4 KiB page goes to the device: memory holds everything. *Not modelled:*
-//! seeks (a hard disk's are in its latency distribution), the drive's cache filling up, garbage
-//! collection, slow spells, throttling.
+//! **Streams.** [`SimEnv::send_stream`]: FIFO channels over the same links, both ways between two
+//! endpoints. What is lost is sent again after 200 ms, doubling; after ten seconds the sender takes the
+//! connection for broken. A new connection has a new epoch; [`Event::Disconnect`] tells each side of the
+//! end of the old one, and nothing of it arrives afterwards. A process that dies resets its connections,
+//! a machine without power answers nothing, and refuses old connections when it is back. Opening takes
+//! a round trip. *Not modelled:* windows, congestion control, lost acknowledgements, keep-alive.
+//!
+//! **Disk: time.** Four kinds of device. *Units:* a request crosses a bus that all requests of its node
+//! share, then occupies one of the parallel units for a drawn latency, first come, first served. *Flash:*
+//! besides, a queue depth, a volatile cache that drains at a rate, and units that stall to reclaim a
+//! block. *Arm:* seek (Lee's curve), rotation (the angle follows from simulated time) and transfer from
+//! where the head stands, first come first served or as an elevator, and the drive's own cache, which a
+//! flush empties; each file lies in one piece, at a drawn place. *Volume:* admits operations and bytes at
+//! a rate. Flushes merge: all that come while one is under way share the next. All devices have slow
+//! spells of 100 ms. A `sync_data` after a change of the file's size costs a metadata flush; so does a
+//! `sync_dir`. Names, sizes and preallocation change in memory and take no time. Reads take none either,
+//! but after a power loss, or where a fault emptied the cache, the first read of each 4 KiB page goes to
+//! the device: memory holds everything. *Not modelled:* a flash translation layer (reclaiming comes once
+//! per so many bytes written), remapped tracks, several zones of a platter, the cost of a system call,
+//! merging of small sequential requests.
 //!
 //! **Disk: persistence.** Nothing is durable before a flush of its file that was issued after it
 //! completed. At a power loss each un-flushed sector of 512 bytes is, independently, *kept* (it has
-//! one of the contents written since the last flush), *dropped* (its durable content) or *torn* (a
-//! prefix of a newer content, then the durable one), with odds that are drawn per file and crash.
-//! Writes that were under way are un-flushed too. Of a
-//! file's unsynced size changes, and of a node's unsynced changes of names, a drawn prefix survives,
-//! as in a journalling file system: dropped data in a file whose size survived is zeros; a file
-//! whose creation did not survive is gone; a rename is atomic. `sync_dir` promises the changes in
-//! its directory and those before them, and a file's sync nothing about its name. *Not modelled:* a
-//! process crash that spares the page cache, errors (no call fails but for missing names), full
-//! disks, misdirected and lost writes, bit rot, garbage in un-flushed sectors.
+//! one of the contents written since the last flush), *dropped* (its durable content), *torn* (a
+//! prefix of a newer content, then the durable one) or, where a fault says so, *garbage*, with odds that
+//! are drawn per file and crash. Writes that were under way are un-flushed too. Of a file's unsynced size
+//! changes, and of a node's unsynced changes of names, a drawn prefix survives, as in a journalling file
+//! system: dropped data in a file whose size survived is zeros; a file whose creation did not survive is
+//! gone; a rename is atomic. `sync_dir` promises the changes in its directory and those before them, and
+//! a file's sync nothing about its name. [`Persistence`] makes this weaker (`posix-weak`: names in any
+//! subset, garbage behind a size) or stronger (`ext4-ordered`, `xfs`, `btrfs`). A process that dies
+//! ([`World::kill`]) leaves the page cache, and what it had asked of the disk is done.
 //!
-//! **Clock.** Each node's clock runs ahead of simulated time by an amount drawn once; it never jumps,
-//! drifts or stops, not even while the node is down. Clients' clocks are exact. Computing takes no
-//! time.
+//! **Disk: failure.** Each kind is a [`Fault`], and off unless injected: reads and writes that fail; syncs
+//! that fail in the manner of a file system ([`SyncFailure`]), whose pages are clean afterwards; sectors
+//! that stay unreadable until they are written; bits that rot, in clusters; writes that are lost, or land
+//! elsewhere, and show it once they are flushed (the cache lets go of them then); flushes that lie; full
+//! disks; short reads; stalls; slow devices; garbage. Media faults hit only flushed content. *Not
+//! modelled:* failures that whole batches of disks share, wear.
+//!
+//! **Clock.** Each node's clock starts ahead by an amount and goes at a rate, both drawn once; it jumps and
+//! changes its rate by faults, and a jump back may make it show a moment twice. Timers and sleeps count on
+//! the node's rate, and do not see jumps. Clients' clocks are exact.
 //!
 //! **Process.** A crash is a power loss: the node's tasks are dropped where they stand, its timers and
 //! disk requests are gone, and no `Drop` does I/O. Handles of a past incarnation do nothing, and
-//! their futures never complete. Clients do not crash. *Not modelled:* pauses, slow nodes, wiped disks.
+//! their futures never complete. A pause holds back all that comes, messages, timers, wake-ups and disk
+//! completions; afterwards the timers come first, then the rest in order, or, if its clock stood still,
+//! timers are put off by the pause. Computing takes time per message and byte if the configuration or a
+//! fault says so: a node does one thing after the other. Clients do not crash or compute. *Not modelled:*
+//! memory limits, several cores, the cost of tasks and timers.
 //!
 //! **Order.** Events come by (time, tie-break drawn from the seed). Tasks that one event makes ready
 //! run in a drawn order too.
@@ -46,9 +73,10 @@
 //!
 //! Link and disk profiles are in [`config`], each with its source; a figure without one is an
 //! assumption. Sectors of 512 bytes are what drives promise to write atomically while they have
-//! power; pages of 4 KiB are the unit of operating systems' caches. What
-//! share of un-flushed sectors survives is not measured anywhere: it is drawn for variety, so that some
-//! crashes keep nothing, some everything, and some tear.
+//! power; pages of 4 KiB are the unit of operating systems' caches. What share of un-flushed sectors
+//! survives is not measured anywhere: it is drawn for variety, so that some crashes keep nothing, some
+//! everything, and some tear. Laws that real devices obey (a disk's random reads, commits per flush,
+//! Little's law, percentiles, drift) are measured by the repository's `cargo xtask laws`.
 //!
 //! # The laws
 //!
@@ -59,9 +87,10 @@
 //!
 //! # Reading order
 //!
-//! [`config`], [`rng`] and `queue`; then [`World`] with `kernel`, `network`, `timer` and `task`; then
-//! `disk` (`device`: time, `inode`: what a crash does to content, `tree`: to names) and `fs`; then
-//! [`fault`].
+//! [`config`], [`rng`] and `queue`; then [`World`] with `kernel`, `network` (`passage`: one message over
+//! one link, `blocks`: partitions and clogs, `stream`: connections), `stream`, `timer`, `clock`, `gate`
+//! (pauses and computing) and `task`; then `disk` (`device` and `arm`: time, `inode`: what a crash does to
+//! content, `tree`: to names, `trouble` and `scars`: faults) and `fs`; then [`fault`].
 //!
 //! ```
 //! # use seedbed_sim as sim;
@@ -74,7 +103,7 @@
 //!     clients: 0,
 //!     net: net_profile("lan").unwrap(),
 //!     disk: disk_profile("nvme").unwrap(),
-//!     clock_skew: std::time::Duration::ZERO,
+//!     ..WorldConfig::default()
 //! });
 //! let (one, two) = (NodeId::new(1), NodeId::new(2));
 //! world.env(one).send(two.into(), ());
@@ -84,12 +113,14 @@
 //! assert_eq!(world.next(Time::FAR), None);
 //! ```
 
+mod clock;
 pub mod config;
 mod digest;
 mod disk;
 mod env;
 pub mod fault;
 mod fs;
+mod gate;
 mod kernel;
 mod latency;
 mod network;
@@ -97,18 +128,21 @@ mod queue;
 pub mod rng;
 mod slab;
 mod stats;
+mod stream;
 mod task;
 mod timer;
 mod world;
 
 pub use config::{
-    DISK_PROFILES, DiskConfig, Groups, Latency, NET_PROFILES, NetConfig, WorldConfig, disk_profile,
-    net_profile,
+    DISK_PROFILES, DiskConfig, Groups, Latency, LinkRule, Links, NET_PROFILES, NetConfig, Persistence,
+    WorldConfig, disk_profile, net_profile,
 };
 pub use digest::{Digest, NotADigest};
+pub use disk::trouble::SyncFailure;
 pub use env::{SimEnv, Sleep};
-pub use fault::{Fault, Injected};
+pub use fault::{Fault, FaultId, Injected};
 pub use fs::{SimFile, SimFs};
 pub use network::PartitionId;
+pub use network::blocks::Blocking;
 pub use stats::{CrashReport, WorldStats};
 pub use world::{Event, World};

@@ -19,10 +19,25 @@ pub(crate) enum Topic {
     Sleep,
     Disk,
     Control,
+    /// A stream's segment.
+    Stream,
+    /// An endpoint's gate opens; the ticket's slot is the endpoint.
+    Gate,
+    /// A step of a fault that takes several.
+    Step,
 }
 
 impl Topic {
-    const ALL: [Self; 5] = [Self::Message, Self::Timer, Self::Sleep, Self::Disk, Self::Control];
+    const ALL: [Self; 8] = [
+        Self::Message,
+        Self::Timer,
+        Self::Sleep,
+        Self::Disk,
+        Self::Control,
+        Self::Stream,
+        Self::Gate,
+        Self::Step,
+    ];
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -17,14 +17,28 @@ pub struct Purpose(&'static str);
 impl Purpose {
     /// The fate of messages; the entity is a directed link.
     pub(crate) const LINK: Self = Self("link");
+    /// What a link does to a message beyond losing and delaying it; the entity is a directed link.
+    pub(crate) const LINK_MORE: Self = Self("link-more");
+    /// The fate of a stream's segments; the entity is a directed link.
+    pub(crate) const STREAM: Self = Self("stream");
+    /// Which spells of a link are bad; the entity is a directed link.
+    pub(crate) const WEATHER: Self = Self("weather");
+    /// The order in which a swizzle stops and frees links; the entity is its number.
+    pub(crate) const SWIZZLE: Self = Self("swizzle");
+    /// The rate of a clock; the entity is a node.
+    pub(crate) const DRIFT: Self = Self("drift");
+    /// Where a disk's files lie; the entity is a node.
+    pub(crate) const PLACE: Self = Self("place");
+    /// A disk's slow spells; the entity is a node.
+    pub(crate) const SPELL: Self = Self("spell");
+    /// What a disk's faults hit; the entity is a node.
+    pub(crate) const TROUBLE: Self = Self("trouble");
     /// Delays of timers; the entity is an endpoint.
     pub(crate) const TIMER: Self = Self("timer");
     /// The order of sleepers that wake at one time; the entity is an endpoint.
     pub(crate) const SLEEP: Self = Self("sleep");
     /// The order of tasks that are ready at one event; the entity is an endpoint.
     pub(crate) const TASK: Self = Self("task");
-    /// The order of controls that are due at one time.
-    pub(crate) const CONTROL: Self = Self("control");
     /// The offset of a clock; the entity is a node.
     pub(crate) const CLOCK: Self = Self("clock");
     /// Latencies of disk requests; the entity is a node.

@@ -64,6 +64,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Changes all values, in order of their slots.
+    pub(crate) fn for_each(&mut self, change: impl FnMut(&mut T)) {
+        self.slots.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(change);
+    }
+
     /// Takes out all values that `which` picks, in order of their slots.
     pub(crate) fn drain_where(&mut self, which: impl Fn(&T) -> bool) -> Vec<T> {
         let picked = |(slot, (generation, value)): (usize, &(u32, Option<T>))| {

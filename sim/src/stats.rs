@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Fate;
+
 /// Counts since the start of a world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorldStats {
@@ -18,6 +20,21 @@ pub struct WorldStats {
     pub messages_delivered: u64,
     /// Messages that the network lost.
     pub messages_lost: u64,
+    /// Messages whose checksum failed on arrival.
+    #[serde(default)]
+    pub messages_corrupted: u64,
+    /// Messages that found the queue before a link full.
+    #[serde(default)]
+    pub messages_overflowed: u64,
+    /// Second copies of messages.
+    #[serde(default)]
+    pub messages_duplicated: u64,
+    /// Segments of streams that were sent once more.
+    #[serde(default)]
+    pub segments_resent: u64,
+    /// How often an endpoint was told that a stream is broken.
+    #[serde(default)]
+    pub disconnects: u64,
     /// Messages that a partition cut off.
     pub messages_partitioned: u64,
     /// Messages whose receiver was down, or had crashed since they were sent.
@@ -34,10 +51,28 @@ pub struct WorldStats {
     pub disk_bytes_read: u64,
     /// Bytes that writes carried to devices.
     pub disk_bytes_written: u64,
+    /// Disk operations that failed, lied or did something else than they were asked to.
+    #[serde(default)]
+    pub disk_troubles: u64,
     /// Crashes of nodes.
     pub crashes: u64,
+    /// How often a node's software ended while its machine went on.
+    #[serde(default)]
+    pub kills: u64,
     /// What these crashes did to the disks.
     pub lost: CrashReport,
+}
+
+impl WorldStats {
+    pub(crate) fn count_lost(&mut self, fate: Fate) {
+        *match fate {
+            Fate::Arrives => return,
+            Fate::Cut => &mut self.messages_partitioned,
+            Fate::Lost => &mut self.messages_lost,
+            Fate::Corrupt => &mut self.messages_corrupted,
+            Fate::Overflow => &mut self.messages_overflowed,
+        } += 1;
+    }
 }
 
 /// What a power loss did to one disk. Sectors have 512 bytes; only un-flushed ones are counted.
@@ -49,6 +84,9 @@ pub struct CrashReport {
     pub sectors_dropped: u64,
     /// Sectors that begin with new and end with old bytes.
     pub sectors_torn: u64,
+    /// Sectors that hold neither old nor new bytes.
+    #[serde(default)]
+    pub sectors_garbage: u64,
     /// Creations, renames and removals that are undone.
     pub directory_changes_lost: u64,
 }
@@ -58,14 +96,19 @@ impl CrashReport {
         self.sectors_kept += other.sectors_kept;
         self.sectors_dropped += other.sectors_dropped;
         self.sectors_torn += other.sectors_torn;
+        self.sectors_garbage += other.sectors_garbage;
         self.directory_changes_lost += other.directory_changes_lost;
     }
 }
 
 impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sectors_kept, sectors_dropped, sectors_torn, directory_changes_lost } = self;
+        let Self { sectors_kept, sectors_dropped, sectors_torn, sectors_garbage, directory_changes_lost } =
+            self;
         write!(f, "sectors kept={sectors_kept} dropped={sectors_dropped} torn={sectors_torn}")?;
+        if *sectors_garbage > 0 {
+            write!(f, " garbage={sectors_garbage}")?;
+        }
         write!(f, " directory changes lost={directory_changes_lost}")
     }
 }

@@ -88,6 +88,22 @@ impl Timers {
         }
     }
 
+    /// Whose the timer of a queued event is.
+    pub(crate) fn endpoint(&self, ticket: Ticket) -> u32 {
+        self.timers[ticket.slot as usize].endpoint
+    }
+
+    /// Puts off all timers of an endpoint that are armed.
+    pub(crate) fn put_off(&mut self, endpoint: u32, by: Duration) {
+        for place in self.places[endpoint as usize].iter().filter(|place| **place > 0) {
+            let timer = &mut self.timers[*place as usize - 1];
+            // An event that is queued already finds the new deadline when it pops.
+            if timer.deadline != Time::FAR {
+                timer.deadline = timer.deadline + by;
+            }
+        }
+    }
+
     /// A queued event popped: the endpoint and the timer that fires, unless it moved on.
     #[inline]
     pub(crate) fn pop(&mut self, now: Time, ticket: Ticket, queue: &mut Queue) -> Option<(u32, TimerId)> {

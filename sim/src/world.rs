@@ -7,15 +7,18 @@ use std::rc::Rc;
 
 use contract::{Address, NodeId, Time, TimerId, WireSize};
 
-use crate::config::{Groups, WorldConfig};
+use crate::config::{Groups, Links, WorldConfig};
 use crate::digest::{Digest, Kind, content_hash};
 use crate::env::SimEnv;
 use crate::fs::SimFs;
-use crate::kernel::{Incarnation, Kernel};
-use crate::network::PartitionId;
+use crate::gate::Pending;
+use crate::kernel::{Incarnation, Kernel, State};
+use crate::network::blocks::{self, Blocking, Parked};
+use crate::network::{Fate, PartitionId, Passage};
 use crate::queue::Topic;
 use crate::slab::{Slab, Ticket};
 use crate::stats::{CrashReport, WorldStats};
+use crate::stream::Segment;
 
 /// What the caller of [`World::next`] has to dispatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,14 @@ pub enum Event<M> {
         /// Which.
         timer: TimerId,
     },
+    /// The stream between two endpoints is broken: what was sent over it and not answered may have
+    /// arrived or not, and nothing more arrives. The next message opens another one.
+    Disconnect {
+        /// Who is told.
+        at: Address,
+        /// Whom it cannot hear any more.
+        peer: Address,
+    },
     /// Something the caller scheduled is due.
     Control(u64),
     /// A node is about to carry out its `n`-th disk operation: see [`World::break_at_disk_op`].
@@ -52,6 +63,7 @@ struct Transit<M> {
     from: u32,
     to: Incarnation,
     hash: u64,
+    bytes: usize,
     message: M,
 }
 
@@ -59,8 +71,9 @@ struct Transit<M> {
 pub(crate) struct Inner<M> {
     pub(crate) kernel: Rc<Kernel>,
     transit: RefCell<Slab<Transit<M>>>,
+    pub(crate) segments: RefCell<Slab<Segment<M>>>,
     /// How a message stands in the trace; set with the trace.
-    format: RefCell<fn(&M) -> String>,
+    pub(crate) format: RefCell<fn(&M) -> String>,
 }
 
 /// Drops all tasks with the last [`World`]: they hold the world that holds them.
@@ -99,7 +112,12 @@ impl<M> World<M> {
         let kernel = Rc::new(Kernel::new(config));
         let lifetime = Rc::new(Lifetime(Rc::clone(&kernel)));
         let format: fn(&M) -> String = |_| String::new();
-        let inner = Inner { kernel, transit: RefCell::default(), format: RefCell::new(format) };
+        let inner = Inner {
+            kernel,
+            transit: RefCell::default(),
+            segments: RefCell::default(),
+            format: RefCell::new(format),
+        };
         Self { inner: Rc::new(inner), lifetime }
     }
 
@@ -149,14 +167,44 @@ impl<M> World<M> {
             };
             debug_assert!(time >= state.now, "time ran backward from {} to {time}", state.now);
             state.now = time;
+            let mut through = true;
+            let (mut topic, mut ticket) = (topic, ticket);
+            if topic == Topic::Gate {
+                match state.gate_pops(ticket.slot) {
+                    Some(Pending::Event(held, held_ticket)) => (topic, ticket) = (held, held_ticket),
+                    Some(Pending::Wake(sleeping)) => {
+                        drop(state);
+                        kernel.tasks.wake(sleeping);
+                        continue;
+                    }
+                    None => continue,
+                }
+            } else if state.is_obstructed() {
+                through = false;
+                if state.holds_back(topic, ticket) {
+                    continue;
+                }
+            }
             let sleeping = match topic {
                 Topic::Message => {
                     drop(state);
-                    match self.inner.deliver(ticket) {
+                    match self.inner.deliver(ticket, through) {
                         Some(event) => return Some(event),
                         None => continue,
                     }
                 }
+                Topic::Stream => {
+                    drop(state);
+                    match self.inner.segment_pops(ticket, through) {
+                        Some(event) => return Some(event),
+                        None => continue,
+                    }
+                }
+                Topic::Step => {
+                    state.step_pops(ticket);
+                    continue;
+                }
+                Topic::Gate => unreachable!("nothing waits at a gate for a gate"),
                 Topic::Timer => match state.timer_pops(ticket) {
                     Some((at, timer)) => return Some(Event::Timer { at, timer }),
                     None => continue,
@@ -192,7 +240,24 @@ impl<M> World<M> {
     /// un-flushed sector and directory change it is drawn what the disk holds. Messages to it are
     /// dropped from now on. Nothing happens to a node that is down.
     pub fn crash(&self, node: NodeId) -> CrashReport {
-        self.kernel().crash(node)
+        self.end(node, true)
+    }
+
+    /// Ends a node's software: its tasks and timers are gone. Its machine goes on: what was written
+    /// is in the page cache, and what was asked of the disk is done. Nothing happens to a node that is
+    /// down.
+    pub fn kill(&self, node: NodeId) {
+        self.end(node, false);
+    }
+
+    fn end(&self, node: NodeId, power_loss: bool) -> CrashReport {
+        if !self.is_up(node) {
+            return CrashReport::default();
+        }
+        let report = self.kernel().crash(node, power_loss);
+        let endpoint = self.kernel().state.borrow().index(node.into());
+        self.inner.streams_crash(endpoint, !power_loss);
+        report
     }
 
     /// Starts a new incarnation of a node. Nothing happens to a node that is up.
@@ -217,18 +282,34 @@ impl<M> World<M> {
         state.digest.event(Kind::Partition, []);
         state.digest.words(&words);
         state.trace(|_| format!("partition {}", crate::fault::partition::Listed(groups)));
-        state.network.partition(groups)
+        state.block(blocks::between(groups), Blocking::Drop)
     }
 
-    /// Ends a partition.
+    /// Stands in the way of all messages over some links. Several blocks may overlap: where one
+    /// drops, nothing is held.
+    pub fn block(&self, links: &[Links], blocking: Blocking) -> PartitionId {
+        let state = &mut *self.kernel().state.borrow_mut();
+        state.digest.event(Kind::Partition, [state.now.0, content_hash(links), blocking as u64]);
+        state.trace(|_| format!("block {}", crate::fault::cut::Cut { links: links.to_vec(), blocking }));
+        state.block(links.to_vec(), blocking)
+    }
+
+    /// Ends a partition, or another block. What it alone held arrives now.
     ///
     /// # Panics
     /// If it has ended before.
     pub fn heal(&self, partition: PartitionId) {
         let state = &mut *self.kernel().state.borrow_mut();
-        state.network.heal(partition);
+        state.unblock(partition);
         state.digest.event(Kind::Heal, [state.now.0]);
         state.trace(|_| "heal".to_owned());
+    }
+
+    /// How many bytes wait before a link whose bandwidth is limited.
+    pub fn queued_bytes(&self, from: impl Into<Address>, to: impl Into<Address>) -> u64 {
+        let state = &mut *self.kernel().state.borrow_mut();
+        let (from, to) = (state.index(from.into()), state.index(to.into()));
+        state.network.queued_bytes(state.now, from as usize, to as usize)
     }
 
     /// An event of the caller's: its words go into the digest, its text into the trace.
@@ -277,12 +358,12 @@ impl<M> World<M> {
         self.kernel().state.borrow().disks[node.slot()].operations
     }
 
-    fn kernel(&self) -> &Rc<Kernel> {
+    pub(crate) fn kernel(&self) -> &Rc<Kernel> {
         &self.inner.kernel
     }
 }
 
-impl<M: Hash + WireSize> Inner<M> {
+impl<M: Clone + Hash + WireSize> Inner<M> {
     /// Sends a message: draws its passage, whatever then stops it.
     #[inline]
     pub(crate) fn send(&self, owner: Incarnation, to: Address, message: M) {
@@ -292,57 +373,87 @@ impl<M: Hash + WireSize> Inner<M> {
         }
         let from = owner.endpoint;
         let to = state.incarnation(to);
-        let endpoints = &state.endpoints;
-        let code = |index: usize| endpoints[index].code;
-        let mut passage = state.network.draw(state.now, from as usize, to.endpoint as usize, code);
+        let bytes = message.wire_size();
+        let mut passage = state.network.draw(state.now, from as usize, to.endpoint as usize, bytes);
         if from == to.endpoint {
-            (passage.lost, passage.latency) = (false, 0);
+            passage = Passage { fate: Fate::Arrives, latency: 0, copy: None, ..passage };
         }
-        let cut = state.network.is_cut(from as usize, to.endpoint as usize);
+        if state.network.blocks.loses_sent(from as usize, to.endpoint as usize) {
+            passage.fate = Fate::Cut;
+        }
         let hash = content_hash(&message);
         state.stats.messages_sent += 1;
-        state.stats.message_bytes_sent += message.wire_size() as u64;
-        let arrival = Time(state.now.0.saturating_add(passage.latency));
-        let fate = match (cut, passage.lost) {
-            (true, _) => 1,
-            (_, true) => 2,
-            _ => arrival.0 << 2,
+        state.stats.message_bytes_sent += bytes as u64;
+        let computing = if state.gates.any() { state.gates.charge(from, state.now, bytes) } else { 0 };
+        let leaves = state.now.0 + computing;
+        let arrival = Time(leaves.saturating_add(passage.latency));
+        let fate = match passage.fate {
+            Fate::Arrives => arrival.0 << 2,
+            fate => fate as u64,
         };
-        let words = [state.now.0, state.code(from) << 32 | state.code(to.endpoint), hash, fate];
+        let words = [state.now.0, state.pair(from, to.endpoint), hash, fate];
         state.digest.event(Kind::Send, words);
         if state.is_traced() {
             let text = (self.format.borrow())(&message);
-            let fate = match fate {
-                1 => "cut".to_owned(),
-                2 => "lost".to_owned(),
-                _ => format!("arrives {arrival}"),
+            let fate = match passage.fate {
+                Fate::Arrives => format!("arrives {arrival}"),
+                fate => format!("{fate:?}").to_lowercase(),
             };
             state.trace(|state| {
                 format!("send {} > {} {fate}: {text}", state.address(from), state.address(to.endpoint))
             });
         }
-        if cut {
-            state.stats.messages_partitioned += 1;
-        } else if passage.lost {
-            state.stats.messages_lost += 1;
-        } else {
-            // What is sent to a node that is down may find it up again on arrival.
-            let to = Incarnation { number: to.number | 1, ..to };
-            let ticket = self.transit.borrow_mut().insert(Transit { from, to, hash, message });
+        // What is sent to a node that is down may find it up again on arrival.
+        let to = Incarnation { number: to.number | 1, ..to };
+        if let (Some((latency, tie)), true) = (passage.copy, passage.fate != Fate::Cut) {
+            let arrival = Time(leaves.saturating_add(latency));
+            state.stats.messages_duplicated += 1;
+            state.digest.event(Kind::Duplicate, [arrival.0]);
+            state.trace(|_| format!("duplicate arrives {arrival}"));
+            let copy = Transit { from, to, hash, bytes, message: message.clone() };
+            let ticket = self.transit.borrow_mut().insert(copy);
+            state.queue.push(arrival, tie, Topic::Message, ticket);
+        }
+        if passage.fate == Fate::Arrives {
+            let ticket = self.transit.borrow_mut().insert(Transit { from, to, hash, bytes, message });
             state.queue.push(arrival, passage.tie, Topic::Message, ticket);
+        } else {
+            state.stats.count_lost(passage.fate);
         }
     }
 }
 
 impl<M> Inner<M> {
+    /// Whether a message must wait, at a clogged link or at its receiver's gate.
+    #[cold]
+    fn is_held(&self, state: &mut State, ticket: Ticket) -> bool {
+        let mut transit = self.transit.borrow_mut();
+        let transit = transit.get_mut(ticket).expect("a message arrives once");
+        let (from, to) = (transit.from, transit.to.endpoint);
+        let blocks = &mut state.network.blocks;
+        if !blocks.is_empty() && blocks.park(Parked { from, to, is_stream: false, ticket }) {
+            return true;
+        }
+        let shut = state.gates.any()
+            && !blocks.loses_arriving(from as usize, to as usize)
+            && state.gates.is_shut(to, state.now);
+        if shut {
+            state.hold(to, Pending::Event(Topic::Message, ticket));
+        }
+        shut
+    }
+
     /// A message's time has come: it arrives, or a partition or a crash was in its way.
     #[inline]
-    fn deliver(&self, ticket: Ticket) -> Option<Event<M>> {
-        let Transit { from, to, hash, message } =
-            self.transit.borrow_mut().remove(ticket).expect("a message arrives once");
+    fn deliver(&self, ticket: Ticket, through: bool) -> Option<Event<M>> {
         let state = &mut *self.kernel.state.borrow_mut();
+        if !through && self.is_held(state, ticket) {
+            return None;
+        }
+        let Transit { from, to, hash, bytes, message } =
+            self.transit.borrow_mut().remove(ticket).expect("a message arrives once");
         state.stats.events += 1;
-        let cut = state.network.is_cut(from as usize, to.endpoint as usize);
+        let cut = state.network.blocks.loses_arriving(from as usize, to.endpoint as usize);
         let down = !state.is_alive(to);
         let kind = if cut || down { Kind::Drop } else { Kind::Deliver };
         let words = [state.now.0, state.code(from) << 32 | state.code(to.endpoint), hash];
@@ -364,6 +475,9 @@ impl<M> Inner<M> {
             state.stats.messages_to_down += 1;
         } else {
             state.stats.messages_delivered += 1;
+            if state.gates.any() {
+                state.gates.charge(to.endpoint, state.now, bytes);
+            }
             let (to, from) = (state.address(to.endpoint), state.address(from));
             return Some(Event::Message { to, from, message });
         }

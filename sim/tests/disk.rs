@@ -16,8 +16,7 @@ const SECTOR: usize = 512;
 
 fn world_with(seed: u64, disk: DiskConfig) -> World<()> {
     let net = net_profile("ideal").expect("a known profile");
-    let config =
-        WorldConfig { seed: Seed(seed), nodes: 1, clients: 0, net, disk, clock_skew: Duration::ZERO };
+    let config = WorldConfig { seed: Seed(seed), nodes: 1, net, disk, ..WorldConfig::default() };
     World::new(&config)
 }
 
@@ -506,7 +505,15 @@ fn a_power_loss_empties_the_page_cache() {
 fn a_flush_of_a_new_size_costs_more() {
     let at = |micros| Latency::Constant(Duration::from_micros(micros));
     let (read, write, flush, flush_metadata) = (at(1), at(10), at(100), at(1000));
-    let disk = DiskConfig { read, write, flush, flush_metadata, transfer_ps_per_byte: 1000, parallel: 4 };
+    let disk = DiskConfig {
+        read,
+        write,
+        flush,
+        flush_metadata,
+        transfer_ps_per_byte: 1000,
+        parallel: 4,
+        ..disk_profile("ideal").expect("a known profile")
+    };
     let world = world_with(1, disk);
     let (env, fs) = (world.env(NODE), world.fs(NODE));
     let took = run(&world, async move {

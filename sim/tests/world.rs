@@ -29,7 +29,7 @@ fn config(seed: u64, nodes: u16, clients: u16) -> WorldConfig {
     let net = net_profile("lan").expect("a known profile");
     let disk = disk_profile("nvme").expect("a known profile");
     let clock_skew = Duration::from_millis(100);
-    WorldConfig { seed: Seed(seed), nodes, clients, net, disk, clock_skew }
+    WorldConfig { seed: Seed(seed), nodes, clients, net, disk, clock_skew, ..WorldConfig::default() }
 }
 
 fn n(number: u16) -> NodeId {
@@ -148,7 +148,7 @@ fn a_seed_is_a_run() {
     let plain = digest(1, false);
     assert_eq!(traced, plain);
     assert_ne!(digest(2, false).0, plain.0);
-    assert_eq!(plain.0.to_string(), "ca3f3f0853afb1ab512126243a3fec6d");
+    assert_eq!(plain.0.to_string(), "2261dbbe90cc1787be89994658de60b5");
 
     let stats = plain.1;
     assert_eq!(stats.crashes, 3);
@@ -161,6 +161,17 @@ fn a_seed_is_a_run() {
     {
         assert!(lines.iter().any(|line| line.contains(kind)), "the trace never says `{kind}`");
     }
+}
+
+/// Nothing that was added to the world since shows where it is off: this digest stood before faults
+/// of links, streams, drift, computing and the mechanics of disks were there, but for the order of
+/// controls at one moment.
+#[test]
+fn what_is_off_is_as_if_it_did_not_exist() {
+    let disk = disk_profile("ideal").expect("a known profile");
+    let mix = Mix::new(&WorldConfig { disk, ..config(1, Mix::NODES, 3) });
+    mix.run(Time(1_000_000_000));
+    assert_eq!(mix.world.digest().to_string(), "04bfb0b2b0a89697675c29011f4920c8");
 }
 
 /// When messages among three nodes and a client arrive, and when a timer fires, while others talk too.

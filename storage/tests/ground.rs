@@ -30,6 +30,7 @@ pub(crate) fn world_with(seed: u64, disk: DiskConfig) -> World<()> {
         net: net_profile("ideal").expect("a named network"),
         disk,
         clock_skew: Duration::ZERO,
+        ..WorldConfig::default()
     })
 }
 

@@ -272,6 +272,7 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
             }
             Event::Timer { at: Address::Client(client), timer } => clients[client.slot()].on_timer(timer),
             Event::Control(number) => nemesis.on_wake(Wake::decode(number), arena),
+            Event::Disconnect { .. } => unreachable!("a run opens no streams"),
             Event::DiskOp { .. } => unreachable!("a run sets no breakpoints"),
         }
         if let Some(finding) = arena.watch.finding() {

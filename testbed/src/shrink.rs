@@ -170,8 +170,8 @@ impl<P: FnMut(Progress) -> bool> Search<P> {
         same
     }
 
-    /// Replaces state-aware faults by what they did, just after the moment at which they did it: what
-    /// happened at that moment, and made them strike, comes first.
+    /// Replaces state-aware faults by what they did, at the moment at which they did it: the world lets
+    /// all else at that moment come first, as it did then.
     fn make_concrete(&mut self) {
         let fired = self.run.report.fired.iter().filter(|fired| fired.action.is_some());
         let concrete: Vec<_> = (0..)
@@ -179,7 +179,7 @@ impl<P: FnMut(Progress) -> bool> Search<P> {
             .map(|(id, fired)| PlannedFault {
                 id,
                 name: fired.name.clone(),
-                trigger: Trigger::At(fired.at + Duration::from_nanos(1)),
+                trigger: Trigger::At(fired.at),
                 action: fired.action.clone().expect("only those are kept"),
             })
             .collect();

@@ -83,7 +83,7 @@ fn a_name_is_enough() {
         text["checks"],
         serde_json::json!({
             "history": "linearizable", "steps": 20_000_000, "liveness": null,
-            "monitors": ["one-leader-per-term", "log-matching", "state-machine-safety", "commit-monotonic"],
+            "monitors": ["one-leader-per-term", "log-matching", "state-machine-safety", "commit-monotonic", "protocol-laws"],
         })
     );
     assert!(plan.faults.is_empty());

@@ -48,9 +48,11 @@ fn world_of(nodes: u16) -> WorldConfig {
         net: NetConfig {
             latency: Latency::LogNormal { median: Duration::from_micros(250), p99: Duration::from_millis(2) },
             loss: 0.0001,
+            ..NetConfig::default()
         },
         disk: DISK_PROFILES[0].1,
         clock_skew: Duration::ZERO,
+        ..WorldConfig::default()
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
-//! speed of the simulator, `cargo xtask histories DIR` judges histories with known verdicts.
+//! speed of the simulator, `cargo xtask laws` whether it obeys the laws of real devices, and
+//! `cargo xtask histories DIR` judges histories with known verdicts.
 
 mod bench;
 mod histories;
+mod laws;
 mod tidy;
 
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Chore {
     /// Check what the compiler cannot.
     Tidy,
+    /// Measure whether the world obeys the laws of real disks, networks and clocks.
+    Laws,
     /// Measure the speed of the simulator (build with --release).
     Bench {
         /// How often each figure is measured; the median is printed.
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
             println!("tidy: {} complaints", complaints.len());
             ExitCode::from(u8::from(!complaints.is_empty()))
         }
+        Chore::Laws => ExitCode::from(u8::from(!laws::run())),
         Chore::Bench { runs } => {
             bench::run(runs);
             ExitCode::SUCCESS

@@ -16,16 +16,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use crate::rng::{up_to, wide};
+use super::scars::Scars;
+use crate::config::Persistence;
+use crate::rng::{philox, up_to, wide};
 use crate::stats::CrashReport;
 
 /// The unit of the page cache, in bytes.
 pub(crate) const PAGE: usize = 4096;
 /// The unit that a device writes atomically, unless the power fails: in bytes.
 pub(crate) const SECTOR: usize = 512;
-const SECTORS: usize = PAGE / SECTOR;
+pub(super) const SECTORS: usize = PAGE / SECTOR;
 
-type Content = Box<[u8; PAGE]>;
+pub(super) type Content = Box<[u8; PAGE]>;
 
 /// What became of an un-flushed sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,27 +35,28 @@ pub(crate) enum Fate {
     Kept,
     Dropped,
     Torn,
+    Garbage,
 }
 
 #[derive(Debug, Default)]
-struct Page {
+pub(super) struct Page {
     /// `None`: zeros.
-    content: Option<Content>,
+    pub(super) content: Option<Content>,
     /// The number of its latest undo record, whether or not that is still there.
     record: u64,
     /// Not in the page cache: the first read goes to the device.
-    cold: bool,
+    pub(super) cold: bool,
 }
 
 /// What some sectors of a page held before a generation changed them.
 #[derive(Debug)]
-struct Undo {
-    generation: u64,
-    page: usize,
+pub(super) struct Undo {
+    pub(super) generation: u64,
+    pub(super) page: usize,
     /// Which sectors, one bit each.
-    sectors: u8,
+    pub(super) sectors: u8,
     /// `None`: zeros.
-    before: Option<Content>,
+    pub(super) before: Option<Content>,
 }
 
 #[derive(Debug)]
@@ -68,13 +71,24 @@ pub(crate) struct Inode {
     /// Its number on its node.
     pub(crate) id: u64,
     size: u64,
-    pages: Vec<Page>,
+    pub(super) pages: Vec<Page>,
     generation: u64,
-    undo: VecDeque<Undo>,
+    pub(super) undo: VecDeque<Undo>,
     /// How many undo records were dropped; the first record has number 1.
-    undo_dropped: u64,
+    pub(super) undo_dropped: u64,
     sizes: VecDeque<SizeChange>,
     size_changed: bool,
+    /// Where it lies on a disk with an arm.
+    pub(crate) place: u64,
+    pub(super) scars: Option<Box<Scars>>,
+}
+
+/// What a power loss makes of un-flushed sectors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Semantics {
+    pub(crate) persistence: Persistence,
+    /// Of those dropped, in parts per million.
+    pub(crate) garbage_ppm: u32,
 }
 
 /// The bits of the sectors that a part of a page touches.
@@ -85,7 +99,7 @@ fn sectors_of(bytes: &Range<usize>) -> u8 {
     (0xff << first) & (0xff >> (SECTORS - 1 - last))
 }
 
-fn zeros() -> Content {
+pub(super) fn zeros() -> Content {
     vec![0; PAGE].into_boxed_slice().try_into().expect("a page has the size of a page")
 }
 
@@ -100,6 +114,8 @@ impl Inode {
             undo_dropped: 0,
             sizes: VecDeque::new(),
             size_changed: false,
+            place: 0,
+            scars: None,
         }
     }
 
@@ -131,7 +147,7 @@ impl Inode {
         }
     }
 
-    fn page_range(&self, offset: u64, len: usize) -> Range<usize> {
+    pub(super) fn page_range(&self, offset: u64, len: usize) -> Range<usize> {
         let len = self.available(offset, len);
         let first = (offset / PAGE as u64) as usize;
         if len == 0 { first..first } else { first..(offset as usize + len).div_ceil(PAGE) }
@@ -160,6 +176,7 @@ impl Inode {
         if data.is_empty() {
             return;
         }
+        self.heal(offset, data.len());
         let end = offset + data.len() as u64;
         if end > self.size {
             self.change_size(end);
@@ -253,12 +270,21 @@ impl Inode {
     /// A flush completed: what it covers is durable.
     pub(crate) fn flush_ends(&mut self, generation: u64) {
         while self.undo.front().is_some_and(|record| record.generation <= generation) {
-            self.undo.pop_front();
+            let flushed = self.undo.pop_front();
             self.undo_dropped += 1;
+            if let (Some(_), Some(flushed)) = (&self.scars, flushed) {
+                self.settle_scars(&flushed);
+            }
         }
         while self.sizes.front().is_some_and(|change| change.generation <= generation) {
             self.sizes.pop_front();
         }
+    }
+
+    /// Marks this moment: what changed before it is covered by the generation that is returned.
+    pub(crate) fn mark(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation - 1
     }
 
     /// A write that had not completed when the power failed: it may have reached the disk in parts.
@@ -271,6 +297,7 @@ impl Inode {
     /// whole; `tell` hears what became of each un-flushed sector.
     pub(crate) fn power_loss(
         &mut self,
+        semantics: Semantics,
         draw: impl Fn(Option<u64>) -> [u32; 4],
         mut tell: impl FnMut(u64, Fate),
     ) -> CrashReport {
@@ -289,6 +316,10 @@ impl Inode {
         for record in std::mem::take(&mut self.undo) {
             by_page.entry(record.page).or_default().push(record);
         }
+        let forgotten = self.scars_at_power_loss(&mut by_page);
+        let durable_size = self.sizes.front().map_or(self.size, |change| change.before);
+        let Semantics { persistence, garbage_ppm } = semantics;
+        let data_first = !matches!(persistence, Persistence::Journalled | Persistence::PosixWeak);
         let mut report = CrashReport::default();
         for (number, records) in &by_page {
             // A page beyond both sizes was extended and cut again: nothing of it can be seen.
@@ -304,13 +335,29 @@ impl Inode {
                     versions.copy(versions.base, target);
                     continue;
                 };
-                let bits = draw(Some(absolute));
-                let fate = if absolute * SECTOR as u64 >= size {
-                    Fate::Dropped
-                } else {
-                    odds.fate(bits[0], bits[3])
+                // Btrfs writes whole pages elsewhere: their sectors share a fate, and none is torn.
+                let whole_pages = persistence == Persistence::Btrfs;
+                let bits = draw(Some(if whole_pages { (number * SECTORS) as u64 } else { absolute }));
+                let start = absolute * SECTOR as u64;
+                let mut fate = match odds.fate(bits[0], bits[3]) {
+                    _ if start >= size || forgotten.contains(&absolute) => Fate::Dropped,
+                    _ if data_first && start >= durable_size => Fate::Kept,
+                    Fate::Torn if whole_pages => Fate::Dropped,
+                    fate => fate,
                 };
-                let chosen = versions.base + 1 + up_to(choices - 1, wide(bits[1], bits[2])) as usize;
+                if fate == Fate::Dropped && start < size {
+                    let weak = persistence == Persistence::PosixWeak && start >= durable_size;
+                    let share = if weak { garbage_ppm.max(500_000) } else { garbage_ppm };
+                    if share > 0
+                        && u64::from(draw(Some(absolute | 1 << 39))[0]) * 1_000_000 < u64::from(share) << 32
+                    {
+                        fate = Fate::Garbage;
+                    }
+                }
+                let chosen = match data_first && start >= durable_size || whole_pages {
+                    true => versions.newest,
+                    false => versions.base + 1 + up_to(choices - 1, wide(bits[1], bits[2])) as usize,
+                };
                 match fate {
                     Fate::Dropped => versions.copy(versions.base, target),
                     Fate::Kept => versions.copy(chosen, target),
@@ -319,11 +366,17 @@ impl Inode {
                         let torn_at = 1 + bits[2] as usize % (SECTOR - 1);
                         versions.copy(chosen, &mut target[..torn_at]);
                     }
+                    Fate::Garbage => {
+                        for (at, part) in (0..).zip(target.as_chunks_mut::<4>().0) {
+                            *part = philox(wide(bits[0], bits[1]), absolute, at)[0].to_le_bytes();
+                        }
+                    }
                 }
                 *match fate {
                     Fate::Kept => &mut report.sectors_kept,
                     Fate::Dropped => &mut report.sectors_dropped,
                     Fate::Torn => &mut report.sectors_torn,
+                    Fate::Garbage => &mut report.sectors_garbage,
                 } += 1;
                 tell(absolute, fate);
             }

@@ -3,18 +3,24 @@
 //! What is here survives a crash of the node; what a power loss makes of it is drawn in
 //! [`inode`] and [`tree`].
 
+mod arm;
 pub(crate) mod device;
 pub(crate) mod inode;
+mod scars;
 pub(crate) mod tree;
+pub(crate) mod trouble;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use self::device::Device;
-use self::inode::{Fate, Inode};
+use self::inode::{Fate, Inode, SECTOR, Semantics};
 use self::tree::{SharedInode, Tree};
-use crate::config::DiskConfig;
+use self::trouble::{Chance, SyncFailure, Trouble, TroubleId, Troubles};
+use crate::config::{DiskConfig, Persistence};
+use crate::digest::bytes_hash;
 use crate::rng::{Keys, Purpose, philox, up_to, wide};
+use crate::slab::Ticket;
 use crate::stats::CrashReport;
 use crate::task::Sleeping;
 
@@ -29,24 +35,129 @@ pub(crate) struct Disk {
     files: u64,
     crashes: u64,
     power_loss_key: u64,
+    place_key: u64,
+    pub(crate) persistence: Persistence,
+    pub(crate) troubles: Troubles,
+    /// Requests that were done while the device was stalled.
+    pub(crate) stalled: Vec<Ticket>,
 }
 
 impl Disk {
     pub(crate) fn new(config: &DiskConfig, keys: &Keys, node: u64) -> Self {
         Self {
-            device: Device::new(config, keys.key(Purpose::DISK, node)),
+            device: Device::new(config, keys.key(Purpose::DISK, node), keys.key(Purpose::SPELL, node)),
             tree: Tree::default(),
             operations: 0,
             break_at: None,
             files: 0,
             crashes: 0,
             power_loss_key: keys.key(Purpose::POWER_LOSS, node),
+            place_key: keys.key(Purpose::PLACE, node),
+            persistence: config.persistence,
+            troubles: Troubles::new(keys.key(Purpose::TROUBLE, node)),
+            stalled: Vec::new(),
         }
     }
 
     pub(crate) fn new_file(&mut self) -> SharedInode {
         self.files += 1;
-        Rc::new(RefCell::new(Inode::new(self.files)))
+        let mut file = Inode::new(self.files);
+        if let Some(capacity) = self.device.capacity() {
+            let draw = philox(self.place_key, 0, self.files);
+            file.place = up_to(capacity / 4096 - 1, wide(draw[0], draw[1])) * 4096;
+        }
+        Rc::new(RefCell::new(file))
+    }
+
+    /// Where on the device a part of a file begins.
+    pub(crate) fn place(&self, file: &SharedInode, offset: u64) -> u64 {
+        let place = file.borrow().place + offset;
+        self.device.capacity().map_or(0, |capacity| place % capacity)
+    }
+
+    /// An empty disk. Draws go on, so that none comes twice.
+    pub(crate) fn wipe(&mut self) {
+        self.tree = Tree::default();
+    }
+
+    /// Whether the device answers nothing.
+    #[inline]
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.troubles.sum().is_some_and(|trouble| trouble.stalled)
+    }
+
+    /// What a fault makes of the device's times, in thousandths.
+    pub(crate) fn slow_permille(&self) -> u64 {
+        self.troubles.sum().map_or(1000, |trouble| match trouble.slow_permille {
+            0 => 1000,
+            permille => permille.into(),
+        })
+    }
+
+    pub(crate) fn begin_trouble(&mut self, trouble: Trouble) -> TroubleId {
+        self.troubles.begin(trouble)
+    }
+
+    /// What becomes of a write of some bytes.
+    pub(crate) fn write_fate(&mut self, bytes: usize) -> WriteFate {
+        let Some(trouble) = self.troubles.sum() else { return WriteFate::Done };
+        let (error, lost, astray) =
+            (trouble.write_error_ppm, trouble.lost_write_ppm, trouble.misdirected_ppm);
+        if self.troubles.happens(Chance::WriteError, error).is_some() {
+            return WriteFate::Fails;
+        }
+        if self.troubles.happens(Chance::LostWrite, lost).is_some() {
+            return WriteFate::Lost(None);
+        }
+        match self.troubles.happens(Chance::Misdirected, astray) {
+            Some([high, low, _]) if bytes > 0 => WriteFate::Lost(self.somewhere(wide(high, low))),
+            _ => WriteFate::Done,
+        }
+    }
+
+    /// What becomes of a flush.
+    pub(crate) fn flush_fate(&mut self) -> FlushFate {
+        let Some(trouble) = self.troubles.sum() else { return FlushFate::Done };
+        if trouble.lying_flush {
+            return FlushFate::Lies;
+        }
+        let Some((ppm, manner)) = trouble.sync_error else { return FlushFate::Done };
+        self.troubles.happens(Chance::SyncError, ppm).map_or(FlushFate::Done, |_| FlushFate::Fails(manner))
+    }
+
+    /// A sector of some file, if any has content.
+    fn somewhere(&self, bits: u64) -> Option<(SharedInode, u64)> {
+        let pages: u64 = self.tree.files().map(|file| file.borrow().written_pages().count() as u64).sum();
+        let sector = up_to((pages * 8).checked_sub(1)?, bits);
+        let mut page = sector / 8;
+        for file in self.tree.files() {
+            let count = file.borrow().written_pages().count() as u64;
+            if page < count {
+                let number = file.borrow().written_pages().nth(page as usize)?;
+                return Some((Rc::clone(file), number as u64 * 8 + sector % 8));
+            }
+            page -= count;
+        }
+        None
+    }
+
+    /// Damages clusters of flushed sectors: makes them unreadable, or flips bits. Returns how many.
+    pub(crate) fn damage(&mut self, clusters: u32, sectors: u32, unreadable: bool) -> u64 {
+        let mut hit = 0;
+        for _ in 0..clusters {
+            let draw = self.troubles.draw(Chance::Damage);
+            let Some((file, first)) = self.somewhere(wide(draw[0], draw[1])) else { continue };
+            let mut file = file.borrow_mut();
+            let id = file.id;
+            for sector in first..first + 1 + u64::from(draw[2] % sectors.max(1)) {
+                let damaged = match unreadable {
+                    true => file.lose_sector(sector),
+                    false => file.damage(sector, |content| rot(id, sector, content)),
+                };
+                hit += u64::from(damaged);
+            }
+        }
+        hit
     }
 
     /// The power fails: draws what is left of names and files. `in_flight` are the requests that had
@@ -59,7 +170,7 @@ impl Disk {
         self.crashes += 1;
         self.device.power_loss();
         for request in in_flight {
-            if let Work::Write { file, offset, data } = &request.work
+            if let Work::Write { file, offset, data, fate: WriteFate::Done } = &request.work
                 && !request.done
             {
                 file.borrow_mut().write_in_flight(*offset, data);
@@ -69,18 +180,27 @@ impl Disk {
         let slot = self.crashes << 40;
         let draw = philox(self.power_loss_key, slot, 0);
         let changes = self.tree.unsynced();
-        let survive = up_to(changes, wide(draw[0], draw[1]));
-        self.tree.power_loss(survive);
-        let mut report = CrashReport { directory_changes_lost: changes - survive, ..CrashReport::default() };
+        let undone = if self.persistence == Persistence::PosixWeak {
+            let key = self.power_loss_key;
+            self.tree.power_loss_in_any_order(|number| philox(key, slot, 1 + number)[2].is_multiple_of(2))
+        } else {
+            let survive = up_to(changes, wide(draw[0], draw[1]));
+            self.tree.power_loss(survive);
+            changes - survive
+        };
+        let mut report = CrashReport { directory_changes_lost: undone, ..CrashReport::default() };
+        let garbage_ppm = self.troubles.sum().map_or(0, |trouble| trouble.garbage_ppm);
+        let semantics = Semantics { persistence: self.persistence, garbage_ppm };
+        self.stalled.clear();
         for file in self.tree.files() {
             let mut file = file.borrow_mut();
             let id = file.id;
             let draw = |sector: Option<u64>| {
                 philox(self.power_loss_key, slot | id, sector.map_or(0, |sector| sector + 1))
             };
-            report.add(
-                &file.power_loss(draw, |sector, fate| tell(Aftermath::Sector { file: id, sector, fate })),
-            );
+            report.add(&file.power_loss(semantics, draw, |sector, fate| {
+                tell(Aftermath::Sector { file: id, sector, fate })
+            }));
             tell(Aftermath::Size { file: id, size: file.size() });
         }
         report
@@ -111,7 +231,70 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) enum Work {
     Read { file: SharedInode, offset: u64, len: usize },
-    Write { file: SharedInode, offset: u64, data: Vec<u8> },
-    Flush { file: SharedInode, generation: u64 },
-    SyncDir { covered: u64 },
+    Write { file: SharedInode, offset: u64, data: Vec<u8>, fate: WriteFate },
+    Flush { file: SharedInode, generation: u64, fate: FlushFate },
+    SyncDir { covered: u64, fate: FlushFate },
+}
+
+/// What becomes of a write.
+#[derive(Debug)]
+pub(crate) enum WriteFate {
+    Done,
+    /// It fails, and nothing was written.
+    Fails,
+    /// The device forgets it, or writes it to this sector of a file.
+    Lost(Option<(SharedInode, u64)>),
+}
+
+/// What becomes of a flush.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FlushFate {
+    Done,
+    Lies,
+    Fails(SyncFailure),
+}
+
+/// Flips one bit in 64 of some bytes: which is a function of place and content.
+fn rot(file: u64, sector: u64, content: &mut [u8]) {
+    let key = bytes_hash(content);
+    for at in 0..content.len() / 64 {
+        let draw = philox(key, file, sector << 8 | at as u64);
+        content[at * 64 + draw[0] as usize % 64] ^= 1 << (draw[1] % 8);
+    }
+}
+
+impl Work {
+    /// The request is done: it takes effect.
+    #[inline]
+    pub(crate) fn take_effect(&self, tree: &mut Tree) {
+        match self {
+            Self::Read { file, offset, len } => {
+                let mut file = file.borrow_mut();
+                if !file.is_bad(*offset, *len) {
+                    file.warm(*offset, *len);
+                }
+            }
+            Self::Write { fate: WriteFate::Fails, .. } => {}
+            Self::Write { file, offset, data, fate } => {
+                file.borrow_mut().write(*offset, data);
+                if let WriteFate::Lost(elsewhere) = fate {
+                    file.borrow_mut().forget(*offset, data.len());
+                    if let Some((victim, first)) = elsewhere {
+                        for (sector, part) in (*first..).zip(data.chunks(SECTOR)) {
+                            victim.borrow_mut().damage(sector, |content| {
+                                content[..part.len()].copy_from_slice(part);
+                            });
+                        }
+                    }
+                }
+            }
+            Self::Flush { file, generation, fate } => match fate {
+                FlushFate::Done => file.borrow_mut().flush_ends(*generation),
+                FlushFate::Lies => {}
+                FlushFate::Fails(manner) => file.borrow_mut().flush_fails(*generation, *manner),
+            },
+            Self::SyncDir { covered, fate: FlushFate::Done } => tree.sync_ends(*covered),
+            Self::SyncDir { .. } => {}
+        }
+    }
 }

@@ -27,6 +27,10 @@ struct Change {
     directories: [Rc<str>; 2],
     /// What the names stood for before, in the order of their change.
     before: Vec<(Rc<str>, Option<Node>)>,
+    /// What they stand for after it.
+    after: Vec<(Rc<str>, Option<Node>)>,
+    /// The file system writes this content, as it was then, before the change.
+    carries: Option<(SharedInode, u64)>,
 }
 
 /// One node's names. The root is the empty path.
@@ -75,7 +79,8 @@ impl Tree {
     }
 
     /// Gives names a new meaning, or none, in one atomic change.
-    fn change(&mut self, names: Vec<(Rc<str>, Option<Node>)>) {
+    fn change(&mut self, names: Vec<(Rc<str>, Option<Node>)>, carries: Option<(SharedInode, u64)>) {
+        let after = names.clone();
         let directory = |at: usize| Rc::from(parent(&names[at].0));
         let directories = [directory(0), directory(names.len() - 1)];
         let set = |(path, node): (Rc<str>, Option<Node>)| {
@@ -86,19 +91,22 @@ impl Tree {
             (path, before)
         };
         let before = names.into_iter().map(set).collect();
-        self.unsynced.push_back(Change { directories, before });
+        self.unsynced.push_back(Change { directories, before, after, carries });
     }
 
     pub(crate) fn create(&mut self, path: &str, node: Node) {
-        self.change(vec![(path.into(), Some(node))]);
+        self.change(vec![(path.into(), Some(node))], None);
     }
 
     pub(crate) fn remove(&mut self, path: &str) {
-        self.change(vec![(path.into(), None)]);
+        self.change(vec![(path.into(), None)], None);
     }
 
-    pub(crate) fn rename(&mut self, from: &str, to: &str, file: SharedInode) {
-        self.change(vec![(from.into(), None), (to.into(), Some(Node::File(file)))]);
+    /// `carries`: if this replaces a file, the content of the new one goes first.
+    pub(crate) fn rename(&mut self, from: &str, to: &str, file: SharedInode, carries: bool) {
+        let generation = (carries && self.exists(to)).then(|| file.borrow_mut().mark());
+        let carries = generation.map(|generation| (Rc::clone(&file), generation));
+        self.change(vec![(from.into(), None), (to.into(), Some(Node::File(file)))], carries);
     }
 
     /// A sync of a directory is issued: which changes it covers, counted from the first ever made.
@@ -111,7 +119,10 @@ impl Tree {
     /// A sync completed.
     pub(crate) fn sync_ends(&mut self, covered: u64) {
         while self.synced < covered {
-            self.unsynced.pop_front().expect("a sync covers changes that were made");
+            let change = self.unsynced.pop_front().expect("a sync covers changes that were made");
+            if let Some((file, generation)) = change.carries {
+                file.borrow_mut().flush_ends(generation);
+            }
             self.synced += 1;
         }
     }
@@ -133,6 +144,30 @@ impl Tree {
             }
         }
         self.sync_ends(self.synced + survive);
+    }
+
+    /// The power fails on a file system that promises nothing: of the names that the unsynced changes
+    /// concern, `survives` tells which have the new meaning. Returns how many have not.
+    pub(crate) fn power_loss_in_any_order(&mut self, mut survives: impl FnMut(u64) -> bool) -> u64 {
+        let after: Vec<_> = self.unsynced.iter().flat_map(|change| change.after.clone()).collect();
+        self.power_loss(0);
+        let mut undone = 0;
+        for (number, (path, node)) in (0..).zip(after) {
+            let has_place = node.is_none() || self.is_directory(parent(&path));
+            if !survives(number) || !has_place {
+                undone += 1;
+                continue;
+            }
+            match node {
+                Some(node) => self.nodes.insert(path, node),
+                None => self.nodes.remove(&path),
+            };
+        }
+        // A removed directory takes along what was to be removed before it.
+        let lost: Vec<_> =
+            self.nodes.keys().filter(|path| !self.is_directory(parent(path))).cloned().collect();
+        lost.iter().for_each(|path| drop(self.nodes.remove(path)));
+        undone
     }
 
     /// Every file that has a name.

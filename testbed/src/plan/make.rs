@@ -86,6 +86,7 @@ impl Scenario {
                 net: self.net(choices),
                 disk: self.disk(choices),
                 clock_skew: choices.make("clock.skew", &file.clock.skew),
+                ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
             only: None,

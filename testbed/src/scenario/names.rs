@@ -78,6 +78,7 @@ fn told(latency: Latency) -> String {
         Latency::LogNormal { median, p99 } => {
             format!("{} (p99 {})", format_duration(median), format_duration(p99))
         }
+        other => other.to_string(),
     }
 }
 

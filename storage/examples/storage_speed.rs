@@ -1,5 +1,5 @@
 //! How fast the journal and the engine are where the disk takes no time, and how many flushes they
-//! need where it does: `cargo run --release -p seedbed-storage --example speed`.
+//! need where it does: `cargo run --release -p seedbed-storage --example storage_speed`.
 
 #![expect(clippy::disallowed_types, reason = "a benchmark measures the machine it runs on")]
 
@@ -23,6 +23,7 @@ fn world(disk: &str) -> World<()> {
         net: net_profile("ideal").expect("a named network"),
         disk: disk_profile(disk).expect("a named disk"),
         clock_skew: Duration::ZERO,
+        ..WorldConfig::default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! How fast the world turns, in nanoseconds of wall clock per unit of work, on one core.
 //!
-//! `cargo run --release -p seedbed-sim --example speed [part of a name]`
+//! `cargo run --release -p seedbed-sim --example sim_speed [part of a name]`
 
 #![expect(clippy::disallowed_types, reason = "measuring speed needs a wall clock; nothing simulated sees it")]
 
@@ -34,6 +34,7 @@ fn config(nodes: u16, clients: u16) -> WorldConfig {
         net: NetConfig { loss: 0.001, ..lan },
         disk: disk_profile("nvme").expect("a known profile"),
         clock_skew: Duration::ZERO,
+        ..WorldConfig::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! How fast histories are judged and how much memory that takes: a line per case, with the mean
 //! processor time of enough runs.
 //!
-//! `cargo run --release -p seedbed-checker --example speed [CASE]`. Each case runs in a process of its
+//! `cargo run --release -p seedbed-checker --example checker_speed [CASE]`. Each case runs in a process of its
 //! own, so that the peak is its own too.
 
 use std::fs;

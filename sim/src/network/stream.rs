@@ -1,0 +1,146 @@
+//! Connections: what makes FIFO channels out of links that lose and reorder.
+//!
+//! A connection joins two endpoints, both ways, and has an epoch: a number that grows with each new
+//! connection of the two. Each side knows the connection that it believes in. What arrives for an
+//! older one is answered with a reset; what arrives for a newer one ends the older. Segments are
+//! numbered; what comes early waits for what is missing. Two sides that open at the same time share
+//! one connection. *Not modelled:* windows, congestion control, acknowledgements that are lost,
+//! keep-alive: a side that only listens never notices that the other lost its power.
+
+use std::collections::BTreeMap;
+
+use crate::slab::Ticket;
+
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    /// The connection that this side believes in; 0: none.
+    pub(crate) epoch: u32,
+    /// The newest that it ever took part in, or that an earlier incarnation of it may have.
+    seen: u32,
+    sent: u64,
+    received: u64,
+    early: BTreeMap<u64, Ticket>,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    /// Of the newest connection.
+    epoch: u32,
+    /// The endpoint with the lower index first.
+    sides: [Side; 2],
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    by_pair: BTreeMap<(u32, u32), Connection>,
+}
+
+/// What a side makes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Hand it on; then the early one that follows, if there is one.
+    Next(Option<Ticket>),
+    /// It waits for those before it.
+    Early,
+    /// It belongs to a connection that is no more.
+    Stale,
+    /// The older connection of this epoch must end first.
+    Supersedes(u32),
+}
+
+impl Connections {
+    fn sides(&mut self, own: u32, peer: u32) -> (&mut u32, &mut Side, &mut Side) {
+        let connection = self.by_pair.entry((own.min(peer), own.max(peer))).or_default();
+        let [low, high] = &mut connection.sides;
+        let (own, peer) = if own < peer { (low, high) } else { (high, low) };
+        (&mut connection.epoch, own, peer)
+    }
+
+    /// The next segment of a side: its epoch and number, and whether it opens a connection.
+    pub(crate) fn send(&mut self, from: u32, to: u32) -> (u32, u64, bool) {
+        let (newest, own, peer) = self.sides(from, to);
+        let opens = own.epoch == 0;
+        if opens {
+            let joins = own.seen < *newest && peer.epoch == *newest;
+            *newest += u32::from(!joins);
+            own.open(*newest);
+        }
+        own.sent += 1;
+        (own.epoch, own.sent, opens)
+    }
+
+    /// Whether a side still believes in a connection.
+    pub(crate) fn believes(&mut self, own: u32, peer: u32, epoch: u32) -> bool {
+        self.sides(own, peer).1.epoch == epoch
+    }
+
+    /// A segment arrives.
+    pub(crate) fn receive(
+        &mut self,
+        from: u32,
+        to: u32,
+        (epoch, number): (u32, u64),
+        ticket: Ticket,
+    ) -> Verdict {
+        let own = self.sides(to, from).1;
+        if own.epoch != epoch {
+            if epoch <= own.seen {
+                return Verdict::Stale;
+            }
+            if own.epoch != 0 {
+                return Verdict::Supersedes(own.epoch);
+            }
+            own.open(epoch);
+        }
+        assert!(number > own.received, "segment {number} of epoch {epoch} arrived twice");
+        if number > own.received + 1 {
+            own.early.insert(number, ticket);
+            return Verdict::Early;
+        }
+        own.received = number;
+        Verdict::Next(own.early.get(&(number + 1)).copied())
+    }
+
+    /// An early segment's turn has come.
+    pub(crate) fn no_longer_early(&mut self, from: u32, to: u32, number: u64) {
+        self.sides(to, from).1.early.remove(&number);
+    }
+
+    /// A side gives up a connection. Returns what waited there, unless it did not believe in it.
+    pub(crate) fn close(&mut self, own: u32, peer: u32, epoch: u32) -> Option<Vec<Ticket>> {
+        let side = self.sides(own, peer).1;
+        (side.epoch == epoch && epoch > 0).then(|| side.close())
+    }
+
+    /// An endpoint is gone. Returns the peers that it had connections with, their epochs, and what
+    /// waited.
+    pub(crate) fn crash(&mut self, endpoint: u32) -> (Vec<(u32, u32)>, Vec<Ticket>) {
+        let (mut peers, mut waited) = (Vec::new(), Vec::new());
+        for ((low, high), connection) in &mut self.by_pair {
+            let (side, peer) = match endpoint {
+                _ if endpoint == *low => (0, *high),
+                _ if endpoint == *high => (1, *low),
+                _ => continue,
+            };
+            let side = &mut connection.sides[side];
+            if side.epoch > 0 {
+                peers.push((peer, side.epoch));
+            }
+            waited.extend(side.close());
+            side.seen = connection.epoch;
+        }
+        (peers, waited)
+    }
+}
+
+impl Side {
+    fn open(&mut self, epoch: u32) {
+        assert!(epoch > self.seen, "epoch {epoch} is opened again after {}", self.seen);
+        (self.epoch, self.seen, self.sent, self.received) = (epoch, epoch, 0, 0);
+    }
+
+    fn close(&mut self) -> Vec<Ticket> {
+        self.epoch = 0;
+        std::mem::take(&mut self.early).into_values().collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! Streams: segments on their way over [connections](crate::network::stream).
+//!
+//! A segment that is lost is sent again after a while, which doubles with each attempt, until its
+//! sender takes the connection for broken. Both sides are told of a broken connection by
+//! [`Event::Disconnect`]: the side that gave up at once, the other when it next hears of it.
+
+use std::hash::Hash;
+use std::time::Duration;
+
+use contract::{Address, Time, WireSize};
+
+use crate::digest::{Kind, content_hash};
+use crate::gate::Pending;
+use crate::kernel::{Incarnation, State};
+use crate::latency::nanos;
+use crate::network::blocks::Parked;
+use crate::network::stream::Verdict;
+use crate::network::{Fate, Passage};
+use crate::queue::Topic;
+use crate::slab::Ticket;
+use crate::world::{Event, Inner};
+
+/// What travels over connections.
+pub(crate) struct Segment<M> {
+    from: u32,
+    to: u32,
+    epoch: u32,
+    /// In its epoch, from 1; of news of an end: the incarnation that is told.
+    number: u64,
+    phase: Phase,
+    bytes: usize,
+    hash: u64,
+    first_sent: Time,
+    /// How long until it is sent again, if it is lost now.
+    patience: Duration,
+    /// `None`: this says that the connection is no more.
+    message: Option<M>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Flying,
+    /// It was lost, and is sent again when its event pops.
+    Lost,
+    /// It is its receiver's.
+    Accepted,
+}
+
+impl<M: Hash + WireSize> Inner<M> {
+    /// Sends a message over the stream to an endpoint, which is opened if it is not open.
+    pub(crate) fn send_stream(&self, owner: Incarnation, to: Address, message: M) {
+        let state = &mut *self.kernel.state.borrow_mut();
+        if !state.is_alive(owner) {
+            return;
+        }
+        let (from, to) = (owner.endpoint, state.index(to));
+        assert!(from != to, "{} opens no stream to itself", state.address(from));
+        let bytes = message.wire_size();
+        state.stats.messages_sent += 1;
+        state.stats.message_bytes_sent += bytes as u64;
+        let (epoch, number, opens) = state.connections.send(from, to);
+        let segment = Segment {
+            from,
+            to,
+            epoch,
+            number,
+            phase: Phase::Flying,
+            bytes,
+            hash: content_hash(&message),
+            first_sent: state.now,
+            patience: state.streams.resend_after,
+            message: Some(message),
+        };
+        let ticket = self.segments.borrow_mut().insert(segment);
+        // Opening takes one turn there and back before the first segment may leave.
+        let handshake = if opens { state.round_trip(from, to) } else { 0 };
+        let computing = if state.gates.any() { state.gates.charge(from, state.now, bytes) } else { 0 };
+        self.transmit(state, ticket, handshake + computing);
+    }
+}
+
+impl<M> Inner<M> {
+    /// One attempt to get a segment across.
+    fn transmit(&self, state: &mut State, ticket: Ticket, delay: u64) {
+        let segments = &mut *self.segments.borrow_mut();
+        let segment = segments.get_mut(ticket).expect("a segment that is sent is there");
+        let (from, to) = (segment.from, segment.to);
+        let mut passage = state.network.draw_stream(state.now, from as usize, to as usize, segment.bytes);
+        if state.network.blocks.loses_sent(from as usize, to as usize) {
+            passage.fate = Fate::Cut;
+        }
+        let arrival = Time(state.now.0 + delay + passage.latency);
+        let words = [state.now.0, state.pair(from, to), segment.hash, passage.fate as u64, arrival.0];
+        state.digest.event(Kind::Segment, words);
+        let (epoch, number) = (segment.epoch, segment.number);
+        state.trace(|state| {
+            let (from, to) = (state.address(from), state.address(to));
+            format!("segment {from} > {to} {epoch}#{number} {:?} {arrival}", passage.fate)
+        });
+        match passage.fate {
+            Fate::Arrives => {
+                segment.phase = Phase::Flying;
+                state.queue.push(arrival, passage.tie, Topic::Stream, ticket);
+            }
+            fate => {
+                state.stats.count_lost(fate);
+                lost(state, segment, ticket);
+            }
+        }
+    }
+
+    /// A segment's event popped.
+    pub(crate) fn segment_pops(&self, ticket: Ticket, through: bool) -> Option<Event<M>> {
+        let state = &mut *self.kernel.state.borrow_mut();
+        let mut segments = self.segments.borrow_mut();
+        let segment = segments.get_mut(ticket)?;
+        let (from, to, epoch) = (segment.from, segment.to, segment.epoch);
+        let pair = (from as usize, to as usize);
+        state.stats.events += 1;
+        match segment.phase {
+            Phase::Lost => {
+                if !state.connections.believes(from, to, epoch) {
+                    segments.remove(ticket);
+                } else if state.now.since(segment.first_sent) >= state.streams.give_up_after {
+                    segments.remove(ticket);
+                    drop(segments);
+                    self.ends(state, (to, from), epoch);
+                } else {
+                    state.stats.segments_resent += 1;
+                    drop(segments);
+                    self.transmit(state, ticket, 0);
+                }
+                return None;
+            }
+            Phase::Flying => {
+                let parked = Parked { from, to, is_stream: true, ticket };
+                if !state.network.blocks.is_empty() && state.network.blocks.park(parked) {
+                    return None;
+                }
+                let cut = state.network.blocks.loses_arriving(pair.0, pair.1);
+                let is_reset = segment.message.is_none();
+                if cut || !state.is_powered(to) {
+                    if is_reset {
+                        segments.remove(ticket);
+                    } else {
+                        state.stats.count_lost(Fate::Cut);
+                        lost(state, segment, ticket);
+                    }
+                    return None;
+                }
+                if is_reset {
+                    segments.remove(ticket);
+                    drop(segments);
+                    self.ends(state, (from, to), epoch);
+                    return None;
+                }
+                let known = (epoch, segment.number);
+                let verdict = match state.is_up(to) {
+                    true => state.connections.receive(from, to, known, ticket),
+                    false => Verdict::Stale,
+                };
+                match verdict {
+                    Verdict::Next(follower) => {
+                        segment.phase = Phase::Accepted;
+                        if let Some(follower) = follower {
+                            let number = segment.number + 1;
+                            state.connections.no_longer_early(from, to, number);
+                            state.queue.push(state.now, 0, Topic::Stream, follower);
+                        }
+                    }
+                    Verdict::Early => return None,
+                    Verdict::Stale => {
+                        segments.remove(ticket);
+                        drop(segments);
+                        let passage = state.network.draw_stream(state.now, pair.1, pair.0, 0);
+                        self.reset_after(state, (to, from), epoch, passage);
+                        return None;
+                    }
+                    Verdict::Supersedes(old) => {
+                        drop(segments);
+                        self.ends(state, (from, to), old);
+                        state.queue.push(state.now, 1, Topic::Stream, ticket);
+                        return None;
+                    }
+                }
+            }
+            Phase::Accepted => {}
+        }
+        if !through && state.gates.any() && state.gates.is_shut(to, state.now) {
+            state.hold(to, Pending::Event(Topic::Stream, ticket));
+            segment.phase = Phase::Accepted;
+            return None;
+        }
+        let segment = segments.remove(ticket).expect("it was there a moment ago");
+        drop(segments);
+        self.take_in(state, segment)
+    }
+
+    /// A segment's receiver takes it in, if it still believes in the connection.
+    fn take_in(&self, state: &mut State, segment: Segment<M>) -> Option<Event<M>> {
+        let Segment { from, to, epoch, number, hash, bytes, message, .. } = segment;
+        let (to_address, from_address) = (state.address(to), state.address(from));
+        let Some(message) = message else {
+            let current = state.endpoints[to as usize].incarnation;
+            if u64::from(current) != number {
+                return None;
+            }
+            state.digest.event(Kind::Disconnect, [state.now.0, state.pair(from, to), epoch.into()]);
+            state.trace(|_| format!("disconnect {to_address} < {from_address} {epoch}"));
+            state.stats.disconnects += 1;
+            return Some(Event::Disconnect { at: to_address, peer: from_address });
+        };
+        if !state.is_up(to) || !state.connections.believes(to, from, epoch) {
+            return None;
+        }
+        state.digest.event(Kind::Deliver, [state.now.0, state.pair(from, to), hash]);
+        if state.is_traced() {
+            let text = (self.format.borrow())(&message);
+            state.trace(|_| format!("deliver {to_address} < {from_address} {epoch}#{number}: {text}"));
+        }
+        state.stats.messages_delivered += 1;
+        if state.gates.any() {
+            state.gates.charge(to, state.now, bytes);
+        }
+        Some(Event::Message { to: to_address, from: from_address, message })
+    }
+
+    /// An endpoint's machine learns that a connection is no more, and tells it: in order with all else
+    /// that comes for it, and after a pause.
+    fn ends(&self, state: &mut State, (from, to): (u32, u32), epoch: u32) {
+        let Some(waited) = state.connections.close(to, from, epoch) else { return };
+        let incarnation = state.endpoints[to as usize].incarnation;
+        let mut segments = self.segments.borrow_mut();
+        waited.into_iter().for_each(|ticket| drop(segments.remove(ticket)));
+        let news = Segment {
+            number: incarnation.into(),
+            phase: Phase::Accepted,
+            ..end(state.now, (from, to), epoch)
+        };
+        let ticket = segments.insert(news);
+        state.queue.push(state.now, 0, Topic::Stream, ticket);
+    }
+
+    fn reset_after(&self, state: &mut State, pair: (u32, u32), epoch: u32, passage: Passage) {
+        let cut = state.network.blocks.loses_sent(pair.0 as usize, pair.1 as usize);
+        if passage.fate == Fate::Arrives && !cut {
+            let ticket = self.segments.borrow_mut().insert(end(state.now, pair, epoch));
+            state.queue.push(Time(state.now.0 + passage.latency), passage.tie, Topic::Stream, ticket);
+        }
+    }
+
+    /// An endpoint is gone. If its machine goes on, it tells its peers.
+    pub(crate) fn streams_crash(&self, endpoint: u32, machine_goes_on: bool) {
+        let state = &mut *self.kernel.state.borrow_mut();
+        let (peers, waited) = state.connections.crash(endpoint);
+        for ticket in waited {
+            drop(self.segments.borrow_mut().remove(ticket));
+        }
+        for (peer, epoch) in peers.into_iter().filter(|_| machine_goes_on) {
+            let passage = state.network.draw_stream(state.now, endpoint as usize, peer as usize, 0);
+            self.reset_after(state, (endpoint, peer), epoch, passage);
+        }
+    }
+}
+
+/// What says that a connection is no more.
+fn end<M>(now: Time, (from, to): (u32, u32), epoch: u32) -> Segment<M> {
+    Segment {
+        from,
+        to,
+        epoch,
+        number: 0,
+        phase: Phase::Flying,
+        bytes: 0,
+        hash: 0,
+        first_sent: now,
+        patience: Duration::ZERO,
+        message: None,
+    }
+}
+
+/// A segment did not get across: when it is sent again, or given up.
+fn lost<M>(state: &mut State, segment: &mut Segment<M>, ticket: Ticket) {
+    segment.phase = Phase::Lost;
+    let last = segment.first_sent + state.streams.give_up_after;
+    let again = (state.now + segment.patience).min(last.max(state.now));
+    segment.patience = Duration::from_nanos(nanos(segment.patience).saturating_mul(2));
+    state.queue.push(again, 0, Topic::Stream, ticket);
+}
