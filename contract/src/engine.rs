@@ -22,29 +22,143 @@ pub enum EngineError {
     },
 }
 
+/// One of the key spaces of a store; each orders its keys by itself, and a batch may change several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Family(pub u8);
+
+impl Family {
+    /// The family of whoever needs only one.
+    pub const DEFAULT: Self = Self(0);
+}
+
+/// One change of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Sets a key.
+    Put {
+        /// Where.
+        family: Family,
+        /// Which key.
+        key: Vec<u8>,
+        /// Its new value.
+        value: Vec<u8>,
+    },
+    /// Removes a key.
+    Delete {
+        /// Where.
+        family: Family,
+        /// Which key.
+        key: Vec<u8>,
+    },
+    /// Removes every key with `from <= key`, and `key < to` where `to` is given.
+    DeleteRange {
+        /// Where.
+        family: Family,
+        /// The first key that is removed.
+        from: Vec<u8>,
+        /// The first key behind it that stays; with `None` none does.
+        to: Option<Vec<u8>>,
+    },
+}
+
 /// Changes that take effect together or not at all, in order: the last one to a key wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Key, and the new value; `None` deletes.
-    pub changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// The changes.
+    pub changes: Vec<Change>,
 }
 
 impl Batch {
-    /// Sets a key.
+    /// Sets a key of the default family.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
-        self.changes.push((key.into(), Some(value.into())));
+        self.put_in(Family::DEFAULT, key, value);
+    }
+
+    /// Sets a key.
+    pub fn put_in(&mut self, family: Family, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.changes.push(Change::Put { family, key: key.into(), value: value.into() });
+    }
+
+    /// Removes a key of the default family.
+    pub fn delete(&mut self, key: impl Into<Vec<u8>>) {
+        self.delete_in(Family::DEFAULT, key);
     }
 
     /// Removes a key.
-    pub fn delete(&mut self, key: impl Into<Vec<u8>>) {
-        self.changes.push((key.into(), None));
+    pub fn delete_in(&mut self, family: Family, key: impl Into<Vec<u8>>) {
+        self.changes.push(Change::Delete { family, key: key.into() });
+    }
+
+    /// Removes the keys with `from <= key`, and `key < to` where `to` is given.
+    pub fn delete_range(&mut self, family: Family, from: impl Into<Vec<u8>>, to: Option<Vec<u8>>) {
+        self.changes.push(Change::DeleteRange { family, from: from.into(), to });
     }
 
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
+
+    /// Bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        let bytes = |change: &Change| match change {
+            Change::Put { key, value, .. } => key.len() + value.len(),
+            Change::Delete { key, .. } => key.len(),
+            Change::DeleteRange { from, to, .. } => from.len() + to.as_ref().map_or(0, Vec::len),
+        };
+        self.changes.iter().map(bytes).sum()
+    }
 }
+
+/// The order in which a scan returns pairs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest key first.
+    #[default]
+    Ascending,
+    /// Largest key first.
+    Descending,
+}
+
+/// Which keys a scan returns, and in which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range<'a> {
+    /// Of which family.
+    pub family: Family,
+    /// No key before this one.
+    pub from: &'a [u8],
+    /// Neither this key nor one behind it; with `None` there is no end.
+    pub to: Option<&'a [u8]>,
+    /// In which order.
+    pub order: Order,
+}
+
+impl<'a> Range<'a> {
+    /// All keys of the default family, ascending.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The keys of the default family from `from` up to `to`, without `to`, ascending.
+    pub fn between(from: &'a [u8], to: &'a [u8]) -> Self {
+        Self { from, to: Some(to), ..Self::default() }
+    }
+
+    /// The same keys of another family.
+    #[must_use]
+    pub fn of(self, family: Family) -> Self {
+        Self { family, ..self }
+    }
+
+    /// The same keys, largest first.
+    #[must_use]
+    pub fn descending(self) -> Self {
+        Self { order: Order::Descending, ..self }
+    }
+}
+
+/// A key with its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// What a write must have survived when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,20 +181,25 @@ pub struct EngineStats {
     pub bytes_written_by_callers: u64,
     /// Bytes written to files.
     pub bytes_written_to_files: u64,
+    /// Bytes read from files.
+    pub bytes_read_from_files: u64,
+    /// Blocks (or pages) found in the cache.
+    pub cache_hits: u64,
+    /// Blocks (or pages) that had to be read.
+    pub cache_misses: u64,
 }
 
 /// Reads of an engine, or of a snapshot of one.
 #[expect(async_fn_in_trait, reason = "a run is one thread: futures need not be Send")]
 pub trait ReadStore {
+    /// The value of a key of the default family.
+    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.get_in(Family::DEFAULT, key).await
+    }
     /// The value of a key.
-    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
-    /// Up to `limit` pairs with `from <= key`, and `key < to` where `to` is given, in key order.
-    async fn scan(
-        &self,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError>;
+    async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
+    /// The first `limit` pairs of a range, in its order.
+    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError>;
 }
 
 /// An ordered store. A clone is another handle on the same one.
@@ -104,6 +223,10 @@ pub trait Engine: ReadStore + Clone + 'static {
     async fn sync(&self) -> Result<(), EngineError>;
     /// The content now.
     fn snapshot(&self) -> Self::Snapshot;
+    /// Writes the content of this moment into the new directory `dir`, durably, as a store that
+    /// [`Engine::open`] opens. Files that never change again are shared, where the file system has
+    /// hard links.
+    async fn checkpoint(&self, dir: &str) -> Result<(), EngineError>;
     /// One bounded step of background work; `true` if there is more to do.
     async fn maintain(&self) -> Result<bool, EngineError>;
     /// Whether [`Engine::maintain`] has something to do.

@@ -64,7 +64,9 @@ pub trait Fs: Clone + 'static {
     async fn remove_dir(&self, path: &str) -> Result<(), FsError>;
     /// Gives a file another name, replacing what had that name, atomically.
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError>;
-    /// Removes a file.
+    /// Gives a file a second name, which must be free: a hard link.
+    async fn link(&self, from: &str, to: &str) -> Result<(), FsError>;
+    /// Removes a name of a file; with the last one, the file.
     async fn remove(&self, path: &str) -> Result<(), FsError>;
     /// The names in a directory, sorted, without their path.
     async fn list(&self, dir: &str) -> Result<Vec<String>, FsError>;

@@ -29,7 +29,9 @@ pub mod time;
 
 pub use bug::{Bug, Bugs};
 pub use bytes::Bytes;
-pub use engine::{Batch, Durability, Engine, EngineError, EngineStats, ReadStore};
+pub use engine::{
+    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Order, Pair, Range, ReadStore,
+};
 pub use env::{Env, Packet, PacketBody, Rejection, Request, Response, WireSize};
 pub use fs::{File, Fs, FsError, OpenMode};
 pub use history::{Event, EventKind, History, Outcome};

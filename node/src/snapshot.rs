@@ -6,8 +6,8 @@
 //! rename, so that a crash leaves the old state or the new one.
 
 use contract::{
-    Batch, Bytes, Durability, Engine, EngineError, Env, File, Fs, FsError, Mark, NodeId, OpenMode, ReadStore,
-    Rejection, Replica, Service, SnapshotChunk, Token,
+    Batch, Bytes, Durability, Engine, EngineError, Env, File, Fs, FsError, Mark, NodeId, OpenMode, Range,
+    ReadStore, Rejection, Replica, Service, SnapshotChunk, Token,
 };
 
 use crate::apply::Work;
@@ -116,7 +116,7 @@ where
         let offset = if wanted.is_some() && wanted == held { offset } else { 0 };
         // A fresh snapshot for a fresh transfer; one at the same mark is the same snapshot.
         if wanted.is_none_or(|wanted| Some(wanted) != held) && held != Some(applied) {
-            let pairs: Pairs = store.snapshot().scan(&[], None, usize::MAX).await?;
+            let pairs: Pairs = store.snapshot().scan(Range::all(), usize::MAX).await?;
             let bytes = postcard::to_stdvec(&pairs).expect("pairs encode into memory");
             outgoing.taken = Some((applied, bytes.into()));
         }

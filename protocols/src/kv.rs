@@ -13,7 +13,7 @@
 //! places in the log, finds its own answer and changes nothing.
 
 use contract::kv::{Op, Ret};
-use contract::{Batch, Bytes, ClientId, EngineError, Entry, ReadStore, Rejection, Request, Service};
+use contract::{Batch, Bytes, ClientId, EngineError, Entry, Range, ReadStore, Rejection, Request, Service};
 
 /// The key-value service.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +39,7 @@ async fn pairs(store: &impl ReadStore, from: &[u8], to: &[u8]) -> Result<Vec<(By
     if from >= to {
         return Ok(Vec::new());
     }
-    let found = store.scan(&user_key(from), Some(&user_key(to)), usize::MAX).await?;
+    let found = store.scan(Range::between(&user_key(from), &user_key(to)), usize::MAX).await?;
     assert!(found.is_sorted(), "a store scans in key order");
     Ok(found.into_iter().map(|(key, value)| (key[1..].into(), value.into())).collect())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Batch, Bytes, ClientId, Command, EngineError, Entry, Epoch, Index, Mark, ReadStore, Rejection, Request,
-    Service, Time,
+    Batch, Bytes, Change, ClientId, Command, EngineError, Entry, Epoch, Family, Index, Mark, Pair, Range,
+    ReadStore, Rejection, Request, Service, Time,
 };
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -15,18 +15,13 @@ use seedbed_protocols::KvService;
 struct Store(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl ReadStore for Store {
-    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+    async fn get_in(&self, _family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         Ok(self.0.get(key).cloned())
     }
 
-    async fn scan(
-        &self,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
-        let below = |key: &[u8]| to.is_none_or(|to| key < to);
-        let pairs = self.0.range(from.to_vec()..).take_while(|(key, _)| below(key)).take(limit);
+    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        let below = |key: &[u8]| range.to.is_none_or(|to| key < to);
+        let pairs = self.0.range(range.from.to_vec()..).take_while(|(key, _)| below(key)).take(limit);
         Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
@@ -42,10 +37,11 @@ impl Store {
         let entry = Entry { mark: Mark { epoch: Epoch(1), index: Index(1) }, command };
         let mut batch = Batch::default();
         let answer = now(KvService.apply(&entry, self, &mut batch));
-        for (key, value) in batch.changes {
-            match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(&key),
+        for change in batch.changes {
+            match change {
+                Change::Put { key, value, .. } => self.0.insert(key, value),
+                Change::Delete { key, .. } => self.0.remove(&key),
+                Change::DeleteRange { .. } => panic!("the service deletes no ranges"),
             };
         }
         answer

@@ -54,6 +54,7 @@ enum Instant {
     Rename,
     SetLen,
     Allocate,
+    Link,
 }
 
 fn normal(path: &str) -> &str {
@@ -279,6 +280,29 @@ impl Fs for SimFs {
                 tree.rename(from, to, file, carries);
                 self.record(state, Instant::Rename, id, 0, to);
             }
+            Ok(())
+        })
+    }
+
+    async fn link(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.operation().await;
+        let (from, to) = (normal(from), normal(to));
+        self.with(|state, node| {
+            let tree = &mut state.disks[node].tree;
+            let file = tree.file(from).ok_or_else(|| not_found(from))?;
+            if !tree.is_directory(parent(to)) {
+                return Err(not_found(to));
+            }
+            if tree.exists(to) {
+                return Err(FsError::Io {
+                    path: to.into(),
+                    action: "link",
+                    cause: "the name is taken".into(),
+                });
+            }
+            let id = file.borrow().id;
+            tree.create(to, Node::File(file));
+            self.record(state, Instant::Link, id, 0, to);
             Ok(())
         })
     }

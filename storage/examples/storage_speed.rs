@@ -8,7 +8,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use contract::{Batch, Durability, Engine, Env, NodeId, ReadStore, Seed, Time};
+use contract::{Batch, Durability, Engine, Env, NodeId, Range, ReadStore, Seed, Time};
 use futures::future::join_all;
 use seedbed_storage::{Journal, JournalOptions, Lsm, LsmOptions};
 use sim::{World, WorldConfig, disk_profile, net_profile};
@@ -78,7 +78,7 @@ fn engine() {
         }
         report("gets out of tables, random", PUTS / 10, start);
         let start = Instant::now();
-        let pairs = store.scan(b"", None, usize::MAX).await.expect("reads").len() as u64;
+        let pairs = store.scan(Range::all(), usize::MAX).await.expect("reads").len() as u64;
         report("pairs of a scan of all", pairs, start);
     });
     let fs = world.fs(NODE);

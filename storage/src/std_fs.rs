@@ -87,6 +87,10 @@ impl Fs for StdFs {
         fs::rename(self.at(from), self.at(to)).map_err(|e| refused(from, "rename", &e))
     }
 
+    async fn link(&self, from: &str, to: &str) -> Result<(), FsError> {
+        fs::hard_link(self.at(from), self.at(to)).map_err(|e| refused(from, "link", &e))
+    }
+
     async fn remove(&self, path: &str) -> Result<(), FsError> {
         fs::remove_file(self.at(path)).map_err(|e| refused(path, "remove", &e))
     }

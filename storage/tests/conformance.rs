@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use contract::{Batch, Durability, Engine, Fs, ReadStore};
+use contract::{Batch, Change, Durability, Engine, Fs, Range, ReadStore};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError};
@@ -77,6 +77,21 @@ fn expected_range(model: &Model, from: &[u8], to: Option<&[u8]>, limit: usize) -
     inside.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
+fn range<'a>(from: &'a [u8], to: Option<&'a [u8]>) -> Range<'a> {
+    Range { from, to, ..Range::all() }
+}
+
+pub(crate) fn batch_of(changes: Changes) -> Batch {
+    let mut batch = Batch::default();
+    for (key, value) in changes {
+        match value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        }
+    }
+    batch
+}
+
 async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut engine = E::open(&fs, "a/store", &options).await.expect("opens");
     let mut model = Model::new();
@@ -91,13 +106,13 @@ async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -
                     };
                 }
                 let durability = if synced { Durability::Synced } else { Durability::Lazy };
-                engine.write(Batch { changes }, durability).await.expect("writes");
+                engine.write(batch_of(changes), durability).await.expect("writes");
             }
             Step::Get(key) => {
                 prop_assert_eq!(&engine.get(&key).await.expect("reads"), &model.get(&key).cloned());
             }
             Step::Scan(from, to, limit) => {
-                let found = engine.scan(&from, to.as_deref(), limit).await.expect("reads");
+                let found = engine.scan(range(&from, to.as_deref()), limit).await.expect("reads");
                 prop_assert_eq!(found, expected_range(&model, &from, to.as_deref(), limit));
             }
             Step::Snapshot => {
@@ -109,7 +124,7 @@ async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -
             Step::ReadSnapshots(key) => {
                 for (snapshot, then) in &snapshots {
                     prop_assert_eq!(&snapshot.get(&key).await.expect("reads"), &then.get(&key).cloned());
-                    let found = snapshot.scan(&key, None, 10).await.expect("reads");
+                    let found = snapshot.scan(range(&key, None), 10).await.expect("reads");
                     prop_assert_eq!(found, expected_range(then, &key, None, 10));
                 }
             }
@@ -126,10 +141,10 @@ async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -
             Step::Verify => engine.verify().await.expect("intact"),
         }
     }
-    let all = engine.scan(b"", None, usize::MAX).await.expect("reads");
+    let all = engine.scan(Range::all(), usize::MAX).await.expect("reads");
     prop_assert_eq!(all, expected_range(&model, b"", None, usize::MAX));
     for (snapshot, then) in snapshots {
-        let all = snapshot.scan(b"", None, usize::MAX).await.expect("reads");
+        let all = snapshot.scan(Range::all(), usize::MAX).await.expect("reads");
         prop_assert_eq!(all, expected_range(&then, b"", None, usize::MAX));
     }
     settles(&fs, &options, engine).await
@@ -202,12 +217,16 @@ fn snapshots_hold_while_others_write_and_compact() {
                     let key = (i * 7919 % 200 + j).to_be_bytes();
                     batch.put(key, vec![i as u8; 30]);
                 }
-                let changes = batch.changes.clone();
+                let written = batch.clone();
                 writing.set(true);
                 engine.write(batch, Durability::Lazy).await.expect("writes");
                 writing.set(false);
-                let values = changes.into_iter().filter_map(|(key, value)| Some((key, value?)));
-                model.borrow_mut().extend(values);
+                for change in written.changes {
+                    let Change::Put { key, value, .. } = change else {
+                        unreachable!("only puts are written")
+                    };
+                    model.borrow_mut().insert(key, value);
+                }
                 if i.is_multiple_of(10) {
                     env.sleep(Duration::from_micros(50)).await;
                 }
@@ -229,12 +248,12 @@ fn snapshots_hold_while_others_write_and_compact() {
                 }
                 let (snapshot, then) = (engine.snapshot(), model.borrow().clone());
                 env.sleep(Duration::from_millis(2)).await;
-                let all = snapshot.scan(b"", None, usize::MAX).await.expect("reads");
+                let all = snapshot.scan(Range::all(), usize::MAX).await.expect("reads");
                 assert_eq!(all, expected_range(&then, b"", None, usize::MAX));
             }
         };
         futures::join!(write, maintain, read);
-        let all = engine.scan(b"", None, usize::MAX).await.expect("reads");
+        let all = engine.scan(Range::all(), usize::MAX).await.expect("reads");
         assert_eq!(all, expected_range(&model.borrow(), b"", None, usize::MAX));
         let stats = engine.stats();
         settles(&fs, &tiny(), engine).await.expect("settles");

@@ -1,10 +1,10 @@
 //! Damage is told, and never read as data.
 
-use contract::{Batch, Durability, Engine, EngineError, File, Fs, OpenMode, ReadStore};
+use contract::{Batch, Durability, Engine, EngineError, File, Fs, OpenMode, Range, ReadStore};
 use sim::SimFs;
 use storage::{Lsm, LsmOptions};
 
-use crate::conformance::tiny;
+use crate::conformance::{batch_of, tiny};
 use crate::ground::{NODE, run, world};
 
 async fn read_file(fs: &SimFs, path: &str) -> Vec<u8> {
@@ -28,8 +28,7 @@ const KEYS: u32 = 60;
 async fn build(fs: &SimFs, options: &LsmOptions) -> Result<(), EngineError> {
     let store = Lsm::open(fs, "store", options).await?;
     for i in 0..KEYS {
-        let mut batch = Batch::default();
-        batch.changes.push((format!("key{i:03}").into_bytes(), expected(i)));
+        let batch = batch_of(vec![(format!("key{i:03}").into_bytes(), expected(i))]);
         store.write(batch, Durability::Lazy).await?;
     }
     store.sync().await
@@ -56,7 +55,7 @@ async fn right_or_corrupt(fs: &SimFs, options: &LsmOptions, place: &str) -> bool
             }
         }
     }
-    match store.scan(b"", None, usize::MAX).await {
+    match store.scan(Range::all(), usize::MAX).await {
         Ok(pairs) => {
             assert_eq!(corrupt, 0, "{place}: a scan read what a get could not");
             assert_eq!(pairs.len() as u32, (0..KEYS).filter(|i| expected(*i).is_some()).count() as u32);

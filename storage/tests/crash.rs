@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use contract::{Batch, Durability, Engine, Env, Fs, ReadStore, Time};
+use contract::{Batch, Change, Durability, Engine, Env, Fs, Range, ReadStore, Time};
 use sim::{Event, SimEnv, SimFs, World};
 use storage::{Journal, JournalEntry, JournalOptions, Lsm, LsmOptions, SegmentId};
 
@@ -201,10 +201,11 @@ fn batch(number: usize) -> Batch {
 
 fn content_after(batches: &[Batch]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut content = BTreeMap::new();
-    for (key, value) in batches.iter().flat_map(|batch| &batch.changes) {
-        match value {
-            Some(value) => content.insert(key.clone(), value.clone()),
-            None => content.remove(key),
+    for change in batches.iter().flat_map(|batch| &batch.changes) {
+        match change {
+            Change::Put { key, value, .. } => content.insert(key.clone(), value.clone()),
+            Change::Delete { key, .. } => content.remove(key),
+            Change::DeleteRange { .. } => unreachable!("no range is deleted here"),
         };
     }
     content.into_iter().collect()
@@ -245,7 +246,7 @@ async fn lsm_maintainer<F: Fs>(store: Lsm<F>, env: SimEnv<()>, written: Rc<RefCe
 async fn check_lsm<F: Fs>(store: &Lsm<F>, written: &mut Written) -> Result<(), Loss> {
     let text = |error: contract::EngineError| error.to_string();
     store.verify().await.map_err(text)?;
-    let content = store.scan(b"", None, usize::MAX).await.map_err(text)?;
+    let content = store.scan(Range::all(), usize::MAX).await.map_err(text)?;
     let number = store.get(b"number").await.map_err(text)?;
     let batches = number.map_or(0, |n| usize::from_le_bytes(n.try_into().expect("eight bytes")) + 1);
     if batches < written.promised {

@@ -60,6 +60,10 @@ impl<F: Fs> Fs for Faulty<F> {
         self.inner.rename(from, to).await
     }
 
+    async fn link(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.inner.link(from, to).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), FsError> {
         self.inner.remove(path).await
     }

@@ -5,7 +5,7 @@
 //! all that came before; later changes elsewhere stay unpromised.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::rc::Rc;
 
@@ -170,10 +170,11 @@ impl Tree {
         undone
     }
 
-    /// Every file that has a name.
+    /// Every file that has a name, once, however many it has.
     pub(crate) fn files(&self) -> impl Iterator<Item = &SharedInode> {
-        self.nodes.values().filter_map(|node| match node {
-            Node::File(inode) => Some(inode),
+        let mut seen = BTreeSet::new();
+        self.nodes.values().filter_map(move |node| match node {
+            Node::File(inode) => seen.insert(inode.borrow().id).then_some(inode),
             Node::Directory => None,
         })
     }

@@ -8,10 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use contract::Batch;
-
 /// A key with its value; no value is a tombstone.
 pub(super) type Pair = (Vec<u8>, Option<Vec<u8>>);
+
+/// The changes of a batch.
+pub(super) type Changes = Vec<Pair>;
 
 #[derive(Debug)]
 struct Version {
@@ -68,12 +69,12 @@ impl Memtable {
     }
 
     /// Applies batch number `seq`.
-    pub(super) fn apply(&self, seq: u64, batch: Batch) {
+    pub(super) fn apply(&self, seq: u64, batch: Changes) {
         assert!(seq > self.last_seq.replace(seq), "batches come in the order of their numbers");
         let pinned = self.pins.borrow().last_key_value().map(|(pin, _)| *pin);
         assert!(pinned.is_none_or(|pin| pin < seq), "a snapshot never sees what is written later");
         let mut entries = self.entries.borrow_mut();
-        for (key, value) in batch.changes {
+        for (key, value) in batch {
             let version = Version { seq, value };
             if let Some(versions) = entries.get_mut(&key) {
                 versions.replace(version, pinned);
@@ -131,9 +132,7 @@ mod tests {
     use super::*;
 
     fn put(table: &Memtable, seq: u64, value: &str) {
-        let mut batch = Batch::default();
-        batch.put("k", value);
-        table.apply(seq, batch);
+        table.apply(seq, vec![(b"k".to_vec(), Some(value.as_bytes().to_vec()))]);
     }
 
     #[test]

@@ -39,7 +39,9 @@ mod wal;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use contract::{Batch, Durability, Engine, EngineError, EngineStats, Fs, FsError, ReadStore};
+use contract::{
+    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
+};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +49,7 @@ use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
 use manifest::Manifest;
-use memtable::Memtable;
+use memtable::{Changes, Memtable};
 pub use snapshot::LsmSnapshot;
 use table::Table;
 use version::Version;
@@ -160,7 +162,7 @@ impl<F: Fs> State<F> {
     }
 
     /// Applies a batch, and begins a new memtable behind it if this one is full.
-    fn apply(&mut self, batch: Batch, memtable_bytes: usize) -> u64 {
+    fn apply(&mut self, batch: Changes, memtable_bytes: usize) -> u64 {
         assert!(!batch.is_empty(), "a batch that changes nothing has no number");
         self.seq += 1;
         self.active.wal.push(self.seq, &batch);
@@ -277,8 +279,23 @@ impl<F: Fs> Lsm<F> {
     }
 }
 
+/// A key behind its family: all families share the tables.
+fn inner_key(family: Family, key: &[u8]) -> Vec<u8> {
+    [&[family.0], key].concat()
+}
+
+fn inner_changes(batch: Batch) -> Changes {
+    let inner = |change| match change {
+        Change::Put { family, key, value } => (inner_key(family, &key), Some(value)),
+        Change::Delete { family, key } => (inner_key(family, &key), None),
+        Change::DeleteRange { .. } => panic!("this engine does not delete ranges yet"),
+    };
+    batch.changes.into_iter().map(inner).collect()
+}
+
 impl<F: Fs> ReadStore for Lsm<F> {
-    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+    async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let key = &inner_key(family, key)[..];
         let version = {
             let state = self.0.state.borrow();
             if let Some(found) = state.active.memtable.get(key) {
@@ -292,13 +309,8 @@ impl<F: Fs> ReadStore for Lsm<F> {
         version.get(key, &self.0.cache).await
     }
 
-    async fn scan(
-        &self,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
-        self.snapshot().scan(from, to, limit).await
+    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        self.snapshot().scan(range, limit).await
     }
 }
 
@@ -323,13 +335,8 @@ impl<F: Fs> Engine for Lsm<F> {
             if batch.is_empty() {
                 state.seq
             } else {
-                let bytes = batch
-                    .changes
-                    .iter()
-                    .map(|(k, v)| k.len() + v.as_ref().map_or(0, Vec::len))
-                    .sum::<usize>();
-                self.count(|stats| stats.bytes_written_by_callers += bytes as u64);
-                state.apply(batch, self.0.options.memtable_bytes)
+                self.count(|stats| stats.bytes_written_by_callers += batch.bytes() as u64);
+                state.apply(inner_changes(batch), self.0.options.memtable_bytes)
             }
         };
         match durability {
@@ -352,6 +359,19 @@ impl<F: Fs> Engine for Lsm<F> {
             Rc::clone(&state.version),
             Rc::clone(&self.0.cache),
         )
+    }
+
+    async fn checkpoint(&self, dir: &str) -> Result<(), EngineError> {
+        self.0.fs.create_dir(dir).await?;
+        let store = Self::open(&self.0.fs, dir, &self.0.options).await?;
+        let version = self.snapshot();
+        let mut batch = Batch::default();
+        for family in (0..=u8::MAX).map(Family) {
+            for (key, value) in version.scan(Range::all().of(family), usize::MAX).await? {
+                batch.put_in(family, key, value);
+            }
+        }
+        store.write(batch, Durability::Synced).await
     }
 
     async fn maintain(&self) -> Result<bool, EngineError> {

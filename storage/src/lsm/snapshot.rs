@@ -3,9 +3,10 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, Fs, ReadStore};
+use contract::{EngineError, Family, Fs, Order, Pair, Range, ReadStore};
 
 use super::cache::BlockCache;
+use super::inner_key;
 use super::memtable::Memtable;
 use super::merge::{Blocks, Merge, Source};
 use super::version::Version;
@@ -52,7 +53,8 @@ impl<F: Fs> LsmSnapshot<F> {
 }
 
 impl<F: Fs> ReadStore for LsmSnapshot<F> {
-    async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+    async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let key = &inner_key(family, key)[..];
         let mut memory = [&self.active].into_iter().chain(self.full.iter().rev());
         if let Some(found) = memory.find_map(|table| table.get_at(key, self.seq)) {
             return Ok(found);
@@ -60,19 +62,22 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
         self.version.get(key, &self.cache).await
     }
 
-    async fn scan(
-        &self,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
+    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        if range.order == Order::Descending {
+            let mut pairs =
+                Box::pin(self.scan(Range { order: Order::Ascending, ..range }, usize::MAX)).await?;
+            pairs.reverse();
+            pairs.truncate(limit);
+            return Ok(pairs);
+        }
         let mut pairs = Vec::new();
         if limit == 0 {
             return Ok(pairs);
         }
-        let mut merge = Merge::new(self.sources(), from).await?;
+        let mut merge = Merge::new(self.sources(), &inner_key(range.family, range.from)).await?;
         while let Some((key, value)) = merge.current() {
-            if to.is_some_and(|to| key >= to) {
+            let (&family, key) = key.split_first().expect("a key stands behind its family");
+            if family != range.family.0 || range.to.is_some_and(|to| key >= to) {
                 break;
             }
             if let Some(value) = value {

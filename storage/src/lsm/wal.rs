@@ -15,8 +15,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{Batch, EngineError, File, Fs, OpenMode};
+use contract::{EngineError, File, Fs, OpenMode};
 
+use super::memtable::Changes;
 use crate::encoding::{Input, put_bytes, put_varint};
 use crate::log::{LogIdentity, Tail};
 
@@ -54,12 +55,12 @@ impl<F: Fs> Wal<F> {
     }
 
     /// Encodes a batch behind those before it.
-    pub(super) fn push(&self, seq: u64, batch: &Batch) {
+    pub(super) fn push(&self, seq: u64, batch: &Changes) {
         assert!(seq > 0, "batches are numbered from 1");
-        let tag = u32::try_from(batch.changes.len()).expect("a batch has below 2^32 changes");
+        let tag = u32::try_from(batch.len()).expect("a batch has below 2^32 changes");
         self.state.borrow_mut().tail.push(tag, |buffer| {
             buffer.extend_from_slice(&seq.to_le_bytes());
-            for (key, value) in &batch.changes {
+            for (key, value) in batch {
                 put_bytes(buffer, key);
                 put_varint(buffer, value.as_ref().map_or(0, |value| value.len() as u64 + 1));
                 buffer.extend_from_slice(value.as_deref().unwrap_or_default());
@@ -140,17 +141,17 @@ impl<F: Fs> Wal<F> {
 }
 
 /// The batch in a record, with its sequence number.
-pub(super) fn decode(changes: u32, payload: &[u8]) -> Option<(u64, Batch)> {
+pub(super) fn decode(changes: u32, payload: &[u8]) -> Option<(u64, Changes)> {
     let mut input = Input::new(payload, 0);
     let seq = input.u64()?;
-    let mut batch = Batch::default();
+    let mut batch = Changes::new();
     for _ in 0..changes {
         let key = input.bytes()?.to_vec();
         let value = match input.length()?.checked_sub(1) {
             Some(len) => Some(input.take(len)?.to_vec()),
             None => None,
         };
-        batch.changes.push((key, value));
+        batch.push((key, value));
     }
     input.is_empty().then_some((seq, batch))
 }
