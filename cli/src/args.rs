@@ -103,6 +103,9 @@ pub(crate) struct SweepArgs {
     /// Stop when so many different findings were made; failures of one signature are one finding
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: u32,
+    /// Exit with 3 if a situation that the scenario's `check.sometimes` names was not reached
+    #[arg(long)]
+    pub(crate) require_sometimes: bool,
     /// Where failures are saved as replays
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
@@ -211,6 +214,7 @@ pub(crate) enum Topic {
     Engines,
     Faults,
     Conditions,
+    Situations,
     Workloads,
     Checks,
     Models,

@@ -124,10 +124,11 @@ pub(crate) fn report(plan: &Plan, report: &Report, took: Duration, out: Out, ter
             micros(latency.max)
         ),
     );
+    line("faults", report.extent.to_string());
     line("digest", report.digest.to_string());
     text += &evidence(&report.verdict);
     text += "what happened\n";
-    let rows: Vec<_> = report.counts().iter().map(|(name, n)| vec![(*name).to_owned(), count(*n)]).collect();
+    let rows: Vec<_> = report.counts().map(|(name, n)| vec![name.to_owned(), count(n)]).collect();
     text += &table(2, &rows);
     if !report.fired.is_empty() {
         text += "faults\n";

@@ -29,6 +29,9 @@ pub trait Env<M>: Clone + 'static {
     fn now(&self) -> Time;
     /// Sends a message; it may be lost, late or out of order.
     fn send(&self, to: Address, message: M);
+    /// Sends a message over the stream to another endpoint: in order and once, or the endpoint hears
+    /// that the connection broke and what was under way may be lost.
+    fn send_stream(&self, to: Address, message: M);
     /// Arms a timer to fire after a delay that the world draws from `within`. Arming it again
     /// replaces it.
     fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>);

@@ -13,6 +13,8 @@ pub trait Observer<R: Replica>: 'static {
     fn applied(&self, node: NodeId, entry: &Entry);
     /// A node's service state was replaced by a snapshot.
     fn installed(&self, node: NodeId, snapshot: Mark);
+    /// A node stopped by itself, for its disk failed it.
+    fn stopped(&self, node: NodeId);
 }
 
 /// Watches nothing.
@@ -24,4 +26,5 @@ impl<R: Replica> Observer<R> for NoObserver {
     fn stepped(&self, _node: NodeId, _before: &View, _after: &View, _effects: &[Effect<R>]) {}
     fn applied(&self, _node: NodeId, _entry: &Entry) {}
     fn installed(&self, _node: NodeId, _snapshot: Mark) {}
+    fn stopped(&self, _node: NodeId) {}
 }

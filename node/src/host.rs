@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{
-    Address, Cluster, Command, Effect, Effects, Engine, Env, FsError, Index, Mark, NodeId, Observer, Packet,
-    PacketBody, Recovered, Rejection, Replica, Request, RequestId, Response, Service, TimerId, Token, View,
+    Address, Channel, Cluster, Command, Effect, Effects, Engine, Env, FsError, Index, Mark, NodeId, Observer,
+    Packet, PacketBody, Recovered, Rejection, Replica, Request, RequestId, Response, Service, TimerId, Token,
+    View,
 };
 use storage::journal::{Journal, JournalError, JournalOptions, JournalStats};
 
@@ -62,6 +63,19 @@ pub enum HostError {
         /// What was read.
         what: &'static str,
     },
+}
+
+impl HostError {
+    /// Whether what was read is not what was written; otherwise the file system refused to read or
+    /// write.
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_corruption(),
+            Self::Engine(error) => matches!(error, contract::EngineError::Corrupt { .. }),
+            Self::Fs(_) => false,
+            Self::Undecodable { .. } => true,
+        }
+    }
 }
 
 /// What a host has done since it started.
@@ -226,6 +240,11 @@ where
         }
     }
 
+    /// The stream to a peer broke.
+    pub fn on_disconnect(&self, peer: NodeId) {
+        self.step(|replica, fx| replica.on_disconnect(peer, fx));
+    }
+
     /// A timer fired.
     pub fn on_timer(&self, timer: TimerId) {
         let timer = match self.inner.core.borrow().as_ref() {
@@ -322,8 +341,12 @@ where
     }
 
     fn send(&self, to: NodeId, message: R::Message) {
-        let group = self.inner.setup.cluster.group;
-        self.inner.setup.env.send(to.into(), Packet { group, body: PacketBody::Peer(message) });
+        let Setup { cluster, env, .. } = &self.inner.setup;
+        let packet = Packet { group: cluster.group, body: PacketBody::Peer(message) };
+        match R::CHANNEL {
+            Channel::Datagram => env.send(to.into(), packet),
+            Channel::Stream => env.send_stream(to.into(), packet),
+        }
     }
 
     /// Answers a client.
@@ -360,6 +383,7 @@ where
             }
         }
         self.inner.failure.borrow_mut().get_or_insert(error);
+        self.inner.setup.observer.stopped(self.inner.setup.cluster.me);
     }
 
     /// What the replica looks like from outside; `None` while the host recovers or after it failed.

@@ -43,15 +43,6 @@ impl<M> SimEnv<M> {
     }
 }
 
-impl<M: Hash + WireSize + 'static> SimEnv<M> {
-    /// Sends a message over the stream to another endpoint: a FIFO channel that sends again what is
-    /// lost. It is opened if it is not open. What was sent since it was opened arrives, in order and
-    /// once, or [`Event::Disconnect`](crate::Event::Disconnect) tells that it may not have.
-    pub fn send_stream(&self, to: Address, message: M) {
-        self.inner.send_stream(self.owner, to, message);
-    }
-}
-
 impl<M: Clone + Hash + WireSize + 'static> Env<M> for SimEnv<M> {
     fn now(&self) -> Time {
         let state = self.inner.kernel.state.borrow();
@@ -60,6 +51,12 @@ impl<M: Clone + Hash + WireSize + 'static> Env<M> for SimEnv<M> {
 
     fn send(&self, to: Address, message: M) {
         self.inner.send(self.owner, to, message);
+    }
+
+    /// A FIFO channel that sends again what is lost; it is opened if it is not open.
+    /// [`Event::Disconnect`](crate::Event::Disconnect) tells that what was sent may not have arrived.
+    fn send_stream(&self, to: Address, message: M) {
+        self.inner.send_stream(self.owner, to, message);
     }
 
     fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>) {

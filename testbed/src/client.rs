@@ -54,6 +54,8 @@ pub struct Records {
     pub answered_in_quiet: u64,
     /// Operations given up.
     pub unknown: u64,
+    /// Writes that clients wait for.
+    pub writes_in_flight: u64,
     /// From when on no fault is active.
     pub quiet_from: Time,
     /// Which arrivals became operations, in order of invocation.
@@ -69,6 +71,7 @@ impl Records {
             answered: 0,
             answered_in_quiet: 0,
             unknown: 0,
+            writes_in_flight: 0,
             quiet_from,
             invoked: Vec::new(),
         }
@@ -200,6 +203,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
         let id = {
             let records = &mut *self.records.borrow_mut();
             records.invoked.push((self.me, arrival));
+            records.writes_in_flight += u64::from(!op.is_read());
             records.history.invoke(since, self.me, op.clone())
         };
         self.under_way = Some(UnderWay { op, id, since });
@@ -226,6 +230,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
         self.env.cancel_timer(DEADLINE);
         let now = self.env.now();
         self.write_down(now, since, &outcome);
+        self.records.borrow_mut().writes_in_flight -= u64::from(!op.is_read());
         if let Outcome::Ok(ret) = &outcome {
             self.ops.learn(&op, ret);
         }

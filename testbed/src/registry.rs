@@ -42,18 +42,6 @@ pub const MONITORS: &[Named] = &[
     Named { name: "protocol-laws", about: "no replica is told what contradicts a law of its protocol" },
 ];
 
-/// What the nemesis does.
-pub const FAULTS: &[Named] = &[
-    Named { name: "partition", about: "groups of nodes cannot reach each other for a while" },
-    Named { name: "crash", about: "a node loses power, and what it had not flushed; it restarts later" },
-];
-
-/// What a state-aware fault waits for.
-pub const CONDITIONS: &[Named] = &[
-    Named { name: "leader-elected", about: "a node has just become leader" },
-    Named { name: "hard-state-write-pending", about: "a node has a vote or a term on its way to the disk" },
-];
-
 /// Whether a protocol takes these options; what is wrong with them otherwise.
 pub fn check_options(protocol: &str, options: &serde_json::Value) -> Result<(), String> {
     match protocol {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use contract::{Bug, Seed, Time};
+use contract::{Bug, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::{Digest, WorldStats};
 
-use crate::plan::Action;
+use crate::plan::{Action, Cause, Limits};
 use crate::watch::Seen;
 
 /// Whether everything that was asked for held.
@@ -115,6 +115,51 @@ pub struct Fired {
     /// What happened, with roles resolved and nothing left to draw; `None` if nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+    /// The event that made it fire, if it was not its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// How far the nemesis went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Extent {
+    /// How far it may go.
+    pub limits: Limits,
+    /// How often it was held back from taking one more disk than the protocol survives.
+    pub withheld: u64,
+    /// Whose disk may have lost what it promised to hold.
+    pub damaged: Vec<NodeId>,
+    /// How often a node that had stopped by itself was rebooted.
+    pub reboots: u64,
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<_> = self.damaged.iter().map(NodeId::to_string).collect();
+        match (self.limits, nodes.is_empty()) {
+            (Limits::Survivable, true) => f.write_str("within what the protocol promises to survive")?,
+            (Limits::Survivable, false) => write!(
+                f,
+                "within what the protocol promises to survive: the disks of {} were damaged, they do not come back",
+                nodes.join(" ")
+            )?,
+            (Limits::Any, true) => {
+                f.write_str("anything goes, and nothing went beyond what is survivable")?
+            }
+            (Limits::Any, false) => write!(
+                f,
+                "beyond what the protocol promises to survive: the disks of {} were damaged and they go on",
+                nodes.join(" ")
+            )?,
+        }
+        if self.withheld > 0 {
+            write!(f, "; withheld {} times: one more disk would have been too many", self.withheld)?;
+        }
+        if self.reboots > 0 {
+            write!(f, "; {} reboots of nodes whose disk had failed them", self.reboots)?;
+        }
+        Ok(())
+    }
 }
 
 /// What a run came to.
@@ -144,24 +189,60 @@ pub struct Report {
     pub storage: Storage,
     /// The faults that fired, in order.
     pub fired: Vec<Fired>,
+    /// How far they went.
+    pub extent: Extent,
+}
+
+/// Something that a run can come to, and that a sweep should.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// Its name in `check.sometimes`.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    /// How often a run came to it.
+    pub count: fn(&Report) -> u64,
+}
+
+macro_rules! situations {
+    ($($name:literal $about:literal $count:expr;)*) => {
+        /// What a sweep counts, to show that things really happened.
+        pub const SITUATIONS: &[Situation] = &[$(Situation { name: $name, about: $about, count: $count }),*];
+    };
+}
+
+situations! {
+    "crash" "a node lost its power" |r| r.world.crashes;
+    "kill" "a node's process died" |r| r.world.kills;
+    "leader-changed" "another node became leader" |r| r.seen.leader_changes;
+    "leader-changed-with-write-in-flight" "another node became leader while a client waited for a write"
+        |r| r.seen.leader_changes_with_write_in_flight;
+    "two-leaders-at-once" "a node became leader while another still took itself for one"
+        |r| r.seen.two_leaders_at_once;
+    "log-truncated" "a node cut entries off its log that another leader did not have" |r| r.seen.logs_truncated;
+    "sector-lost" "a power loss took a sector that had not been flushed"
+        |r| r.world.lost.sectors_dropped + r.world.lost.sectors_torn + r.world.lost.sectors_garbage;
+    "sector-torn" "a power loss left half a sector" |r| r.world.lost.sectors_torn;
+    "directory-change-lost" "a power loss undid a creation, a renaming or a removal"
+        |r| r.world.lost.directory_changes_lost;
+    "disk-trouble" "a disk failed, lied or did something else" |r| r.world.disk_troubles;
+    "node-rebooted" "a node stopped because its disk failed it, and came back" |r| r.extent.reboots;
+    "disk-damaged" "a disk may have lost what it promised to hold" |r| r.extent.damaged.len() as u64;
+    "message-lost" "a link lost a message" |r| r.world.messages_lost;
+    "message-repeated" "a link repeated a message" |r| r.world.messages_duplicated;
+    "message-cut" "a partition was in a message's way" |r| r.world.messages_partitioned;
+    "memtable-flushed" "a memtable was written out" |r| r.storage.engine_flushes;
+    "compaction" "a compaction was carried out" |r| r.storage.engine_compactions;
+    "snapshot-installed" "a snapshot replaced a node's state" |r| r.seen.snapshots_installed;
+    "outcome-unknown" "a client gave an operation up" |r| r.operations.unknown;
+    "fault-fired" "a fault struck" |r| r.fired.iter().filter(|fired| fired.action.is_some()).count() as u64;
+    "operation-answered" "a client had its answer" |r| r.operations.answered;
 }
 
 impl Report {
-    /// What a sweep counts, to show that things really happened: a name, and how often.
-    pub fn counts(&self) -> [(&'static str, u64); 11] {
-        [
-            ("crashes", self.world.crashes),
-            ("leader changes", self.seen.leader_changes),
-            ("un-flushed sectors lost", self.world.lost.sectors_dropped + self.world.lost.sectors_torn),
-            ("messages lost", self.world.messages_lost),
-            ("messages cut by a partition", self.world.messages_partitioned),
-            ("memtable flushes", self.storage.engine_flushes),
-            ("compactions", self.storage.engine_compactions),
-            ("snapshots installed", self.seen.snapshots_installed),
-            ("operations of unknown outcome", self.operations.unknown),
-            ("faults fired", self.fired.len() as u64),
-            ("operations answered", self.operations.answered),
-        ]
+    /// How often this run came to each of the [`SITUATIONS`].
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        SITUATIONS.iter().map(|situation| (situation.name, (situation.count)(self)))
     }
 }
 

@@ -10,15 +10,16 @@ use contract::{
 };
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
-use sim::{Event, PartitionId, SimEnv, SimFs, World};
+use sim::fault::Fault;
+use sim::{CrashReport, Event, Injected, SimEnv, SimFs, World};
 use storage::journal::JournalOptions;
 
 use crate::client::{Client, Records};
-use crate::nemesis::{Alarms, Ground, Nemesis, Wake};
+use crate::nemesis::{Ground, Nemesis, SharedAlarms, Stop, Wake};
 use crate::panics::{self, Caught};
 use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
-use crate::watch::Watch;
+use crate::watch::{Alert, Watch};
 
 /// Takes the lines of a trace.
 pub type TraceSink = Box<dyn FnMut(&str)>;
@@ -90,14 +91,39 @@ impl<R: Replica, E: Engine<Fs = SimFs>> Arena<R, E> {
         self.servers[node.slot()] = Some(Host::start(setup, KvService));
     }
 
-    fn stats(&self) -> HostStats {
-        self.servers.iter().flatten().fold(self.past, |sum, server| add(sum, server.stats()))
+    /// What each node is and knows at the end: why a cluster does not recover shows in it.
+    fn state_of_nodes(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut up = 0;
+        for (node, server) in (1..).map(NodeId).zip(&self.servers) {
+            let state = match server {
+                None => "down".to_owned(),
+                Some(server) => match (server.view(), server.failure()) {
+                    (Some(view), _) => {
+                        up += 1;
+                        let leader = view.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
+                        format!(
+                            "{} of term {}, follows {leader}, its log ends at {}, committed up to {}",
+                            view.role, view.epoch.0, view.last.index.0, view.commit.0
+                        )
+                    }
+                    (None, Some(failure)) => format!("stopped: {failure}"),
+                    (None, None) => "still recovering".to_owned(),
+                },
+            };
+            lines.push(format!("{node} is {state}"));
+        }
+        let nodes = self.servers.len();
+        let quorum = nodes / 2 + 1;
+        let whether = if up >= quorum { "a majority" } else { "no majority" };
+        lines.push(format!("{up} of {nodes} nodes are up, {whether}: {quorum} are needed to make progress"));
+        let leader = Ground::leader(self).map_or("nobody leads".to_owned(), |node| format!("{node} leads"));
+        lines.push(format!("{leader}, after {} elections", self.watch.seen().elections));
+        lines
     }
 
-    /// The first node that stopped by itself, and why.
-    fn stopped(&self) -> Option<(NodeId, String)> {
-        let mut nodes = (1..).map(NodeId).zip(&self.servers);
-        nodes.find_map(|(node, server)| Some((node, server.as_ref()?.failure()?.to_string())))
+    fn stats(&self) -> HostStats {
+        self.servers.iter().flatten().fold(self.past, |sum, server| add(sum, server.stats()))
     }
 }
 
@@ -134,13 +160,37 @@ impl<R: Replica, E: Engine<Fs = SimFs>> Ground for Arena<R, E> {
         self.servers[node.slot()].is_some()
     }
 
-    fn crash(&mut self, node: NodeId) -> String {
-        let server = self.servers[node.slot()].take().expect("only a node that is up crashes");
-        self.past = add(self.past, server.stats());
-        let report = self.world.crash(node);
-        let lost = report.sectors_dropped + report.sectors_torn;
-        let unflushed = lost + report.sectors_kept;
-        format!("{lost} of {unflushed} un-flushed sectors lost")
+    fn stop(&self, node: NodeId) -> Option<Stop> {
+        let failure = self.servers[node.slot()].as_ref()?.failure()?;
+        Some(Stop { why: failure.to_string(), corrupt: failure.is_corruption() })
+    }
+
+    fn inject(&mut self, fault: &Fault) -> (Injected, Option<String>) {
+        let goes_down = match fault {
+            Fault::Crash(crash) => Some(crash.node),
+            Fault::Kill(kill) => Some(kill.node),
+            Fault::Wipe(wipe) => Some(wipe.node),
+            _ => None,
+        };
+        let before = self.world.stats().lost;
+        if let Some(server) = goes_down.and_then(|node| self.servers[node.slot()].take()) {
+            self.past = add(self.past, server.stats());
+        }
+        let injected = self.world.inject(fault);
+        let Some(node) = goes_down else { return (injected, None) };
+        self.watch.went_down(node);
+        let after = self.world.stats().lost;
+        let lost =
+            |report: CrashReport| report.sectors_dropped + report.sectors_torn + report.sectors_garbage;
+        let gone = lost(after) - lost(before);
+        let unflushed = gone + after.sectors_kept - before.sectors_kept;
+        (injected, Some(format!("{gone} of {unflushed} un-flushed sectors lost")))
+    }
+
+    fn recover(&mut self, injected: Injected) {
+        if let Some(node) = self.world.recover(injected) {
+            self.start_server(node);
+        }
     }
 
     fn restart(&mut self, node: NodeId) {
@@ -148,12 +198,8 @@ impl<R: Replica, E: Engine<Fs = SimFs>> Ground for Arena<R, E> {
         self.start_server(node);
     }
 
-    fn partition(&mut self, groups: Vec<Vec<NodeId>>) -> PartitionId {
-        self.world.partition(&groups)
-    }
-
-    fn heal(&mut self, partition: PartitionId) {
-        self.world.heal(partition);
+    fn note(&self, text: &str) {
+        self.world.note(&[], || text.to_owned());
     }
 }
 
@@ -169,19 +215,20 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
     if let Some(trace) = options.trace {
         world.set_trace(trace);
     }
-    let alarms = Alarms::default();
+    let alarms = SharedAlarms::default();
+    let records = Rc::new(RefCell::new(Records::new(plan.quiet_from)));
     let watch = Rc::new({
         let (alarms, world) = (Rc::clone(&alarms), world.clone());
-        let awaited = plan.conditions();
-        let alarm = Box::new(move |condition, node| {
-            if awaited.contains(&condition) {
-                alarms.borrow_mut().push_back((condition, node));
-                world.schedule(world.now(), Wake::Alarm.encode());
+        let alarm = Box::new(move |alert| {
+            match alert {
+                Alert::Reached(condition, node) => alarms.borrow_mut().reached.push_back((condition, node)),
+                Alert::Stopped(node) => alarms.borrow_mut().stopped.push_back(node),
             }
+            world.schedule(world.now(), Wake::Alarm.encode());
         });
-        Watch::<R>::new(&plan.checks.monitors, usize::from(plan.world.nodes), alarm)
+        let nodes = usize::from(plan.world.nodes);
+        Watch::<R>::new(&plan.checks.monitors, nodes, plan.conditions(), Rc::clone(&records), alarm)
     });
-    let records = Rc::new(RefCell::new(Records::new(plan.quiet_from)));
     let mut arena = Arena::<R, E> {
         plan: plan.clone(),
         options: protocol,
@@ -191,7 +238,7 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         servers: (0..plan.world.nodes).map(|_| None).collect(),
         past: HostStats::default(),
     };
-    let mut nemesis = Nemesis::new(plan, alarms, &arena);
+    let mut nemesis = Nemesis::new(plan, R::FAILURES, alarms, &arena);
 
     let stopped = panics::catch(|| simulate(&mut arena, &mut nemesis, &records));
     let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of(&panic))));
@@ -202,7 +249,7 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
     let verdict = match stopped {
         Some(Stopped::Finding(finding)) => Verdict::Violation(finding),
         Some(Stopped::OutOf(what)) => Verdict::Inconclusive { what },
-        None => judge(plan, &records),
+        None => judge(plan, &records, || arena.state_of_nodes()),
     };
     let stats = arena.stats();
     let report = Report {
@@ -223,6 +270,7 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
             engine_compactions: stats.engine.compactions,
         },
         fired: nemesis.fired().to_vec(),
+        extent: nemesis.extent(),
     };
     Run { report, history: records.history.clone(), invoked: records.invoked.clone() }
 }
@@ -272,11 +320,20 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
             }
             Event::Timer { at: Address::Client(client), timer } => clients[client.slot()].on_timer(timer),
             Event::Control(number) => nemesis.on_wake(Wake::decode(number), arena),
-            Event::Disconnect { .. } => unreachable!("a run opens no streams"),
+            Event::Disconnect { at: Address::Node(node), peer: Address::Node(peer) } => {
+                if let Some(server) = &arena.servers[node.slot()] {
+                    server.on_disconnect(peer);
+                }
+            }
+            Event::Disconnect { .. } => unreachable!("only servers open streams, to each other"),
             Event::DiskOp { .. } => unreachable!("a run sets no breakpoints"),
         }
         if let Some(finding) = arena.watch.finding() {
             return Some(Stopped::Finding(finding));
+        }
+        if let Some((node, stop)) = nemesis.unexplained() {
+            let message = format!("{node} stopped by itself: {}", stop.why);
+            return Some(Stopped::Finding(Finding::of_run("node-stopped", message, Vec::new())));
         }
         events += 1;
         if events > plan.events {
@@ -287,10 +344,7 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
             )));
         }
     }
-    arena.stopped().map(|(node, why)| {
-        let message = format!("{node} stopped by itself: {why}");
-        Stopped::Finding(Finding::of_run("node-stopped", message, Vec::new()))
-    })
+    None
 }
 
 fn finding_of(panic: &Caught) -> Finding {
@@ -302,7 +356,7 @@ fn finding_of(panic: &Caught) -> Finding {
     }
 }
 
-fn judge(plan: &Plan, records: &Records) -> Verdict {
+fn judge(plan: &Plan, records: &Records, nodes: impl Fn() -> Vec<String>) -> Verdict {
     if let Some(liveness) = &plan.checks.liveness
         && records.answered_in_quiet < liveness.operations
     {
@@ -312,7 +366,7 @@ fn judge(plan: &Plan, records: &Records) -> Verdict {
             liveness.after_heal.as_secs_f64(),
             liveness.operations
         );
-        return Verdict::Violation(Finding::of_run("liveness", message, Vec::new()));
+        return Verdict::Violation(Finding::of_run("liveness", message, nodes()));
     }
     let judged = judge_kv(&records.history, Budget { steps: plan.checks.steps });
     match judged.expect("clients record well-formed histories") {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use contract::Time;
 use sim::config::{Latency, NetConfig};
 
-use crate::plan::{Action, Draw, Plan, PlannedFault, Target, Trigger};
+use crate::plan::{Draw, Plan, PlannedFault, Target, Trigger};
 use crate::registry;
 use crate::report::{Report, Verdict};
 use crate::run::{Run, RunOptions};
@@ -278,10 +278,7 @@ impl<P: FnMut(Progress) -> bool> Search<P> {
         for place in 0..self.best.faults.len() {
             loop {
                 let mut plan = self.best.clone();
-                let length = match &mut plan.faults[place].action {
-                    Action::Partition { lasts, .. } => lasts,
-                    Action::Crash { restart_after, .. } => restart_after,
-                };
+                let Some(length) = &mut plan.faults[place].action.lasts else { break };
                 let half = length.max() / 2;
                 *length = Draw::Fixed(half);
                 if half < Duration::from_millis(1) || !self.accept(plan) {
@@ -311,7 +308,7 @@ fn ending(plan: &Plan, end: Time) -> Plan {
     plan.checks.liveness = None;
     plan.faults.retain(|fault| match fault.trigger {
         Trigger::At(time) => time < end,
-        Trigger::When { .. } => true,
+        Trigger::When { .. } | Trigger::Nth(_) => true,
     });
     plan
 }
@@ -319,8 +316,5 @@ fn ending(plan: &Plan, end: Time) -> Plan {
 /// Whether a fault names no node beyond `nodes`.
 fn fits(fault: &PlannedFault, nodes: u16) -> bool {
     let within = |target: &Target| !matches!(target, Target::Node(node) if node.0 > nodes);
-    match &fault.action {
-        Action::Partition { groups, .. } => groups.iter().flatten().all(within),
-        Action::Crash { target, .. } => within(target),
-    }
+    fault.action.aim.targets().iter().all(within)
 }

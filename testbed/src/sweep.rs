@@ -9,6 +9,7 @@ use contract::Seed;
 use serde::Serialize;
 use sim::Digest;
 
+use crate::plan::Sometimes;
 use crate::report::{Report, Verdict};
 
 /// All failures of one kind.
@@ -96,6 +97,15 @@ impl Tally {
     /// Runs with a violation.
     pub fn violations(&self) -> u64 {
         self.findings.values().map(|group| group.seeds).sum()
+    }
+
+    /// Which of these situations the runs did not come to as often as asked.
+    pub fn missed<'a>(&self, asked: &'a [Sometimes]) -> Vec<&'a Sometimes> {
+        let reached = |some: &&Sometimes| {
+            let runs = self.counts.get(some.situation.as_str()).map_or(0, |count| count.runs);
+            runs > 0 && runs as f64 >= some.share * self.runs as f64
+        };
+        asked.iter().filter(|some| !reached(some)).collect()
     }
 
     fn add_digest(&mut self, digest: Option<Digest>) {

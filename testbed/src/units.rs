@@ -44,6 +44,17 @@ const TIMES: Dimension =
 const SIZES: Dimension =
     Dimension { units: SIZE, known: "B, KiB, MiB, GiB, kB, MB, GB", example: "KiB", smallest: "bytes" };
 
+/// Units of bandwidth, in thousandths of a byte per second.
+const BIT_RATE: &[Unit] =
+    &[("bit", 125), ("kbit", 125_000), ("Mbit", 125_000_000), ("Gbit", 125_000_000_000)];
+
+const BIT_RATES: Dimension = Dimension {
+    units: BIT_RATE,
+    known: "bit, kbit, Mbit, Gbit",
+    example: "Mbit",
+    smallest: "thousandths of a byte",
+};
+
 /// Why a text is no quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -117,6 +128,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     parse(text, &SIZES)
 }
 
+/// A bandwidth in bytes per second, rounded down: a number and one of `bit`, `kbit`, `Mbit`, `Gbit`, per
+/// second.
+pub fn parse_bit_rate(text: &str) -> Result<u64, UnitError> {
+    parse(text, &BIT_RATES).map(|thousandths| thousandths / 1000)
+}
+
 /// A duration in the largest unit that shows it whole: what [`parse_duration`] reads back.
 pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
@@ -186,6 +203,8 @@ mod tests {
         assert_eq!(parse_bytes("64kB"), Ok(64_000));
         assert_eq!(parse_bytes("1.5MiB"), Ok(1_572_864));
         assert_eq!(parse_bytes("7B"), Ok(7));
+        assert_eq!(parse_bit_rate("50Mbit"), Ok(6_250_000));
+        assert_eq!(parse_bit_rate("1kbit"), Ok(125));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! state that it waits for has come.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use contract::{Effect, Entry, JournalRecord, Mark, NodeId, Observer, Replica, Role, View};
 
+use crate::client::Records;
 use crate::monitor::{self, Monitor};
-use crate::plan::Condition;
+use crate::plan::{Event, Predicate};
 use crate::report::Finding;
 
 /// What was seen.
@@ -21,6 +23,12 @@ pub struct Seen {
     pub entries_applied: u64,
     /// Snapshots installed.
     pub snapshots_installed: u64,
+    /// Times that another node became leader while a client waited for a write.
+    pub leader_changes_with_write_in_flight: u64,
+    /// Times that a node became leader while another one that was up still took itself for one.
+    pub two_leaders_at_once: u64,
+    /// Times that a node cut its log.
+    pub logs_truncated: u64,
 }
 
 struct State<R: Replica> {
@@ -28,26 +36,56 @@ struct State<R: Replica> {
     finding: Option<Finding>,
     seen: Seen,
     last_leader: Option<NodeId>,
+    /// Who is up and leads.
+    leading: BTreeSet<NodeId>,
 }
 
 /// Watches all replicas of a run.
 pub struct Watch<R: Replica> {
     state: RefCell<State<R>>,
+    /// The conditions that faults wait for.
+    awaited: Vec<Predicate>,
+    records: Rc<RefCell<Records>>,
     alarm: RefCell<Option<Alarm>>,
 }
 
-/// Called when a condition of a state-aware fault holds at a node.
-pub type Alarm = Box<dyn Fn(Condition, NodeId)>;
+/// What the nemesis wants to know at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// A node has reached a condition, by its place among the awaited ones.
+    Reached(usize, NodeId),
+    /// A node has stopped by itself.
+    Stopped(NodeId),
+}
+
+/// Called at an alert.
+pub type Alarm = Box<dyn Fn(Alert)>;
 
 impl<R: Replica> Watch<R> {
     /// Watches with the named monitors; each name stands in the registry.
-    pub fn new(monitors: &[String], nodes: usize, alarm: Alarm) -> Self {
+    pub fn new(
+        monitors: &[String],
+        nodes: usize,
+        awaited: Vec<Predicate>,
+        records: Rc<RefCell<Records>>,
+        alarm: Alarm,
+    ) -> Self {
         let monitors = monitors.iter().map(|name| {
             (name.clone(), monitor::by_name(name, nodes).expect("a plan names only registered monitors"))
         });
-        let state =
-            State { monitors: monitors.collect(), finding: None, seen: Seen::default(), last_leader: None };
-        Self { state: RefCell::new(state), alarm: RefCell::new(Some(alarm)) }
+        let state = State {
+            monitors: monitors.collect(),
+            finding: None,
+            seen: Seen::default(),
+            last_leader: None,
+            leading: BTreeSet::new(),
+        };
+        Self { state: RefCell::new(state), awaited, records, alarm: RefCell::new(Some(alarm)) }
+    }
+
+    /// A node went down.
+    pub fn went_down(&self, node: NodeId) {
+        self.state.borrow_mut().leading.remove(&node);
     }
 
     /// The first broken law, if one was.
@@ -66,9 +104,39 @@ impl<R: Replica> Watch<R> {
         *self.alarm.borrow_mut() = None;
     }
 
-    fn raise(&self, condition: Condition, node: NodeId) {
+    fn raise(&self, alert: Alert) {
         if let Some(alarm) = &*self.alarm.borrow() {
-            alarm(condition, node);
+            alarm(alert);
+        }
+    }
+
+    /// Tells which awaited conditions a step reached.
+    fn reach(&self, node: NodeId, before: &View, after: &View, events: &[Event]) {
+        for (place, condition) in self.awaited.iter().enumerate() {
+            if condition.is_reached(node, before, after, events) {
+                self.raise(Alert::Reached(place, node));
+            }
+        }
+    }
+
+    /// Counts what became of leaders and logs.
+    fn count(&self, node: NodeId, before: &View, after: &View, elected: bool) {
+        let state = &mut *self.state.borrow_mut();
+        let seen = &mut state.seen;
+        seen.logs_truncated += u64::from(after.last.index < before.last.index);
+        if after.role != Role::Leader {
+            state.leading.remove(&node);
+        }
+        if !elected {
+            return;
+        }
+        seen.elections += 1;
+        state.leading.insert(node);
+        seen.two_leaders_at_once += u64::from(state.leading.len() > 1);
+        if state.last_leader.replace(node).is_some_and(|previous| previous != node) {
+            seen.leader_changes += 1;
+            let writing = self.records.borrow().writes_in_flight > 0;
+            seen.leader_changes_with_write_in_flight += u64::from(writing);
         }
     }
 
@@ -94,22 +162,25 @@ impl<R: Replica> Observer<R> for Watch<R> {
         self.ask(|monitor| monitor.stepped(node, before, after, effects));
         let elected =
             after.role == Role::Leader && (before.role != Role::Leader || before.epoch != after.epoch);
+        self.count(node, before, after, elected);
+        if self.awaited.is_empty() {
+            return;
+        }
+        let mut events = Vec::new();
         if elected {
-            let state = &mut *self.state.borrow_mut();
-            state.seen.elections += 1;
-            let previous = state.last_leader.replace(node);
-            state.seen.leader_changes += u64::from(previous.is_some_and(|previous| previous != node));
+            events.push(Event::LeaderElected);
         }
-        if elected {
-            self.raise(Condition::LeaderElected, node);
+        for effect in effects {
+            match effect {
+                Effect::Persist { records, .. } if records.iter().any(JournalRecord::is_hard_state) => {
+                    events.push(Event::HardStateWritePending);
+                }
+                Effect::Commit(_) if after.role == Role::Leader => events.push(Event::LeaderAboutToCommit),
+                Effect::Install { .. } => events.push(Event::SnapshotInstalling),
+                _ => {}
+            }
         }
-        let hard_state = effects.iter().any(|effect| match effect {
-            Effect::Persist { records, .. } => records.iter().any(JournalRecord::is_hard_state),
-            _ => false,
-        });
-        if hard_state {
-            self.raise(Condition::HardStateWritePending, node);
-        }
+        self.reach(node, before, after, &events);
     }
 
     fn applied(&self, node: NodeId, entry: &Entry) {
@@ -120,5 +191,14 @@ impl<R: Replica> Observer<R> for Watch<R> {
     fn installed(&self, node: NodeId, snapshot: Mark) {
         self.state.borrow_mut().seen.snapshots_installed += 1;
         self.ask(|monitor| monitor.installed(node, snapshot));
+    }
+
+    fn stopped(&self, node: NodeId) {
+        self.went_down(node);
+        self.raise(Alert::Stopped(node));
+        let stopped = Predicate::Event(Event::NodeStopped);
+        if let Some(place) = self.awaited.iter().position(|condition| *condition == stopped) {
+            self.raise(Alert::Reached(place, node));
+        }
     }
 }

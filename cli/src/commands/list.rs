@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 use testbed::checker::models::MODELS;
+use testbed::plan::{Event, KINDS};
 use testbed::registry::{self, Named};
+use testbed::report::SITUATIONS;
 use testbed::{Bug, scenario};
 
 use crate::args::{ListArgs, Topic};
@@ -31,8 +33,11 @@ fn entries(topic: Topic) -> Vec<(String, String)> {
     match topic {
         Topic::Protocols => named(registry::PROTOCOLS),
         Topic::Engines => named(registry::ENGINES),
-        Topic::Faults => named(registry::FAULTS),
-        Topic::Conditions => named(registry::CONDITIONS),
+        Topic::Faults => KINDS.iter().map(|kind| (kind.name.to_owned(), kind.about.to_owned())).collect(),
+        Topic::Conditions => {
+            Event::ALL.iter().map(|(_, name, about)| ((*name).to_owned(), (*about).to_owned())).collect()
+        }
+        Topic::Situations => SITUATIONS.iter().map(|s| (s.name.to_owned(), s.about.to_owned())).collect(),
         Topic::Workloads => named(registry::WORKLOADS),
         Topic::Checks => named(registry::HISTORY_CHECKS),
         Topic::Models => MODELS.iter().map(|model| (model.name.to_owned(), model.about.to_owned())).collect(),

@@ -92,10 +92,11 @@ pub(crate) fn run(args: &SweepArgs, term: &Term) -> Result<Exit, Problem> {
     let seeds = args.seeds.clone().unwrap_or_else(|| Seeds::range(0, u64::MAX));
     let sweep = sweep(args, parts, &seeds, term)?;
     summary::show(args, &sweep, term);
-    Ok(exit(&sweep))
+    Ok(exit(&sweep, args.require_sometimes))
 }
 
-fn exit(sweep: &Sweep) -> Exit {
+fn exit(sweep: &Sweep, require_sometimes: bool) -> Exit {
+    let missed = |part: &Part| !part.tally.missed(&part.scenario.sometimes()).is_empty();
     let any = |test: fn(&Tally) -> bool| sweep.parts.iter().any(|part| test(&part.tally));
     if sweep.end == End::Interrupted {
         Exit::Interrupted
@@ -103,7 +104,7 @@ fn exit(sweep: &Sweep) -> Exit {
         Exit::Diverged
     } else if any(|tally| tally.violations() > 0) {
         Exit::Violation
-    } else if any(|tally| tally.inconclusive > 0) {
+    } else if any(|tally| tally.inconclusive > 0) || require_sometimes && sweep.parts.iter().any(missed) {
         Exit::Inconclusive
     } else {
         Exit::Holds

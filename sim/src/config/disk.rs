@@ -135,6 +135,15 @@ pub enum Persistence {
     Btrfs,
 }
 
+/// The persistence models by name.
+pub const PERSISTENCES: [(&str, Persistence); 5] = [
+    ("journalled", Persistence::Journalled),
+    ("posix-weak", Persistence::PosixWeak),
+    ("ext4-ordered", Persistence::Ext4Ordered),
+    ("xfs", Persistence::Xfs),
+    ("btrfs", Persistence::Btrfs),
+];
+
 const fn micros(number: u64) -> Latency {
     Latency::Constant(Duration::from_micros(number))
 }

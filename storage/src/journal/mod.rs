@@ -107,6 +107,13 @@ pub enum JournalError {
     Abandoned,
 }
 
+impl JournalError {
+    /// Whether what was read is not what was written.
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+}
+
 /// A record as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {

@@ -4,44 +4,42 @@
 //! a repeated fault, by the number of the occurrence. Faults stand in that path by name. So one more
 //! fault, or one more draw, changes no other choice.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contract::{Bug, Bugs, NodeId, Seed, Time};
-use rand::Rng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use sim::config::{self, DiskConfig, NetConfig, WorldConfig};
+use sim::config::{self, Bandwidth, CpuConfig, DiskConfig, LinkRule, NetConfig, WorldConfig};
 use sim::rng::{Keys, Purpose};
 
-use super::{Action, Checks, KvMix, Liveness, Plan, PlannedFault, Target, Trigger, WorkloadPlan};
+use super::schedule::Faults;
+use super::{Checks, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, WorkloadPlan};
 use crate::registry;
 use crate::scenario::draw::{Draw, Drawable, nano};
-use crate::scenario::fault::{ActionSpec, FaultSpec, Schedule, Shape};
-use crate::scenario::scalar::Weight;
-use crate::scenario::sections::{Latency, TargetName, Workload};
+use crate::scenario::latency::Latency;
+use crate::scenario::scalar::{Share, Weight};
+use crate::scenario::sections::Workload;
 use crate::scenario::{Scenario, ScenarioError, numbered};
 
 const PURPOSE: Purpose = Purpose::new("plan");
 
 /// Where the choices of one plan come from.
 #[derive(Clone, Copy)]
-struct Choices(Keys);
+pub(super) struct Choices(Keys);
 
 impl Choices {
-    fn stream(self, path: &str, position: u64) -> ChaCha8Rng {
+    pub(super) fn stream(self, path: &str, position: u64) -> ChaCha8Rng {
         let mut stream = self.0.stream(PURPOSE, hash(path));
         stream.set_stream(position);
         stream
     }
 
-    fn make<T: Drawable>(self, path: &str, draw: &Draw<T>) -> T {
+    pub(super) fn make<T: Drawable>(self, path: &str, draw: &Draw<T>) -> T {
         draw.draw(&mut self.stream(path, 0))
     }
 }
 
 /// FNV-1a.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
@@ -62,6 +60,7 @@ impl Scenario {
         let liveness = file.check.liveness.as_ref().map(|liveness| Liveness {
             after_heal: choices.make("check.liveness.after-heal", &liveness.value.after_heal.value),
             operations: choices.make("check.liveness.operations", &liveness.value.operations),
+            core: if liveness.value.core.text == "majority" { Core::Majority } else { Core::All },
         });
         let tail = liveness.map_or(Duration::ZERO, |liveness| liveness.after_heal);
         let quiet_from = Time::ZERO + until.since(Time::ZERO + tail);
@@ -70,6 +69,10 @@ impl Scenario {
             Some(names) => names.iter().map(|name| name.text.to_owned()).collect(),
             None => registry::MONITORS.iter().map(|monitor| monitor.name.to_owned()).collect(),
         };
+        let zones = self.zones();
+        let net = self.net(choices);
+        let between = config::net_profile(file.net.between_zones.text).expect("a known profile");
+        let between = NetConfig { latency: between.latency, ..net };
         let memtable = choices.make("engine.memtable", &file.engine.memtable.value).0;
         Ok(Plan {
             scenario: file.name.value.clone(),
@@ -83,19 +86,32 @@ impl Scenario {
                 seed,
                 nodes,
                 clients: choices.make("cluster.clients", &cluster.clients.value),
-                net: self.net(choices),
+                net,
+                links: LinkRule::zones(&zones, between),
                 disk: self.disk(choices),
                 clock_skew: choices.make("clock.skew", &file.clock.skew),
+                clock_drift_ppm: choices.make("clock.drift", &file.clock.drift),
+                cpu: CpuConfig {
+                    per_message: choices.make("cpu.per-message", &file.cpu.per_message),
+                    // A KiB in nanoseconds, a byte in picoseconds.
+                    ps_per_byte: choices.make("cpu.per-kib", &file.cpu.per_kib).as_nanos() as u64 * 1000
+                        / 1024,
+                },
                 ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
             only: None,
-            faults: Faults { choices, nodes, quiet_from }.plan(&self.faults),
+            faults: Faults { choices, nodes, zones: &zones, quiet_from }
+                .plan(&self.faults, self.swarm.as_ref()),
+            limits: if file.limits.text == "any" { Limits::Any } else { Limits::Survivable },
+            zones,
             checks: Checks {
                 history: file.check.history.text.to_owned(),
                 steps: choices.make("check.steps", &file.check.steps),
                 monitors,
                 liveness,
+                sometimes: self.sometimes(),
+                stop_at_first: file.check.stop_at_first,
             },
             until,
             quiet_from,
@@ -109,10 +125,44 @@ impl Scenario {
         if let Some(given) = &net.latency {
             config.latency = latency("net.latency", &given.value, choices);
         }
-        if let Some(loss) = &net.loss {
-            config.loss = choices.make("net.loss", loss).0;
+        let shares: [(&str, &Option<Draw<Share>>, &mut f64); 4] = [
+            ("net.loss", &net.loss, &mut config.loss),
+            ("net.duplicate", &net.duplicate, &mut config.duplicate),
+            ("net.corrupt", &net.corrupt, &mut config.corrupt),
+            ("net.reorder", &net.reorder, &mut config.reorder),
+        ];
+        for (path, given, field) in shares {
+            if let Some(given) = given {
+                *field = choices.make(path, given).0;
+            }
         }
+        config.reorder_by = choices.make("net.reorder-by", &net.reorder_by);
+        config.bandwidth = net.bandwidth.as_ref().map(|bandwidth| Bandwidth {
+            bytes_per_second: choices.make("net.bandwidth", bandwidth).0.max(1),
+            queue_bytes: choices.make("net.queue", &net.queue).0,
+        });
+        config.weather = net.weather.as_ref().map(|weather| config::Weather {
+            spell: whole_millis(choices.make("net.weather.spell", &weather.spell)),
+            bad: choices.make("net.weather.bad", &weather.bad).0,
+            loss: choices.make("net.weather.loss", &weather.loss).0,
+            slowdown: choices.make("net.weather.slowdown", &weather.slowdown).0,
+        });
         config
+    }
+
+    fn zones(&self) -> Vec<Vec<NodeId>> {
+        let zones = self.file.net.zones.iter().flat_map(|zones| &zones.value);
+        let node = |target: &Target| match target {
+            Target::Node(node) => *node,
+            other => unreachable!("{other} was refused as a member of a zone"),
+        };
+        zones.map(|zone| zone.value.iter().map(|at| node(&at.value)).collect()).collect()
+    }
+
+    /// What a sweep of it must reach.
+    pub fn sometimes(&self) -> Vec<Sometimes> {
+        let given = self.file.check.sometimes.iter().map(|at| &at.value);
+        given.map(|some| Sometimes { situation: some.situation.to_owned(), share: some.share.0 }).collect()
     }
 
     fn workloads(&self, choices: Choices) -> Vec<WorkloadPlan> {
@@ -135,8 +185,17 @@ impl Scenario {
                 *field = latency(path, &given.value, choices);
             }
         }
+        if let Some(given) = &disk.persistence {
+            let known = config::PERSISTENCES.iter().find(|(name, _)| *name == given.text);
+            config.persistence = known.expect("a known name").1;
+        }
         config
     }
+}
+
+/// Spells begin at whole milliseconds.
+fn whole_millis(spell: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(spell.as_millis()).expect("durations fit").max(1))
 }
 
 fn latency(path: &str, given: &Latency, choices: Choices) -> config::Latency {
@@ -150,6 +209,8 @@ fn latency(path: &str, given: &Latency, choices: Choices) -> config::Latency {
             median: make("median", &log_normal.median),
             p99: make("p99", &log_normal.p99),
         },
+        Latency::Exponential(mean) => config::Latency::Exponential { mean: make("exponential", mean) },
+        Latency::Table(table) => config::Latency::Table(*table),
     }
 }
 
@@ -176,148 +237,5 @@ fn workload(name: &str, given: &Workload, choices: Choices) -> WorkloadPlan {
         mix: KvMix { get, put, append, cas, delete, scan },
         timeout: choices.make(&path("timeout"), &given.timeout.value),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
-    }
-}
-
-/// What the choices about faults depend on.
-struct Faults {
-    choices: Choices,
-    nodes: u16,
-    quiet_from: Time,
-}
-
-impl Faults {
-    fn plan(&self, specs: &[FaultSpec]) -> Vec<PlannedFault> {
-        let mut faults: Vec<PlannedFault> = specs.iter().flat_map(|spec| self.occurrences(spec)).collect();
-        // State-aware faults last; at equal times the scenario's order.
-        faults.sort_by_key(|fault| match fault.trigger {
-            Trigger::At(time) => time,
-            Trigger::When { .. } => Time::FAR,
-        });
-        let mut taken = BTreeSet::new();
-        for fault in &mut faults {
-            let hashed = hash(&fault.name);
-            fault.id = (hashed ^ hashed >> 32) as u32;
-            while !taken.insert(fault.id) {
-                fault.id = fault.id.wrapping_add(1);
-            }
-        }
-        faults
-    }
-
-    fn occurrences(&self, spec: &FaultSpec) -> Vec<PlannedFault> {
-        let path = |field: &str| format!("fault.{}.{field}", spec.name);
-        match &spec.schedule {
-            Schedule::At(draw) => {
-                let at = Time::ZERO + self.choices.make(&path("at"), draw);
-                self.timed(spec, spec.name.clone(), at, 0).into_iter().collect()
-            }
-            Schedule::Every { interval, from } => {
-                let mut at = Time::ZERO + self.choices.make(&path("from"), from);
-                let mut faults = Vec::new();
-                for number in 1.. {
-                    at = at + interval.draw(&mut self.choices.stream(&path("every"), number));
-                    match self.timed(spec, format!("{}#{number}", spec.name), at, number) {
-                        Some(fault) => faults.push(fault),
-                        None => break,
-                    }
-                }
-                faults
-            }
-            Schedule::When { condition, probability, at_most } => {
-                let trigger = Trigger::When {
-                    condition: *condition,
-                    probability: self.choices.make(&path("probability"), probability).0,
-                    at_most: self.choices.make(&path("at-most"), at_most),
-                };
-                vec![PlannedFault {
-                    id: 0,
-                    name: spec.name.clone(),
-                    trigger,
-                    action: state_aware(spec, self.nodes),
-                }]
-            }
-        }
-    }
-
-    /// The occurrence of a fault at a moment; none once the quiet tail has begun.
-    fn timed(&self, spec: &FaultSpec, name: String, at: Time, number: u64) -> Option<PlannedFault> {
-        if at >= self.quiet_from {
-            return None;
-        }
-        let stream = |field: &str| self.choices.stream(&format!("fault.{}.{field}", spec.name), number);
-        let cut = |draw: &Draw<Duration>, field: &str| {
-            Draw::Fixed(draw.draw(&mut stream(field)).min(self.quiet_from - at))
-        };
-        let action = match &spec.action {
-            ActionSpec::Partition { shape, lasts } => Action::Partition {
-                groups: self.groups(shape, &mut stream("groups")),
-                lasts: cut(lasts, "for"),
-            },
-            ActionSpec::Crash { target, restart_after } => Action::Crash {
-                target: match target {
-                    TargetName::Random => Target::Node(NodeId(stream("target").random_range(1..=self.nodes))),
-                    target => resolved(*target),
-                },
-                restart_after: cut(restart_after, "restart-after"),
-            },
-        };
-        Some(PlannedFault { id: 0, name, trigger: Trigger::At(at), action })
-    }
-
-    fn groups(&self, shape: &Shape, rng: &mut impl Rng) -> Vec<Vec<Target>> {
-        let mut shuffled: Vec<u16> = (1..=self.nodes).collect();
-        shuffled.shuffle(rng);
-        let node = |number: &u16| Target::Node(NodeId(*number));
-        match shape {
-            Shape::RandomHalves => {
-                let (one, other) = shuffled.split_at_mut(usize::from(self.nodes / 2));
-                one.sort_unstable();
-                other.sort_unstable();
-                vec![one.iter().map(node).collect(), other.iter().map(node).collect()]
-            }
-            Shape::IsolateOne => vec![vec![node(&shuffled[0])], vec![Target::Rest]],
-            Shape::Listed(groups) => {
-                let named = |number: &u16| groups.iter().flatten().any(|t| *t == TargetName::Node(*number));
-                let mut free = shuffled.iter().filter(|number| !named(number));
-                let mut target = |name: &TargetName| match name {
-                    TargetName::Random => {
-                        node(free.next().expect("a partition names no more nodes than there are"))
-                    }
-                    name => resolved(*name),
-                };
-                groups.iter().map(|group| group.iter().map(&mut target).collect()).collect()
-            }
-        }
-    }
-}
-
-/// What a state-aware fault does: its choices are made each time it strikes.
-fn state_aware(spec: &FaultSpec, nodes: u16) -> Action {
-    match &spec.action {
-        ActionSpec::Partition { shape, lasts } => Action::Partition {
-            groups: match shape {
-                Shape::RandomHalves => vec![vec![Target::Random; usize::from(nodes / 2)], vec![Target::Rest]],
-                Shape::IsolateOne => vec![vec![Target::Random], vec![Target::Rest]],
-                Shape::Listed(groups) => {
-                    groups.iter().map(|group| group.iter().map(|name| resolved(*name)).collect()).collect()
-                }
-            },
-            lasts: lasts.clone(),
-        },
-        ActionSpec::Crash { target, restart_after } => {
-            Action::Crash { target: resolved(*target), restart_after: restart_after.clone() }
-        }
-    }
-}
-
-/// A scenario's name for a target as a plan holds it.
-pub(crate) fn resolved(name: TargetName) -> Target {
-    match name {
-        TargetName::Node(number) => Target::Node(NodeId(number)),
-        TargetName::Leader => Target::Leader,
-        TargetName::Subject => Target::Subject,
-        TargetName::Random => Target::Random,
-        TargetName::Rest => Target::Rest,
     }
 }

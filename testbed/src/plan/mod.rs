@@ -4,15 +4,21 @@
 //! the draws of the world (keyed by the same seed) and the moments at which state-aware faults fire.
 //! The mapping from scenario and seed to plan is in `make.rs`.
 
+mod fault;
+mod kind;
 pub(crate) mod make;
+mod predicate;
+mod schedule;
 
-use std::fmt;
 use std::time::Duration;
 
 use contract::{Bugs, ClientId, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::config::WorldConfig;
 
+pub use self::fault::{Action, Aim, Cause, Measures, PlannedFault, Settings, Shape, Target, Trigger};
+pub use self::kind::{KINDS, Kind, KindInfo, Length, Measure, Scope, Setting, Word};
+pub use self::predicate::{Compare, Event, Field, NoPredicate, Predicate};
 pub use crate::scenario::draw::{Draw, Drawable};
 
 /// A scenario with every choice made.
@@ -42,6 +48,12 @@ pub struct Plan {
     pub only: Option<Vec<(ClientId, u64)>>,
     /// What the nemesis does; timed faults first, in order of time.
     pub faults: Vec<PlannedFault>,
+    /// How far it may go.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Which nodes are in which zone; nodes in none are in zones of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<Vec<NodeId>>,
     /// What is judged.
     pub checks: Checks,
     /// The end of the run.
@@ -86,118 +98,8 @@ pub struct KvMix {
     pub scan: f64,
 }
 
-/// A fault, and when it strikes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlannedFault {
-    /// What draws at run time are keyed by: a function of the fault's name alone, so that another
-    /// fault in the scenario does not change them.
-    pub id: u32,
-    /// The scenario's name for it; occurrences of a repeated fault are numbered, as in `cut#3`.
-    pub name: String,
-    /// When.
-    pub trigger: Trigger,
-    /// What.
-    pub action: Action,
-}
-
-/// When a fault strikes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trigger {
-    /// At a moment.
-    At(Time),
-    /// When a node reaches a state.
-    When {
-        /// The state.
-        condition: Condition,
-        /// How likely it strikes each time, 0 to 1.
-        probability: f64,
-        /// How often it strikes at most.
-        at_most: u32,
-    },
-}
-
-/// A state of a node that a fault can wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Condition {
-    /// It has just become leader.
-    LeaderElected,
-    /// It has a vote or a term on its way to the disk.
-    HardStateWritePending,
-}
-
-impl Condition {
-    /// Every condition.
-    pub const ALL: [Self; 2] = [Self::LeaderElected, Self::HardStateWritePending];
-
-    /// The name in scenarios.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LeaderElected => "leader-elected",
-            Self::HardStateWritePending => "hard-state-write-pending",
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What a fault does. Timed faults have fixed magnitudes; those of state-aware faults are drawn each
-/// time they strike.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Nodes of different groups cannot reach each other for a while.
-    Partition {
-        /// The groups; at least two.
-        groups: Vec<Vec<Target>>,
-        /// How long.
-        lasts: Draw<Duration>,
-    },
-    /// A node loses its power and what it had not flushed, and comes back later.
-    Crash {
-        /// Which node.
-        target: Target,
-        /// After how long it starts again.
-        restart_after: Draw<Duration>,
-    },
-}
-
-/// Whom a fault strikes. Roles are resolved when it strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// This node.
-    Node(NodeId),
-    /// The leader at that moment.
-    Leader,
-    /// The node whose state the fault waited for; in state-aware faults only.
-    Subject,
-    /// A node that no other target of the fault stands for, drawn at that moment; in state-aware
-    /// faults only.
-    Random,
-    /// Everyone that no other target of the fault stands for; in partitions only.
-    Rest,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node(node) => node.fmt(f),
-            Self::Leader => f.write_str("@leader"),
-            Self::Subject => f.write_str("@subject"),
-            Self::Random => f.write_str("@random"),
-            Self::Rest => f.write_str("*"),
-        }
-    }
-}
-
 /// What is judged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checks {
     /// What the clients' history is judged by.
     pub history: String,
@@ -207,6 +109,34 @@ pub struct Checks {
     pub monitors: Vec<String>,
     /// What progress the quiet tail must bring; `None` asks for none.
     pub liveness: Option<Liveness>,
+    /// What must be reached in some of the seeds of a sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sometimes: Vec<Sometimes>,
+    /// Whether the run ends as soon as its history is seen to be wrong.
+    #[serde(default)]
+    pub stop_at_first: bool,
+}
+
+/// A situation that a sweep must reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sometimes {
+    /// Its name, as in [`crate::report::SITUATIONS`].
+    pub situation: String,
+    /// In which share of the seeds at least, 0 to 1; 0: in one.
+    pub share: f64,
+}
+
+/// How far the nemesis may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limits {
+    /// What the protocol promises to survive: a durable record that may count towards a quorum is
+    /// never silently taken. A node whose disk may have lost one is doomed: once it goes down it stays
+    /// down, and no more than a minority is ever doomed.
+    #[default]
+    Survivable,
+    /// Everything.
+    Any,
 }
 
 /// Progress once the faults are over.
@@ -216,16 +146,37 @@ pub struct Liveness {
     pub after_heal: Duration,
     /// How many operations must be answered in it at least.
     pub operations: u64,
+    /// Whose faults end.
+    #[serde(default)]
+    pub core: Core,
+}
+
+/// Whose faults end with the quiet tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Core {
+    /// Everyone's.
+    #[default]
+    All,
+    /// Those of a majority, drawn per seed, and of the links within it. The others stay as they are:
+    /// down, cut off, or a nuisance.
+    Majority,
 }
 
 impl Plan {
-    /// The states that faults of this plan wait for.
-    pub fn conditions(&self) -> Vec<Condition> {
-        let awaited = self.faults.iter().filter_map(|fault| match fault.trigger {
-            Trigger::When { condition, .. } => Some(condition),
-            Trigger::At(_) => None,
-        });
-        awaited.collect()
+    /// The states that faults of this plan wait for, each once.
+    pub fn conditions(&self) -> Vec<Predicate> {
+        let mut conditions: Vec<Predicate> = Vec::new();
+        for fault in &self.faults {
+            let condition = match &fault.trigger {
+                Trigger::When { condition, .. } | Trigger::Nth(Cause { condition, .. }) => condition,
+                Trigger::At(_) => continue,
+            };
+            if !conditions.contains(condition) {
+                conditions.push(condition.clone());
+            }
+        }
+        conditions
     }
 
     /// How many clients share the workload at a place: clients take the workloads in turn.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::decode::At;
 use super::diagnostic::Problems;
 use super::draw::Draw;
-use super::fault::{self, FaultSpec};
+use super::fault::{self, FaultSpec, SwarmSpec};
+use super::latency::Latency;
 use super::scalar::{Scalar, Size};
-use super::sections::{File, Latency, Workload};
+use super::sections::{File, Workload};
+use crate::plan::Target;
 use crate::units::format_duration;
 
 /// The bounds of a run, over all seeds.
@@ -19,10 +21,12 @@ pub(super) struct Bounds {
     pub(super) quiet: Duration,
     /// The latest end.
     pub(super) end: Duration,
+    /// Whether nodes stand in zones.
+    pub(super) zones: bool,
 }
 
 /// Notes impossible combinations and returns the faults in the form in which a plan needs them.
-pub(super) fn check(file: &File, problems: &mut Problems) -> Vec<FaultSpec> {
+pub(super) fn check(file: &File, problems: &mut Problems) -> (Vec<FaultSpec>, Option<SwarmSpec>) {
     if file.name.value.trim().is_empty() {
         problems.add::<()>(file.name.span.clone(), "a scenario needs a name");
     }
@@ -63,11 +67,36 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> Vec<FaultSpec> {
             message,
             "lengthen `budget.time` or shorten the tail",
         );
-        return Vec::new();
+        return (Vec::new(), None);
     }
     let tail = tail.map_or(Duration::ZERO, |tail| tail.value.min());
     let nodes = file.cluster.nodes.value.min();
-    fault::check(&file.faults, Bounds { nodes, quiet: end.max() - tail, end: end.max() }, problems)
+    check_zones(file, nodes, problems);
+    let zones = file.net.zones.is_some();
+    let bounds = Bounds { nodes, quiet: end.max() - tail, end: end.max(), zones };
+    let swarm = file.swarm.as_ref().and_then(|swarm| fault::check_swarm(swarm, problems));
+    (fault::check(&file.faults, bounds, problems), swarm)
+}
+
+fn check_zones(file: &File, nodes: u16, problems: &mut Problems) {
+    let mut named = Vec::new();
+    for target in file.net.zones.iter().flat_map(|zones| &zones.value).flat_map(|zone| &zone.value) {
+        match target.value {
+            Target::Node(node) if node.0 > nodes => {
+                problems.add::<()>(target.span.clone(), format!("there is no node {node}"));
+            }
+            Target::Node(node) if named.contains(&node) => {
+                problems.add::<()>(target.span.clone(), format!("{node} is in a zone already"));
+            }
+            Target::Node(node) => named.push(node),
+            role => {
+                problems.add::<()>(
+                    target.span.clone(),
+                    format!("`{role}` names no node that could be in a zone"),
+                );
+            }
+        }
+    }
 }
 
 fn at_least<T: Scalar>(field: &At<Draw<T>>, least: T, law: &str, problems: &mut Problems) {

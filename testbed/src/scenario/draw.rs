@@ -38,6 +38,24 @@ impl<T: Drawable> Draw<T> {
         }
     }
 
+    /// The same choice of other values; `with` keeps their order.
+    pub fn map<U>(&self, with: impl Fn(T) -> U) -> Draw<U> {
+        match self {
+            Self::Fixed(value) => Draw::Fixed(with(*value)),
+            Self::Range { min, max } => Draw::Range { min: with(*min), max: with(*max) },
+            Self::OneOf(choices) => Draw::OneOf(choices.iter().map(|choice| with(*choice)).collect()),
+        }
+    }
+
+    /// Whether it is, or could turn out to be, this value.
+    pub fn may_be(&self, value: T) -> bool {
+        match self {
+            Self::Fixed(fixed) => *fixed == value,
+            Self::Range { min, max } => *min <= value && value <= *max,
+            Self::OneOf(choices) => choices.contains(&value),
+        }
+    }
+
     /// The least value that can come out.
     pub fn min(&self) -> T {
         self.bound(|a, b| if b < a { b } else { a })

@@ -20,11 +20,13 @@
 //! # Ok::<(), seedbed_testbed::scenario::ScenarioError>(())
 //! ```
 
+mod aim;
 mod check;
 mod decode;
 mod diagnostic;
 pub(crate) mod draw;
 pub(crate) mod fault;
+pub(crate) mod latency;
 mod names;
 pub(crate) mod options;
 pub(crate) mod scalar;
@@ -45,7 +47,7 @@ pub use seeds::{Seeds, SeedsError};
 
 use decode::Decode;
 use diagnostic::{Problems, Sources, Span};
-use fault::FaultSpec;
+use fault::{FaultSpec, SwarmSpec};
 use sections::File;
 
 /// A scenario that holds together.
@@ -56,6 +58,7 @@ pub struct Scenario {
     texts: Arc<Sources>,
     pub(crate) file: File,
     pub(crate) faults: Vec<FaultSpec>,
+    pub(crate) swarm: Option<SwarmSpec>,
 }
 
 /// What a scenario was read from: enough to read it again.
@@ -111,11 +114,11 @@ impl Scenario {
         {
             options::check(file.cluster.protocol.text, options, &mut problems);
         }
-        let (Some(decoded), Some(faults), true) = (decoded, faults, problems.is_empty()) else {
+        let (Some(decoded), Some((faults, swarm)), true) = (decoded, faults, problems.is_empty()) else {
             return Err(problems.into_error(&sources));
         };
         let source = Source { file: file.to_owned(), text: text.to_owned(), set: set.to_vec() };
-        let scenario = Self { source, texts: Arc::new(sources), file: decoded, faults };
+        let scenario = Self { source, texts: Arc::new(sources), file: decoded, faults, swarm };
         // Options that are drawn can be judged only once they are.
         scenario.plan(Seed(0), None).map(|_| scenario)
     }

@@ -10,7 +10,9 @@ use toml::de::DeValue;
 
 use super::decode::{Decode, Node, mismatch};
 use super::diagnostic::{Problems, suggest};
+use crate::plan::KINDS;
 use crate::registry::{self, Named};
+use crate::report::SITUATIONS;
 use crate::units::format_duration;
 
 /// A set of known names.
@@ -114,9 +116,15 @@ sets! {
     /// What watches a run.
     Monitors, "monitor", of(registry::MONITORS);
     /// What the nemesis does.
-    Faults, "fault", of(registry::FAULTS);
-    /// What a state-aware fault waits for.
-    Conditions, "condition", of(registry::CONDITIONS);
+    Faults, "fault", KINDS.iter().map(|info| info.name).collect();
+    /// How far the nemesis may go.
+    LimitNames, "limit of faults", vec!["survivable", "any"];
+    /// Whose faults end with the quiet tail.
+    Cores, "core", vec!["all", "majority"];
+    /// What a sweep may have to reach.
+    Situations, "situation", SITUATIONS.iter().map(|situation| situation.name).collect();
+    /// What a file system promises.
+    Persistences, "persistence", config::PERSISTENCES.iter().map(|(name, _)| *name).collect();
     /// Named links.
     NetProfiles, "network profile", config::NET_PROFILES.iter().map(|(name, _)| *name).collect();
     /// Named disks.

@@ -8,8 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::decode::{At, Decode, Fields, Node, mismatch};
-use super::diagnostic::Problems;
+use super::diagnostic::{Problems, suggest};
 use super::draw::{Draw, Drawable, nano};
+use crate::plan::Word;
 use crate::units::{self, UnitError};
 
 /// A leaf: what a draw can stand for.
@@ -31,6 +32,18 @@ pub(crate) struct Rate(pub(crate) f64);
 /// A weight among others, 0 or more.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Weight(pub(crate) f64);
+
+/// How many times as much; more than 0.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Factor(pub(crate) f64);
+
+/// Parts per million, either way.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Drift(pub(crate) f64);
+
+/// Bits per second, held as bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct BitRate(pub(crate) u64);
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -73,6 +86,13 @@ fraction!(Rate, |x| x > 0.0 && x <= 1e6, "a rate: more than 0, at most 1000000 p
 });
 fraction!(Weight, |x| (0.0..=1e6).contains(&x), "a weight: 0 to 1000000", {
     "type": "number", "minimum": 0, "maximum": 1_000_000
+});
+
+fraction!(Factor, |x| x > 0.0 && x <= 1e6, "a factor: more than 0, at most 1000000", {
+    "type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000
+});
+fraction!(Drift, |x| (-1e5..=1e5).contains(&x), "a drift: -100000 to 100000 parts per million", {
+    "type": "number", "minimum": -100_000, "maximum": 100_000
 });
 
 fn number(node: &Node<'_>, problems: &mut Problems) -> Option<f64> {
@@ -170,6 +190,59 @@ impl Scalar for Size {
             "pattern": r"^\s*[0-9][0-9_]*(\.[0-9_]+)?\s*(B|KiB|MiB|GiB|kB|MB|GB)\s*$",
             "examples": ["64KiB"],
         })
+    }
+}
+
+impl Decode for BitRate {
+    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        quantity(node, ("a bandwidth", "50Mbit"), units::parse_bit_rate, problems).map(Self)
+    }
+}
+
+impl Drawable for BitRate {
+    fn between(min: Self, max: Self, rng: &mut impl Rng) -> Self {
+        Self(u64::between(min.0, max.0, rng))
+    }
+}
+
+impl Scalar for BitRate {
+    const NAME: &'static str = "BitRate";
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^\s*[0-9][0-9_]*(\.[0-9_]+)?\s*(bit|kbit|Mbit|Gbit)\s*$",
+            "examples": ["50Mbit"],
+        })
+    }
+}
+
+impl Decode for Word {
+    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let DeValue::String(text) = node.get_ref() else {
+            return mismatch(node, "a word", problems);
+        };
+        Self::ALL.into_iter().find(|word| word.name() == text).or_else(|| {
+            let help = suggest(text, Self::ALL.map(Self::name));
+            problems.add_with_help(node.span(), format!("`{text}` means nothing here"), help)
+        })
+    }
+}
+
+impl Scalar for Word {
+    const NAME: &'static str = "Word";
+
+    fn schema() -> Schema {
+        json_schema!({"type": "string", "enum": Self::ALL.map(Self::name)})
+    }
+}
+
+impl Decode for bool {
+    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            _ => mismatch(node, "true or false", problems),
+        }
     }
 }
 

@@ -1,20 +1,18 @@
 //! The tables of a scenario file: every key, its type and its default.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use toml::de::DeValue;
-
-use super::decode::{At, Decode, Fields, Node, mismatch, section};
-use super::diagnostic::{Problems, suggest};
+use super::aim::{Groups, Sometimes, Targets};
+use super::decode::{At, section};
 use super::draw::Draw;
+use super::latency::Latency;
 use super::names::{
-    Conditions, DiskProfiles, Engines, Faults, HistoryChecks, Monitors, Name, NetProfiles, Protocols,
-    Workloads,
+    Cores, DiskProfiles, Engines, Faults, HistoryChecks, LimitNames, Monitors, Name, NetProfiles,
+    Persistences, Protocols, Workloads,
 };
 use super::options::Options;
-use super::scalar::{Rate, Share, Size, Weight, looks_drawn};
+use super::scalar::{BitRate, Drift, Factor, Rate, Share, Size, Weight};
+use crate::plan::{Predicate, Target, Word};
 
 section! {
     /// A situation to put a cluster into, and what must hold in it.
@@ -33,10 +31,16 @@ section! {
         "disk" disk: Disk = "{}",
         /// The clocks.
         "clock" clock: Clock = "{}",
+        /// What computing takes; nothing by default.
+        "cpu" cpu: Cpu = "{}",
         /// What clients do. Without any, one with all defaults.
         "workload" workloads: Vec<At<Workload>> = "[{}]",
         /// What breaks.
         "fault" faults: Vec<At<Fault>> = "[]",
+        /// What breaks at random.
+        "swarm" swarm: Option<At<Swarm>>,
+        /// How far faults may go: what the protocol promises to survive, or anything.
+        "faults" limits: Name<LimitNames> = "survivable",
         /// What must hold.
         "check" check: Check = "{}",
         /// When a run ends.
@@ -71,6 +75,36 @@ section! {
         "latency" latency: Option<At<Latency>>,
         /// The share of messages that are lost.
         "loss" loss: Option<Draw<Share>>,
+        /// The share of datagrams that arrive twice.
+        "duplicate" duplicate: Option<Draw<Share>>,
+        /// The share of messages that are damaged, which a checksum finds: they are dropped.
+        "corrupt" corrupt: Option<Draw<Share>>,
+        /// The share of messages that are held up, so that others overtake them.
+        "reorder" reorder: Option<Draw<Share>>,
+        /// The most that a message is held up.
+        "reorder-by" reorder_by: Draw<Duration> = "10ms",
+        /// How fast bytes leave over a link; without limit by default.
+        "bandwidth" bandwidth: Option<Draw<BitRate>>,
+        /// With `bandwidth`: how many bytes may wait before a link.
+        "queue" queue: Draw<Size> = "256KiB",
+        /// Bad spells of links; none by default.
+        "weather" weather: Option<Weather>,
+        /// Nodes that are near each other. Nodes that are not named are in zones of their own.
+        "zones" zones: Option<At<Vec<At<Vec<At<Target>>>>>>,
+        /// With `zones`: a named set of links between nodes of different zones.
+        "between-zones" between_zones: Name<NetProfiles> = "wan",
+    }
+
+    /// Bad spells of links.
+    Weather {
+        /// How long a spell lasts.
+        "spell" spell: Draw<Duration> = "500ms",
+        /// The share of spells that are bad.
+        "bad" bad: Draw<Share> = "0.05",
+        /// The share of messages that are lost in one, besides.
+        "loss" loss: Draw<Share> = "0.3",
+        /// How many times as long messages take in one.
+        "slowdown" slowdown: Draw<Factor> = "4",
     }
 
     /// The disks. Keys given here override the profile's.
@@ -85,12 +119,24 @@ section! {
         "flush" flush: Option<At<Latency>>,
         /// A flush of data that must also write metadata.
         "flush-metadata" flush_metadata: Option<At<Latency>>,
+        /// What of un-flushed changes a power loss may leave; the profile's by default.
+        "persistence" persistence: Option<Name<Persistences>>,
     }
 
     /// The clocks.
     Clock {
         /// How far a node's clock may run ahead at the start; drawn per node from nothing to this.
         "skew" skew: Draw<Duration> = "0s",
+        /// How fast or slow a node's clock may go, in parts per million; drawn per node, either way.
+        "drift" drift: Draw<u32> = "0",
+    }
+
+    /// What computing takes.
+    Cpu {
+        /// Per message sent or received.
+        "per-message" per_message: Draw<Duration> = "0s",
+        /// Per KiB of such a message.
+        "per-kib" per_kib: Draw<Duration> = "0s",
     }
 
     /// What clients do.
@@ -138,20 +184,65 @@ section! {
         "every" every: Option<At<Draw<Duration>>>,
         /// With `every`: from when on; the start by default.
         "from" from: Option<At<Draw<Duration>>>,
-        /// The state of a node at which it strikes.
-        "when" when: Option<At<Name<Conditions>>>,
+        /// The state of a node at which it strikes, such as `leader-elected` or `term >= 3 && leader == n1`.
+        "when" when: Option<At<Predicate>>,
         /// With `when`: how likely it strikes each time; 1 by default.
         "probability" probability: Option<At<Draw<Share>>>,
         /// With `when`: how often it strikes at most; 20 by default.
         "at-most" at_most: Option<At<Draw<u32>>>,
         /// Of a partition: who is cut off from whom; `random-halves` by default.
         "groups" groups: Option<At<Groups>>,
-        /// Of a partition: how long it lasts.
+        /// Which nodes, or whose links; with `when` by default the one in that state, else a random one,
+        /// and for links all. Of a partition with a shape: who is in its middle.
+        "target" target: Option<At<Targets>>,
+        /// How long it lasts.
         "for" lasts: Option<At<Draw<Duration>>>,
-        /// Of a crash: which node; with `when` by default the one in that state, else a random one.
-        "target" target: Option<At<TargetName>>,
-        /// Of a crash: after how long the node comes back.
+        /// Of a node that goes down: after how long it comes back.
         "restart-after" restart_after: Option<At<Draw<Duration>>>,
+        /// The share of messages, requests or sectors.
+        "share" share: Option<At<Draw<Share>>>,
+        /// How many times as long things take.
+        "factor" factor: Option<At<Draw<Factor>>>,
+        /// By how much time it shifts or delays.
+        "by" by: Option<At<Draw<Duration>>>,
+        /// How much faster a clock goes, in parts per million; below 0: slower.
+        "drift" drift: Option<At<Draw<Drift>>>,
+        /// What is left of a link.
+        "bandwidth" bandwidth: Option<At<Draw<BitRate>>>,
+        /// How many bytes may wait before a link.
+        "queue" queue: Option<At<Draw<Size>>>,
+        /// How much is left on a disk.
+        "left" left: Option<At<Draw<Size>>>,
+        /// How many clusters of sectors.
+        "clusters" clusters: Option<At<Draw<u32>>>,
+        /// How many sectors a cluster has at most.
+        "sectors" sectors: Option<At<Draw<u32>>>,
+        /// Of a partition: whether messages under way are lost (`drop`) or wait (`hold`).
+        "in-flight" in_flight: Option<At<Draw<Word>>>,
+        /// Of links: those into the targets (`in`), out of them (`out`), or `both`.
+        "direction" direction: Option<At<Draw<Word>>>,
+        /// Of a clock that is set: `forward` or `back`.
+        "way" way: Option<At<Draw<Word>>>,
+        /// Of a pause: whether the node's clock `runs` on or `stops`.
+        "clock" clock: Option<At<Draw<Word>>>,
+        /// Of I/O errors: `reads`, `writes` or `both`.
+        "side" side: Option<At<Draw<Word>>>,
+        /// Of failing syncs: as `ext4-ordered`, `ext4-data` or `btrfs`.
+        "manner" manner: Option<At<Draw<Word>>>,
+    }
+
+    /// What breaks at random: each kind is on or off per seed, and every magnitude is drawn.
+    Swarm {
+        /// Which kinds there are; all by default.
+        "kinds" kinds: Option<Vec<At<Name<Faults>>>>,
+        /// The share of the kinds that are on in a seed.
+        "on" on: At<Draw<Share>> = "0.5",
+        /// How much time lies between two faults of a kind.
+        "every" every: At<Draw<Duration>> = "{ min = \"300ms\", max = \"3s\" }",
+        /// How long one lasts.
+        "for" lasts: At<Draw<Duration>> = "{ min = \"50ms\", max = \"2s\" }",
+        /// How many there are at once at most.
+        "at-once" at_once: At<Draw<u32>> = "3",
     }
 
     /// What must hold.
@@ -164,6 +255,10 @@ section! {
         "monitors" monitors: Option<Vec<Name<Monitors>>>,
         /// What progress must be made once the faults are over; none is asked for by default.
         "liveness" liveness: Option<At<Liveness>>,
+        /// What some of the seeds of a sweep must reach.
+        "sometimes" sometimes: Vec<At<Sometimes>> = "[]",
+        /// Whether a run ends as soon as its history is seen to be wrong.
+        "stop-at-first" stop_at_first: bool = "false",
     }
 
     /// Progress in a quiet tail, in which nothing breaks.
@@ -172,6 +267,8 @@ section! {
         "after-heal" after_heal: At<Draw<Duration>> = "10s",
         /// How many operations must be answered after that at least.
         "operations" operations: Draw<u64> = "100",
+        /// Whose faults end: `all`, or those of a `majority`, while the others stay as they are.
+        "core" core: Name<Cores> = "all",
     }
 
     /// When a run ends.
@@ -196,155 +293,5 @@ section! {
         "median" median: Draw<Duration>,
         /// 99 of 100 are below.
         "p99" p99: Draw<Duration>,
-    }
-}
-
-/// A distribution of delays.
-#[derive(Clone, Debug)]
-pub(crate) enum Latency {
-    Constant(Draw<Duration>),
-    Uniform(UniformLatency),
-    LogNormal(LogNormalLatency),
-}
-
-impl Decode for Latency {
-    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        if !node.get_ref().is_table() || looks_drawn(node) {
-            return Draw::decode(node, problems).map(Self::Constant);
-        }
-        let fields = Fields::of(node, &["constant", "uniform", "log-normal"], problems)?;
-        match (fields.get("constant"), fields.get("uniform"), fields.get("log-normal")) {
-            (Some(node), None, None) => Draw::decode(node, problems).map(Self::Constant),
-            (None, Some(node), None) => UniformLatency::decode(node, problems).map(Self::Uniform),
-            (None, None, Some(node)) => LogNormalLatency::decode(node, problems).map(Self::LogNormal),
-            _ => problems.add_with_help(
-                node.span(),
-                "a latency is one duration or one distribution",
-                "for example \"1ms\" or { log-normal = { median = \"500us\", p99 = \"8ms\" } }",
-            ),
-        }
-    }
-}
-
-impl JsonSchema for Latency {
-    fn schema_name() -> Cow<'static, str> {
-        "Latency".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let constant = generator.subschema_for::<Draw<Duration>>();
-        let uniform = generator.subschema_for::<UniformLatency>();
-        let log_normal = generator.subschema_for::<LogNormalLatency>();
-        let one = |key: &str, of: &Schema| {
-            json_schema!({
-                "type": "object",
-                "properties": {key: of},
-                "required": [key],
-                "additionalProperties": false,
-            })
-        };
-        json_schema!({
-            "description": "A distribution of delays.",
-            "anyOf": [
-                constant,
-                one("constant", &constant),
-                one("uniform", &uniform),
-                one("log-normal", &log_normal),
-            ],
-        })
-    }
-}
-
-/// Whom a fault strikes, as a scenario names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TargetName {
-    Node(u16),
-    Leader,
-    Subject,
-    Random,
-    Rest,
-}
-
-const ROLES: [&str; 4] = ["@leader", "@random", "@subject", "*"];
-
-impl Decode for TargetName {
-    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let DeValue::String(text) = node.get_ref() else {
-            return mismatch(node, "a node such as \"n1\" or \"@leader\"", problems);
-        };
-        let number = || text.strip_prefix('n')?.parse().ok().filter(|number| *number > 0);
-        match text.as_ref() {
-            "@leader" => Some(Self::Leader),
-            "@random" => Some(Self::Random),
-            "@subject" => Some(Self::Subject),
-            "*" => Some(Self::Rest),
-            _ => number().map(Self::Node).or_else(|| {
-                let help = suggest(text, ["n1"].into_iter().chain(ROLES));
-                problems.add_with_help(node.span(), format!("`{text}` names no node"), help)
-            }),
-        }
-    }
-}
-
-impl JsonSchema for TargetName {
-    fn schema_name() -> Cow<'static, str> {
-        "Target".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A node, or a role that is resolved when the fault strikes.",
-            "anyOf": [
-                {"type": "string", "enum": ROLES},
-                {"type": "string", "pattern": "^n[1-9][0-9]*$"},
-            ],
-        })
-    }
-}
-
-/// Who is cut off from whom.
-#[derive(Clone, Debug)]
-pub(crate) enum Groups {
-    RandomHalves,
-    IsolateOne,
-    Listed(Vec<At<Vec<At<TargetName>>>>),
-}
-
-const SHAPES: [&str; 2] = ["random-halves", "isolate-one"];
-
-impl Decode for Groups {
-    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
-        let DeValue::String(shape) = node.get_ref() else {
-            return Vec::decode(node, problems).map(Self::Listed);
-        };
-        match shape.as_ref() {
-            "random-halves" => Some(Self::RandomHalves),
-            "isolate-one" => Some(Self::IsolateOne),
-            _ => {
-                let message = format!("unknown shape of a partition `{shape}`");
-                problems.add_with_help(node.span(), message, suggest(shape, SHAPES))
-            }
-        }
-    }
-}
-
-impl JsonSchema for Groups {
-    fn schema_name() -> Cow<'static, str> {
-        "Groups".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let target = generator.subschema_for::<TargetName>();
-        json_schema!({
-            "description": "Who is cut off from whom.",
-            "anyOf": [
-                {"type": "string", "enum": SHAPES},
-                {
-                    "type": "array",
-                    "minItems": 2,
-                    "items": {"type": "array", "minItems": 1, "items": target},
-                },
-            ],
-        })
     }
 }

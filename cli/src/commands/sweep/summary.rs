@@ -66,6 +66,15 @@ fn scenario(args: &SweepArgs, part: &Part, sweep: &Sweep, out: Out, term: &Term)
             .map(|(name, n)| vec![(*name).to_owned(), percent(n.runs, tally.runs), count(n.total)]),
     );
     text += &table(2, &rows);
+    for missed in tally.missed(&part.scenario.sometimes()) {
+        let label = term.paint(out, Style::Yellow, "not reached");
+        let asked = if missed.share > 0.0 {
+            format!("{} % of the seeds were asked for", missed.share * 100.0)
+        } else {
+            "no seed came to it".to_owned()
+        };
+        let _ = writeln!(text, "  {label} {}: {asked}", missed.situation);
+    }
     for (signature, group) in &tally.findings {
         let label = term.paint(out, Style::Red, "finding");
         let _ = writeln!(text, "  {label} {signature}: {}", counted(group.seeds, "seed"));
@@ -106,6 +115,7 @@ fn document(args: &SweepArgs, sweep: &Sweep) -> serde_json::Value {
             "file": part.path,
             "scenario": part.scenario.name(),
             "tally": part.tally,
+            "not_reached": part.tally.missed(&part.scenario.sometimes()),
             "replays": part.replays,
         })
     };

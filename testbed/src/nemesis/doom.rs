@@ -1,0 +1,106 @@
+//! What a protocol promises to survive, and how far a run went beyond it.
+//!
+//! Replication survives nodes that forget nothing. A disk that may have lost what it promised to hold
+//! breaks that promise in silence: its node, once restarted, could vote or acknowledge against what it
+//! did before. Within the limits such a node is *doomed*: it works on, since what it knows it still
+//! holds in memory, but once it goes down it stays down, as an operator would have it whose disk has
+//! failed. And of all nodes only so many may ever be doomed that the others are a quorum; what would
+//! doom one more is withheld.
+
+use std::collections::BTreeSet;
+
+use contract::{FailureModel, NodeId};
+
+use crate::plan::{Kind, Limits, Settings};
+
+#[derive(Debug)]
+pub(super) struct Doom {
+    limits: Limits,
+    /// How many nodes may be doomed.
+    most: usize,
+    /// Whose disk may have lost what it promised to hold.
+    damaged: BTreeSet<NodeId>,
+    /// Whose disk did not do what it was asked to, which a node may notice.
+    troubled: BTreeSet<NodeId>,
+    withheld: u64,
+}
+
+impl Doom {
+    pub(super) fn new(limits: Limits, model: FailureModel, nodes: u16) -> Self {
+        // Strictly less than the share that progress needs.
+        let most = (usize::from(nodes) * usize::from(model.tolerated_percent)).saturating_sub(1) / 100;
+        let most = if model.stable_storage { most } else { usize::from(nodes) };
+        Self { limits, most, damaged: BTreeSet::new(), troubled: BTreeSet::new(), withheld: 0 }
+    }
+
+    /// Whether a fault of a kind may strike a node; notes that it does, or that it was withheld.
+    pub(super) fn admits(&mut self, kind: Kind, settings: &Settings, node: NodeId) -> bool {
+        if kind.takes_durable(settings) {
+            let fits = self.damaged.contains(&node) || self.damaged.len() < self.most;
+            if self.limits == Limits::Survivable && !fits {
+                self.withheld += 1;
+                return false;
+            }
+            self.damaged.insert(node);
+        }
+        if kind.troubles_disk() {
+            self.troubled.insert(node);
+        }
+        true
+    }
+
+    /// Whether a node must not come back.
+    pub(super) fn is_doomed(&self, node: NodeId) -> bool {
+        self.limits == Limits::Survivable && self.damaged.contains(&node)
+    }
+
+    /// Whether what was done to a node's disk explains that it stopped by itself; `corrupt` if it did
+    /// because of what it read.
+    pub(super) fn explains(&self, node: NodeId, corrupt: bool) -> bool {
+        self.damaged.contains(&node) || self.troubled.contains(&node) && !corrupt
+    }
+
+    pub(super) fn withheld(&self) -> u64 {
+        self.withheld
+    }
+
+    pub(super) fn damaged(&self) -> Vec<NodeId> {
+        self.damaged.iter().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minority_at_most_is_doomed_and_no_healthy_node_is() {
+        let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
+        for (nodes, most) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)] {
+            let mut doom = Doom::new(Limits::Survivable, raft, nodes);
+            let struck =
+                (1..=nodes).filter(|n| doom.admits(Kind::Wipe, &Settings::new(), NodeId(*n))).count();
+            assert_eq!(struck, most, "{nodes} nodes");
+            assert_eq!(doom.withheld(), u64::from(nodes) - most as u64);
+            assert!(
+                most == 0 || doom.admits(Kind::BitRot, &Settings::new(), NodeId(1)),
+                "it is doomed anyway"
+            );
+        }
+        let mut any = Doom::new(Limits::Any, raft, 3);
+        assert!((1..=3).all(|node| any.admits(Kind::Wipe, &Settings::new(), NodeId(node))));
+        assert!(!any.is_doomed(NodeId(1)), "it comes back, whatever that breaks");
+        assert_eq!(any.damaged().len(), 3);
+    }
+
+    #[test]
+    fn an_error_explains_a_stop_and_corruption_needs_damage() {
+        let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
+        let mut doom = Doom::new(Limits::Survivable, raft, 3);
+        assert!(!doom.explains(NodeId(1), false));
+        assert!(doom.admits(Kind::IoError, &Settings::new(), NodeId(1)));
+        assert!(doom.explains(NodeId(1), false) && !doom.explains(NodeId(1), true));
+        assert!(doom.admits(Kind::BitRot, &Settings::new(), NodeId(1)));
+        assert!(doom.explains(NodeId(1), true) && !doom.explains(NodeId(2), true));
+    }
+}
