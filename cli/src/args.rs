@@ -119,6 +119,12 @@ pub(crate) struct ReplayArgs {
     /// The replays
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// Write every event of the run to a file, one per line; of one replay
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
+    /// Compare with a trace that another Seedbed wrote of the same replay
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) against: Option<PathBuf>,
     /// Print one JSON document on stdout; text for people goes to stderr
     #[arg(long)]
     pub(crate) json: bool,

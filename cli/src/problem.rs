@@ -24,6 +24,8 @@ pub(crate) enum Problem {
     Replay(ReplayError),
     /// A history that is none, or not of the model.
     History(Box<BadHistory>),
+    /// A file that could not be read.
+    Read(PathBuf, io::Error),
     /// A file that could not be written.
     Write(PathBuf, io::Error),
 }
@@ -71,7 +73,9 @@ impl Problem {
             }
             Self::Replay(error) => error_line(term, error, None),
             Self::History(bad) => bad.show(term),
-            Self::Write(path, error) => error_line(term, format!("{}: {error}", path.display()), None),
+            Self::Read(path, error) | Self::Write(path, error) => {
+                error_line(term, format!("{}: {error}", path.display()), None)
+            }
         }
     }
 }

@@ -78,8 +78,8 @@ pub trait Fs: Clone + 'static {
 #[expect(async_fn_in_trait, reason = "a run is one thread: futures need not be Send")]
 #[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 pub trait File: Clone + 'static {
-    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file. Returns how
-    /// many, and the buffer.
+    /// Reads up to `buf.len()` bytes at `offset`. Returns how many, and the buffer. There may be more
+    /// than it returns; only where it returns none, the file has ended.
     async fn read_at(&self, offset: u64, buf: Vec<u8>) -> (Result<usize, FsError>, Vec<u8>);
     /// Writes all of `buf` at `offset`, growing the file if needed, and hands the buffer back.
     async fn write_at(&self, offset: u64, buf: Vec<u8>) -> (Result<(), FsError>, Vec<u8>);

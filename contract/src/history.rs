@@ -79,6 +79,17 @@ impl<O, R> History<O, R> {
         self.events.push(event);
     }
 
+    /// Takes the events recorded so far out of the history, which goes on behind them.
+    pub fn take_events(&mut self) -> Vec<Event<O, R>> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Puts events back before those recorded since they were taken.
+    pub fn put_back(&mut self, mut taken: Vec<Event<O, R>>) {
+        taken.append(&mut self.events);
+        self.events = taken;
+    }
+
     /// The events, in order.
     pub fn events(&self) -> &[Event<O, R>] {
         &self.events

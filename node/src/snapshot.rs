@@ -30,9 +30,8 @@ pub(crate) async fn current_generation<F: Fs>(fs: &F) -> Result<u64, HostError> 
         Err(FsError::NotFound { .. }) => 0,
         Err(error) => return Err(error.into()),
         Ok(file) => {
-            let (read, bytes) = file.read_at(0, vec![0; 8]).await;
-            let bytes = <[u8; 8]>::try_from(&bytes[..read?]);
-            u64::from_le_bytes(bytes.map_err(|_| HostError::Undecodable { what: "the file STATE" })?)
+            let bytes = storage::read_at(&file, 0, POINTER_BYTES).await?;
+            decode_pointer(&bytes).ok_or(HostError::Undecodable { what: "the file STATE" })?
         }
     };
     for name in fs.list("").await? {
@@ -43,9 +42,22 @@ pub(crate) async fn current_generation<F: Fs>(fs: &F) -> Result<u64, HostError> 
     Ok(generation)
 }
 
+/// The generation in eight bytes, low first, and their CRC-32C in four.
+const POINTER_BYTES: usize = 12;
+
+fn encode_pointer(generation: u64) -> Vec<u8> {
+    let bytes = generation.to_le_bytes();
+    [&bytes[..], &crc32c::crc32c(&bytes).to_le_bytes()].concat()
+}
+
+fn decode_pointer(bytes: &[u8]) -> Option<u64> {
+    let (generation, sum) = bytes.split_first_chunk::<8>()?;
+    (sum == crc32c::crc32c(generation).to_le_bytes()).then(|| u64::from_le_bytes(*generation))
+}
+
 async fn switch_generation<F: Fs>(fs: &F, generation: u64) -> Result<(), FsError> {
     let file = fs.open(POINTER_NEW, OpenMode::Truncate).await?;
-    file.write_at(0, generation.to_le_bytes().to_vec()).await.0?;
+    file.write_at(0, encode_pointer(generation)).await.0?;
     file.sync_data().await?;
     fs.rename(POINTER_NEW, POINTER).await?;
     fs.sync_dir("").await

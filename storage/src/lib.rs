@@ -26,6 +26,7 @@ pub mod journal;
 mod log;
 pub mod lsm;
 mod paths;
+mod read;
 mod std_fs;
 mod turn;
 
@@ -33,4 +34,5 @@ pub use journal::{
     Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
 };
 pub use lsm::{Lsm, LsmOptions, LsmSnapshot};
+pub use read::read_at;
 pub use std_fs::{StdFile, StdFs};

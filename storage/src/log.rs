@@ -32,6 +32,8 @@
 
 use contract::{File, FsError};
 
+use crate::read::read_at;
+
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 32;
 /// Bytes of a record before its payload.
@@ -262,9 +264,7 @@ fn trailing_zeros(bytes: &[u8]) -> usize {
 /// A file's whole content.
 pub(crate) async fn read_whole(file: &impl File) -> Result<Vec<u8>, FsError> {
     let len = usize::try_from(file.len().await?).expect("a log fits into memory");
-    let (read, mut bytes) = file.read_at(0, vec![0; len]).await;
-    bytes.truncate(read?);
-    Ok(bytes)
+    read_at(file, 0, len).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`scenario`] (what people write), [`plan`] (what is drawn from it), [`run`](mod@run)
 //! (one plan carried out), [`client`] and [`workload`], [`nemesis`], [`watch`] and [`monitor`], then
-//! [`report`], [`replay`], [`shrink`](mod@shrink) and [`sweep`]. Names are bound to types in [`registry`], once.
+//! [`report`], [`replay`] with its [`trail`], [`shrink`](mod@shrink) and [`sweep`]. Names are bound to types in [`registry`], once.
 //!
 //! ```no_run
 //! use seedbed_testbed::{RunOptions, Seed, run, scenario::Scenario};
@@ -18,6 +18,7 @@
 //! ```
 
 pub mod client;
+mod judge;
 pub mod monitor;
 pub mod nemesis;
 mod panics;
@@ -29,6 +30,7 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod sweep;
+pub mod trail;
 pub mod units;
 pub mod watch;
 pub mod workload;
@@ -38,3 +40,4 @@ pub use contract::{Bug, Bugs, Seed};
 pub use registry::run;
 pub use report::{Report, Verdict};
 pub use run::{Run, RunOptions};
+pub use sim::Digest;

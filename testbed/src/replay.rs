@@ -9,11 +9,13 @@ use sim::Digest;
 
 use crate::plan::Plan;
 use crate::registry;
-use crate::report::{Fired, Verdict};
+use crate::report::{Fired, Report, Verdict};
+use crate::run::RunOptions;
 use crate::scenario::Source;
+use crate::trail::{Recorder, Trail};
 
 /// The format that this version writes, and the only one that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A run that can be run again, and what it came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,9 @@ pub struct Replay {
     pub digest: Digest,
     /// The faults that fired, in order.
     pub fired: Vec<Fired>,
+    /// By which a run that comes out differently finds where it does.
+    #[serde(default)]
+    pub trail: Trail,
 }
 
 /// A replay that cannot be read or written.
@@ -109,9 +114,18 @@ pub enum ReplayError {
 
 impl Replay {
     /// A replay of this version's format.
-    pub fn new(scenario: Source, plan: Plan, verdict: Verdict, digest: Digest, fired: Vec<Fired>) -> Self {
+    pub fn new(scenario: Source, plan: Plan, report: &Report, trail: Trail) -> Self {
         let seedbed = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, seedbed, scenario, plan, verdict, digest, fired }
+        let (verdict, digest, fired) = (report.verdict.clone(), report.digest, report.fired.clone());
+        Self { format: FORMAT, seedbed, scenario, plan, verdict, digest, fired, trail }
+    }
+
+    /// Runs a plan once more to make a replay of it.
+    pub fn record(scenario: Source, plan: Plan) -> Self {
+        let recorder = Recorder::default();
+        let options = RunOptions { trace: Some(recorder.sink()), ..RunOptions::default() };
+        let report = registry::run(&plan, options).report;
+        Self::new(scenario, plan, &report, recorder.trail())
     }
 
     /// Reads a file.

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use checker::{Budget, judge_kv};
 use contract::kv::{Op, Ret};
 use contract::{
     Address, Bug, ClientId, Cluster, Engine, GroupId, History, NodeId, PacketBody, Replica, Role, Time,
@@ -15,6 +14,7 @@ use sim::{CrashReport, Event, Injected, SimEnv, SimFs, World};
 use storage::journal::JournalOptions;
 
 use crate::client::{Client, Records};
+use crate::judge::{OnTheFly, judge};
 use crate::nemesis::{Ground, Nemesis, SharedAlarms, Stop, Wake};
 use crate::panics::{self, Caught};
 use crate::plan::Plan;
@@ -29,6 +29,8 @@ pub type TraceSink = Box<dyn FnMut(&str)>;
 pub struct RunOptions {
     /// Gets one line for each event.
     pub trace: Option<TraceSink>,
+    /// Whether [`Run::history`] is wanted even of a run that is judged while it goes on.
+    pub keep_history: bool,
 }
 
 /// A finished run.
@@ -238,18 +240,25 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         servers: (0..plan.world.nodes).map(|_| None).collect(),
         past: HostStats::default(),
     };
+    let mut judge_at_once = plan.checks.stop_at_first.then(|| OnTheFly::new(plan, options.keep_history));
     let mut nemesis = Nemesis::new(plan, R::FAILURES, alarms, &arena);
 
-    let stopped = panics::catch(|| simulate(&mut arena, &mut nemesis, &records));
+    let stopped = panics::catch(|| simulate(&mut arena, &mut nemesis, &records, &mut judge_at_once));
     let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of(&panic))));
 
     watch.close();
 
-    let records = records.borrow();
+    let records = &mut *records.borrow_mut();
+    if let (Some(_), Some(judge)) = (&stopped, &mut judge_at_once) {
+        judge.put_back(records);
+    }
     let verdict = match stopped {
         Some(Stopped::Finding(finding)) => Verdict::Violation(finding),
         Some(Stopped::OutOf(what)) => Verdict::Inconclusive { what },
-        None => judge(plan, &records, || arena.state_of_nodes()),
+        None => liveness(plan, records, || arena.state_of_nodes()).unwrap_or_else(|| match judge_at_once {
+            Some(judge) => judge.finish(records),
+            None => judge(plan, &records.history),
+        }),
     };
     let stats = arena.stats();
     let report = Report {
@@ -261,8 +270,8 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         simulated: world.now(),
         world: world.stats(),
         seen: watch.seen(),
-        operations: operations(&records),
-        latency: latency(&records),
+        operations: operations(records),
+        latency: latency(records),
         storage: Storage {
             journal_flushes: stats.journal.flushes,
             journal_records: stats.journal.records,
@@ -285,6 +294,7 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
     arena: &mut Arena<R, E>,
     nemesis: &mut Nemesis,
     records: &Rc<RefCell<Records>>,
+    judge_at_once: &mut Option<OnTheFly>,
 ) -> Option<Stopped> {
     let (world, plan) = (arena.world.clone(), arena.plan.clone());
     let nodes = plan.world.nodes;
@@ -331,6 +341,11 @@ fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
         if let Some(finding) = arena.watch.finding() {
             return Some(Stopped::Finding(finding));
         }
+        if let Some(judge) = judge_at_once
+            && let Some(finding) = judge.listen(&mut records.borrow_mut())
+        {
+            return Some(Stopped::Finding(finding));
+        }
         if let Some((node, stop)) = nemesis.unexplained() {
             let message = format!("{node} stopped by itself: {}", stop.why);
             return Some(Stopped::Finding(Finding::of_run("node-stopped", message, Vec::new())));
@@ -356,29 +371,19 @@ fn finding_of(panic: &Caught) -> Finding {
     }
 }
 
-fn judge(plan: &Plan, records: &Records, nodes: impl Fn() -> Vec<String>) -> Verdict {
-    if let Some(liveness) = &plan.checks.liveness
-        && records.answered_in_quiet < liveness.operations
-    {
-        let message = format!(
-            "only {} operations were answered in the {} s after the faults had ended, {} were demanded",
-            records.answered_in_quiet,
-            liveness.after_heal.as_secs_f64(),
-            liveness.operations
-        );
-        return Verdict::Violation(Finding::of_run("liveness", message, nodes()));
+/// Whether the quiet tail brought less progress than demanded.
+fn liveness(plan: &Plan, records: &Records, nodes: impl Fn() -> Vec<String>) -> Option<Verdict> {
+    let liveness = plan.checks.liveness?;
+    if records.answered_in_quiet >= liveness.operations {
+        return None;
     }
-    let judged = judge_kv(&records.history, Budget { steps: plan.checks.steps });
-    match judged.expect("clients record well-formed histories") {
-        checker::Verdict::Ok => Verdict::Ok,
-        checker::Verdict::Violation(violation) => Verdict::Violation(Finding {
-            check: "linearizable".to_owned(),
-            message: violation.to_string(),
-            signature: violation.signature(),
-            evidence: violation.window.clone(),
-        }),
-        checker::Verdict::Unknown(exhausted) => Verdict::Inconclusive { what: exhausted.to_string() },
-    }
+    let message = format!(
+        "only {} operations were answered in the {} s after the faults had ended, {} were demanded",
+        records.answered_in_quiet,
+        liveness.after_heal.as_secs_f64(),
+        liveness.operations
+    );
+    Some(Verdict::Violation(Finding::of_run("liveness", message, nodes())))
 }
 
 fn operations(records: &Records) -> Operations {

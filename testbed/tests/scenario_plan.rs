@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contract::{NodeId, Seed, Time};
-use seedbed_testbed::plan::{Action, Draw, Plan, PlannedFault, Target, Trigger};
+use seedbed_testbed::plan::{Aim, Draw, Kind, Plan, PlannedFault, Target, Trigger};
 use seedbed_testbed::scenario::{self, Scenario};
 
 fn scenario(text: &str, set: &[&str]) -> Scenario {
@@ -145,9 +145,8 @@ fn one_choice_less_changes_no_other_choice() {
 }
 
 fn lasts(fault: &PlannedFault) -> Duration {
-    match &fault.action {
-        Action::Partition { lasts: Draw::Fixed(time), .. } => *time,
-        Action::Crash { restart_after: Draw::Fixed(time), .. } => *time,
+    match &fault.action.lasts {
+        Some(Draw::Fixed(time)) => *time,
         other => panic!("a timed fault has a fixed magnitude: {other:?}"),
     }
 }
@@ -176,7 +175,7 @@ fn partitions_of_timed_faults_name_their_nodes() {
     for seed in 0..100 {
         let plan = plan(DRAWN, &["cluster.nodes=5"], seed);
         for fault in &plan.faults {
-            let Action::Partition { groups, .. } = &fault.action else { continue };
+            let Aim::Groups(groups) = &fault.action.aim else { continue };
             if fault.name == "alone" {
                 assert!(matches!(groups[0][..], [Target::Node(_)]) && groups[1] == [Target::Rest]);
                 continue;
@@ -197,7 +196,8 @@ fn state_aware_faults_keep_their_draws() {
     assert_eq!(crash.name, "crash-2");
     assert!(matches!(crash.trigger, Trigger::When { at_most: 20, probability, .. } if probability < 0.5));
     let restart_after = Draw::Range { min: Duration::from_millis(200), max: Duration::from_secs(2) };
-    assert_eq!(crash.action, Action::Crash { target: Target::Subject, restart_after });
+    assert_eq!((crash.action.kind, &crash.action.aim), (Kind::Crash, &Aim::Nodes(vec![Target::Subject])));
+    assert_eq!(crash.action.lasts, Some(restart_after));
 }
 
 #[test]
@@ -212,7 +212,7 @@ groups = [["@leader", "n4", "@random"], ["@random", "*"]]
 "#;
     for seed in 0..50 {
         let plan = plan(text, &[], seed);
-        let Action::Partition { groups, .. } = &plan.faults[0].action else { panic!("a partition") };
+        let Aim::Groups(groups) = &plan.faults[0].action.aim else { panic!("a partition") };
         let (Target::Node(one), Target::Node(other)) = (groups[0][2], groups[1][0]) else {
             panic!("drawn in the plan: {groups:?}")
         };

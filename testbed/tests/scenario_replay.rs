@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use contract::{Bug, Seed, Time};
-use seedbed_testbed::replay::Replay;
+use seedbed_testbed::replay::{FORMAT, Replay};
 use seedbed_testbed::report::{Finding, Fired, Verdict};
 use seedbed_testbed::scenario::Scenario;
+use seedbed_testbed::trail::Trail;
 use sim::Digest;
 
 /// A folder that no other test uses.
@@ -36,9 +37,19 @@ restart-after = { min = "200ms", max = "2s" }
         because: "at 1s".to_owned(),
         what: "crash of n1".to_owned(),
         action: None,
+        cause: None,
     };
     let finding = Finding::of_run("liveness", "nothing was answered".to_owned(), vec!["evidence".to_owned()]);
-    Replay::new(scenario.source().clone(), plan, Verdict::Violation(finding), Digest(7), vec![fired])
+    Replay {
+        format: FORMAT,
+        seedbed: "0.0.0".to_owned(),
+        scenario: scenario.source().clone(),
+        plan,
+        verdict: Verdict::Violation(finding),
+        digest: Digest(7),
+        fired: vec![fired],
+        trail: Trail::default(),
+    }
 }
 
 #[test]

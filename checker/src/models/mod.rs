@@ -33,7 +33,7 @@ use any_of::AnyOf;
 use consensus::Consensus;
 use counter::Counter;
 use keyed::Keyed;
-use kv::Kv;
+pub use kv::Kv;
 use lock::Lock;
 use log::Log;
 use queue::Queue;

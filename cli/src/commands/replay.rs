@@ -11,7 +11,8 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 use testbed::replay::Replay;
 use testbed::report::Fired;
-use testbed::{Report, RunOptions};
+use testbed::trail::{Recorder, Trail};
+use testbed::{Digest, Report, RunOptions};
 
 use crate::args::ReplayArgs;
 use crate::exit::Exit;
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &ReplayArgs, term: &Term) -> Result<Exit, Problem> {
     let mut worst = Exit::Holds;
     let mut documents = Vec::new();
     for (file, replay) in args.files.iter().zip(&replays) {
-        let (exit, document) = one(file, replay, Term::people(args.json), term);
+        let (exit, document) = one(args, (file, replay), Term::people(args.json), term)?;
         documents.push(document);
         // What diverged says nothing about what holds, so it is told before a violation.
         let rank =
@@ -41,7 +42,17 @@ pub(crate) fn run(args: &ReplayArgs, term: &Term) -> Result<Exit, Problem> {
     Ok(worst)
 }
 
-fn one(file: &Path, replay: &Replay, out: Out, term: &Term) -> (Exit, Value) {
+fn one(
+    args: &ReplayArgs,
+    (file, replay): (&Path, &Replay),
+    out: Out,
+    term: &Term,
+) -> Result<(Exit, Value), Problem> {
+    if let Some(path) = &args.trace {
+        let (lines, ..) = traced(replay);
+        let text = lines.join("\n") + "\n";
+        fs::write(path, text).map_err(|error| Problem::Write(path.clone(), error))?;
+    }
     let report = testbed::run(&replay.plan, RunOptions::default()).report;
     let same = report.verdict.agrees(&replay.verdict) && report.digest == replay.digest;
     let mut text = format!("{}\n", term.paint(out, Style::Bold, file.display()));
@@ -55,13 +66,12 @@ fn one(file: &Path, replay: &Replay, out: Out, term: &Term) -> (Exit, Value) {
     } else {
         text += &format!("{}\n", term.paint(out, Style::Red, "diverged"));
         text += &divergence(replay, &report, out, term);
+        text += &where_it_parts(replay, report.digest, args.against.as_deref())?;
         Exit::Diverged
     };
     term.write(out, &(text + "\n"));
-    (
-        exit,
-        json!({ "file": file, "reproduced": same, "report": report, "saved": { "verdict": replay.verdict, "digest": replay.digest } }),
-    )
+    let saved = json!({ "verdict": replay.verdict, "digest": replay.digest });
+    Ok((exit, json!({ "file": file, "reproduced": same, "report": report, "saved": saved })))
 }
 
 /// What is not as it was when the replay was saved.
@@ -95,13 +105,6 @@ fn divergence(replay: &Replay, report: &Report, out: Out, term: &Term) -> String
     if let Some((saved, now)) = first_difference(&replay.fired, &report.fired) {
         row("faults", saved, now);
     }
-    text += &match second_look(replay, report) {
-        Some(difference) => format!("not deterministic: two runs of this binary differ\n{difference}"),
-        None => {
-            "this binary gives the same digest each time: the code has changed since the replay was saved\n"
-                .to_owned()
-        }
-    };
     text
 }
 
@@ -112,34 +115,73 @@ fn first_difference(saved: &[Fired], now: &[Fired]) -> Option<(String, String)> 
     Some((told(saved.get(place)), told(now.get(place))))
 }
 
-/// Runs the plan twice more with their traces compared; the first event that differs, if one does.
-fn second_look(replay: &Replay, report: &Report) -> Option<String> {
-    let (first, digest) = traced(replay);
-    let (second, other_digest) = traced(replay);
-    if digest == other_digest && digest == report.digest.to_string() {
-        return None;
+/// How many events that both runs share are shown before the first that differs.
+const BEFORE: usize = 10;
+
+/// Says where the run left the saved one's path: exactly, if this binary differs from itself or the
+/// saved run's trace is at hand, else as closely as the replay's own record tells.
+fn where_it_parts(replay: &Replay, digest: Digest, against: Option<&Path>) -> Result<String, Problem> {
+    let (now, trail, again) = traced(replay);
+    let (later, _, later_digest) = traced(replay);
+    if again != digest || later_digest != digest || now != later {
+        let sides = both_sides(&now, &later, ("one run", "another"));
+        return Ok(format!("not deterministic: two runs of this binary differ\n{sides}"));
     }
-    let place = (0..first.len().max(second.len())).find(|place| first.get(*place) != second.get(*place));
-    let told = |lines: &[String], place: usize| {
-        lines.get(place).map_or("the end of the run".to_owned(), String::clone)
-    };
-    Some(match place {
-        Some(place) => {
-            format!(
-                "  event {} was {}\n  and then {}\n",
-                place + 1,
-                told(&first, place),
-                told(&second, place)
-            )
+    let mut text =
+        "this binary gives the same digest each time: the code has changed since the replay was saved\n"
+            .to_owned();
+    if let Some(path) = against {
+        let saved = fs::read_to_string(path).map_err(|error| Problem::Read(path.to_owned(), error))?;
+        let saved: Vec<String> = saved.lines().map(str::to_owned).collect();
+        return Ok(text + &both_sides(&saved, &now, ("saved", "now")));
+    }
+    match replay.trail.parting(&trail) {
+        Some(parting) => {
+            text += &format!(
+                "the first event that differs is after event {} and not after event {}; now\n",
+                parting.same, parting.differs_by
+            );
+            let from = (parting.same as usize).saturating_sub(BEFORE);
+            // In a long run the record is coarse: then its next few events are shown.
+            let to = (parting.differs_by as usize).min(parting.same as usize + BEFORE).min(now.len());
+            for (number, line) in (from + 1..).zip(&now[from.min(to)..to]) {
+                let mark = if number as u64 <= parting.same { ' ' } else { '?' };
+                text += &format!("  {mark} {number}: {line}\n");
+            }
         }
-        None => "  no event differs in its text, but the digests do\n".to_owned(),
-    })
+        None => text += "the replay has no record of its events\n",
+    }
+    text += "to see both sides, write a trace with the Seedbed that saved it, `seedbed replay FILE --trace T`, \
+             and give it to this one: `seedbed replay FILE --against T`\n";
+    Ok(text)
 }
 
-fn traced(replay: &Replay) -> (Vec<String>, String) {
+/// The first event that differs, with those before it.
+fn both_sides(one: &[String], other: &[String], names: (&str, &str)) -> String {
+    let longer = one.len().max(other.len());
+    let Some(place) = (0..longer).find(|place| one.get(*place) != other.get(*place)) else {
+        return "  no event differs in its text, but the digests do\n".to_owned();
+    };
+    let mut text = String::new();
+    for number in place.saturating_sub(BEFORE)..place {
+        text += &format!("  both {}: {}\n", number + 1, one[number]);
+    }
+    for (name, lines) in [(names.0, one), (names.1, other)] {
+        let line = lines.get(place).map_or("the end of the run", String::as_str);
+        text += &format!("  {name} {}: {line}\n", place + 1);
+    }
+    text
+}
+
+fn traced(replay: &Replay) -> (Vec<String>, Trail, Digest) {
     let (sender, lines) = mpsc::channel();
-    let trace =
-        Box::new(move |line: &str| sender.send(line.to_owned()).expect("the receiver outlives the run"));
-    let report = testbed::run(&replay.plan, RunOptions { trace: Some(trace) }).report;
-    (lines.try_iter().collect(), report.digest.to_string())
+    let recorder = Recorder::default();
+    let mut record = recorder.sink();
+    let trace = Box::new(move |line: &str| {
+        record(line);
+        sender.send(line.to_owned()).expect("the receiver outlives the run");
+    });
+    let report =
+        testbed::run(&replay.plan, RunOptions { trace: Some(trace), ..RunOptions::default() }).report;
+    (lines.try_iter().collect(), recorder.trail(), report.digest)
 }

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
     let watch = Stopwatch::start();
     let trace_line =
         trace.clone().map(|lines| Box::new(move |line: &str| lines.write(line)) as Box<dyn FnMut(&str)>);
-    let run = testbed::run(&plan, RunOptions { trace: trace_line });
+    let run = testbed::run(&plan, RunOptions { trace: trace_line, keep_history: history.is_some() });
     let took = watch.elapsed();
 
     if let Some(lines) = &history {

@@ -54,8 +54,7 @@ pub(crate) fn run(args: &ShrinkArgs, term: &Term) -> Result<Exit, Problem> {
         }
     };
     let path = args.out.clone().unwrap_or_else(|| beside(&args.target, &shrunk.plan));
-    let (verdict, digest) = (shrunk.report.verdict.clone(), shrunk.report.digest);
-    Replay::new(source, shrunk.plan.clone(), verdict, digest, shrunk.report.fired.clone()).save(&path)?;
+    Replay::record(source, shrunk.plan.clone()).save(&path)?;
     if args.json {
         let document = json!({
             "replay": path, "before": shrunk.before, "after": shrunk.after, "runs": shrunk.runs,

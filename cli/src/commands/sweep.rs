@@ -223,8 +223,7 @@ fn take(args: &SweepArgs, parts: &mut [Part], outcome: Outcome, progress: &Progr
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
     let name: String = part.scenario.name().chars().map(plain).collect();
     let path = args.out.join(format!("{name}-{bug}{}.json", outcome.seed));
-    let source = part.scenario.source().clone();
-    Replay::new(source, plan, report.verdict.clone(), report.digest, report.fired.clone()).save(&path)?;
+    Replay::record(part.scenario.source().clone(), plan).save(&path)?;
     if saved.is_empty() {
         progress
             .say(&format!("finding: {} with seed {}: {}", finding.signature, outcome.seed, finding.message));

@@ -4,6 +4,8 @@
 //! Kept by induction: for each (index, term) ever written, the command and the term of the entry
 //! before it are the same in every log. What a replica writes is seen in the records it persists.
 
+use std::collections::VecDeque;
+
 use contract::{Effect, Entry, Epoch, Index, JournalRecord, Mark, NodeId, Replica, View};
 
 use super::{Broken, Monitor, fingerprint};
@@ -55,20 +57,33 @@ impl Log {
 
 pub(super) struct LogMatching {
     /// Per index, the few entries that were ever written there.
-    known: Vec<Vec<Known>>,
+    known: VecDeque<Vec<Known>>,
+    /// The index of the first of them. What lies below the start of every log is forgotten, so that the
+    /// memory of a long run is bounded.
+    from: u64,
     logs: Vec<Log>,
 }
 
 impl LogMatching {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { known: Vec::new(), logs: vec![Log::beginning_behind(Index::ZERO, Some(Epoch::ZERO)); nodes] }
+        let logs = vec![Log::beginning_behind(Index::ZERO, Some(Epoch::ZERO)); nodes];
+        Self { known: VecDeque::new(), from: 0, logs }
+    }
+
+    fn forget(&mut self) {
+        let lowest = self.logs.iter().map(|log| log.start.0).min().unwrap_or(0);
+        while self.from < lowest && self.known.pop_front().is_some() {
+            self.from += 1;
+        }
     }
 
     fn write(&mut self, node: NodeId, record: &impl JournalRecord) -> Result<(), Broken> {
         let log = &mut self.logs[node.slot()];
         if let Some(mark) = record.log_start() {
             log.begin_behind(mark);
+            self.forget();
         }
+        let log = &mut self.logs[node.slot()];
         let Some(entry) = record.entry() else { return Ok(()) };
         // What is left of a recovered journal may begin with entries that were soon replaced.
         if entry.mark.index <= log.start && log.epochs[0].is_none() {
@@ -86,7 +101,9 @@ impl LogMatching {
     }
 
     fn compare(&mut self, node: NodeId, entry: &Entry, before: Option<Epoch>) -> Result<(), Broken> {
-        let place = usize::try_from(entry.mark.index.0).expect("a run's log fits into memory");
+        // A power loss may bring back an older start of a log; what it writes there again was compared.
+        let Some(place) = entry.mark.index.0.checked_sub(self.from) else { return Ok(()) };
+        let place = usize::try_from(place).expect("a run's log fits into memory");
         if self.known.len() <= place {
             self.known.resize(place + 1, Vec::new());
         }

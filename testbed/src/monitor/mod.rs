@@ -46,7 +46,7 @@ pub fn by_name<R: Replica>(name: &str, nodes: usize) -> Option<Box<dyn Monitor<R
     Some(match name {
         "one-leader-per-term" => Box::new(one_leader::OneLeader::default()),
         "log-matching" => Box::new(log_matching::LogMatching::new(nodes)),
-        "state-machine-safety" => Box::new(state_machine_safety::StateMachineSafety::default()),
+        "state-machine-safety" => Box::new(state_machine_safety::StateMachineSafety::new(nodes)),
         "protocol-laws" => Box::new(protocol_laws::ProtocolLaws),
         "commit-monotonic" => Box::new(commit_monotonic::CommitMonotonic),
         _ => return None,

@@ -34,6 +34,7 @@ use contract::{EngineError, File, Fs, FsError, OpenMode};
 
 use crate::encoding::Input;
 use crate::lsm::cache::BlockCache;
+use crate::read::read_at;
 use block::placed_checksum;
 pub(in crate::lsm) use block::{Block, BlockCursor};
 pub(in crate::lsm) use builder::{BuiltTable, TableBuilder};
@@ -83,8 +84,8 @@ async fn read_exactly(
     offset: u64,
     len: usize,
 ) -> Result<Vec<u8>, EngineError> {
-    let (read, bytes) = file.read_at(offset, vec![0; len]).await;
-    if read? != len {
+    let bytes = read_at(file, offset, len).await?;
+    if bytes.len() != len {
         return Err(corrupt(path, offset, "file is cut short"));
     }
     Ok(bytes)
