@@ -368,14 +368,15 @@ impl SimFile {
         })
     }
 
-    /// How many bytes a read returns, if less than it could.
+    /// How many bytes a read returns, if less than it could; never none, which would be the end.
     fn short_read(&self, len: usize) -> Option<usize> {
         self.fs.with(|state, node| {
             let troubles = &mut state.disks[node].troubles;
             let ppm = troubles.sum()?.short_read_ppm;
             let [word, ..] = troubles.happens(Chance::ShortRead, ppm)?;
             self.fs.trouble(state, "cuts short a read of", &self.path);
-            Some(((u64::from(word) * len as u64) >> 32) as usize)
+            let rest = len.saturating_sub(1) as u64;
+            Some(len.min(1) + ((u64::from(word) * rest) >> 32) as usize)
         })
     }
 

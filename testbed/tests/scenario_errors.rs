@@ -506,7 +506,7 @@ groups = [["n1", "n2", "n3"], ["*"]]
 "#;
     let told = refused(&text[1..], &[]);
     let expected = r#"
-x.toml:8:10: the groups need 4 nodes, and there are 3
+x.toml:8:10: this needs 4 nodes, and there are 3
 8 | groups = [["n1", "n2", "n3"], ["*"]]
   |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^
 "#;
@@ -561,7 +561,7 @@ name = "x"
 kind = "crash"
 at = "10s"
 restart-after = "1s"
-target = "*"
+target = "@zone"
 [[fault]]
 kind = "crash"
 at = "10s"
@@ -570,10 +570,10 @@ target = "@subject"
 "#;
     let told = refused(&text[1..], &[]);
     let expected = r#"
-x.toml:6:10: `*` names no single node
-6 | target = "*"
-  |          ^^^
-  = help: did you mean `@random`?
+x.toml:6:10: there are no zones
+6 | target = "@zone"
+  |          ^^^^^^^
+  = help: name them, as in [net] zones = [["n1", "n2"], ["n3"]]
 x.toml:11:10: `@subject` is the node whose state a fault waits for, and this one waits for none
 11 | target = "@subject"
    |          ^^^^^^^^^^
@@ -644,15 +644,30 @@ at = "10s"
 for = "8s"
 target = "n1"
 probability = 0.5
+[[fault]]
+kind = "crash"
+at = "10s"
+restart-after = "1s"
+for = "8s"
+share = 0.5
 "#;
     let told = refused(&text[1..], &[]);
     let expected = r#"
-x.toml:6:10: `target` belongs to a crash
+x.toml:6:10: `target` is who is in the middle of a shape, and this partition has none
 6 | target = "n1"
   |          ^^^^
+  = help: for example groups = "isolate-one"
 x.toml:7:15: `probability` belongs to a fault with `when`
 7 | probability = 0.5
   |               ^^^
+x.toml:12:7: a crash has no `for`
+12 | for = "8s"
+   |       ^^^^
+   = help: it has target, restart-after
+x.toml:13:9: a crash has no `share`
+13 | share = 0.5
+   |         ^^^
+   = help: it has target, restart-after
 "#;
     assert_eq!(told, expected);
 }
@@ -979,4 +994,75 @@ x.toml:6:12: there is no node n4
   = help: the nodes are n1 to n3
 "#;
     assert_eq!(told, expected);
+}
+
+#[test]
+fn conditions_shapes_and_measures_that_are_none() {
+    let text = r#"
+name = "x"
+faults = "most"
+[[fault]]
+kind = "pause"
+when = "leader-elcted && term > 2"
+for = "1s"
+[[fault]]
+kind = "pause"
+when = "node == n9"
+for = "1s"
+[[fault]]
+kind = "partition"
+at = "1s"
+for = "1s"
+groups = "brige"
+[[fault]]
+kind = "loss"
+at = "1s"
+for = "1s"
+share = 2
+direction = "hold"
+[[fault]]
+kind = "crash"
+at = "1s"
+restart-after = "1s"
+target = ["@majority", "@majority"]
+[check]
+sometimes = ["crsh"]
+"#;
+    let told = refused(&text[1..], &[]);
+    let expected = r#"
+x.toml:2:10: unknown limit of faults `most`
+2 | faults = "most"
+  |          ^^^^^^
+  = help: known: survivable, any
+x.toml:5:8: unknown condition `leader-elcted`
+5 | when = "leader-elcted && term > 2"
+  |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: did you mean `leader-elected`?
+x.toml:15:10: unknown shape of a partition `brige`
+15 | groups = "brige"
+   |          ^^^^^^^
+   = help: did you mean `bridge`?
+x.toml:20:9: 2 is not a share: 0 to 1
+20 | share = 2
+   |         ^
+x.toml:28:14: unknown situation `crsh`
+28 | sometimes = ["crsh"]
+   |              ^^^^^^
+   = help: did you mean `crash`?
+"#;
+    assert_eq!(told, expected);
+    let set = [
+        "faults=any",
+        "fault=[]",
+        "check.sometimes=[]",
+        "swarm={ at-once = 0 }",
+        "net.zones=[[\"n1\", \"@leader\"], [\"n1\"]]",
+    ];
+    let told = refused(&text[1..], &set);
+    let expected = r#"
+--set net.zones=[["n1", "@leader"], ["n1"]]: `@leader` names no node that could be in a zone
+"#;
+    assert!(told.contains(expected.trim().rsplit(": ").next().expect("a message")), "{told}");
+    assert!(told.contains("n1 is in a zone already"), "{told}");
+    assert!(told.contains("a swarm of no faults at once is none"), "{told}");
 }

@@ -82,7 +82,7 @@ fn a_name_is_enough() {
     assert_eq!(
         text["checks"],
         serde_json::json!({
-            "history": "linearizable", "steps": 20_000_000, "liveness": null,
+            "history": "linearizable", "steps": 20_000_000, "stop_at_first": false, "liveness": null,
             "monitors": ["one-leader-per-term", "log-matching", "state-machine-safety", "commit-monotonic", "protocol-laws"],
         })
     );
@@ -268,8 +268,8 @@ fn the_schema_knows_every_key_and_requires_none_but_the_name() {
     assert_eq!(
         keys(&schema),
         [
-            "about", "budget", "check", "clock", "cluster", "disk", "engine", "fault", "name", "net",
-            "workload"
+            "about", "budget", "check", "clock", "cluster", "cpu", "disk", "engine", "fault", "faults",
+            "name", "net", "swarm", "workload"
         ]
     );
     assert_eq!(keys(&schema["$defs"]["Budget"]), ["events", "time"]);

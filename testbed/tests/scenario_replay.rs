@@ -42,7 +42,7 @@ restart-after = { min = "200ms", max = "2s" }
     let finding = Finding::of_run("liveness", "nothing was answered".to_owned(), vec!["evidence".to_owned()]);
     Replay {
         format: FORMAT,
-        seedbed: "0.0.0".to_owned(),
+        seedbed: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: scenario.source().clone(),
         plan,
         verdict: Verdict::Violation(finding),
@@ -86,12 +86,12 @@ fn what_is_no_replay_says_why() {
     assert!(truncated.ends_with("in the middle of a replay: it was cut off"), "{truncated}");
     assert_eq!(told("name = 3"), "R:1:2: not a replay: expected ident");
     assert_eq!(told("{}"), "R:1:2: not a replay: missing field `format`");
-    assert_eq!(told(r#"{"format": 1}"#), "R:1:13: not a replay: missing field `seedbed`");
+    assert_eq!(told(r#"{"format": 2}"#), "R:1:13: not a replay: missing field `seedbed`");
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         told(r#"{"format": 9, "seedbed": "7.1.0", "plan": "of another shape"}"#),
         format!(
-            "R: written by Seedbed 7.1.0 in replay format 9, and this is Seedbed {version} with format 1; \
+            "R: written by Seedbed 7.1.0 in replay format 9, and this is Seedbed {version} with format 2; \
              run its scenario and seed again, or replay it with that version"
         )
     );

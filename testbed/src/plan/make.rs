@@ -136,7 +136,9 @@ impl Scenario {
                 *field = choices.make(path, given).0;
             }
         }
-        config.reorder_by = choices.make("net.reorder-by", &net.reorder_by);
+        if config.reorder > 0.0 {
+            config.reorder_by = choices.make("net.reorder-by", &net.reorder_by);
+        }
         config.bandwidth = net.bandwidth.as_ref().map(|bandwidth| Bandwidth {
             bytes_per_second: choices.make("net.bandwidth", bandwidth).0.max(1),
             queue_bytes: choices.make("net.queue", &net.queue).0,

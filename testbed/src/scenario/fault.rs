@@ -350,6 +350,14 @@ fn aim(fault: &Fault, info: &KindInfo, bounds: Bounds, problems: &mut Problems) 
             return problems.add(span, "in the middle of a partition is one node");
         }
     };
+    let has_middle = matches!(
+        fault.groups.as_ref().map(|groups| &groups.value),
+        Some(Groups::IsolateOne | Groups::Shape(_))
+    );
+    if let (Some(target), false) = (&fault.target, has_middle) {
+        let message = "`target` is who is in the middle of a shape, and this partition has none";
+        problems.add_with_help::<()>(target.span.clone(), message, "for example groups = \"isolate-one\"");
+    }
     match fault.groups.as_ref().map(|groups| (&groups.value, &groups.span)) {
         None | Some((Groups::RandomHalves, _)) => Some(AimSpec::RandomHalves),
         Some((Groups::IsolateOne, _)) => Some(AimSpec::Listed(vec![vec![middle], vec![Target::Rest]])),
