@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use contract::{NodeId, Seed, Time};
-use seedbed_testbed::plan::{KINDS, Kind, Limits, Plan, Trigger};
+use seedbed_testbed::plan::{Event, KINDS, Kind, Limits, Plan, Shape, Target, Trigger};
 use seedbed_testbed::report::Fired;
 use seedbed_testbed::scenario::Scenario;
 use seedbed_testbed::{Report, RunOptions, Verdict, run};
@@ -260,4 +260,24 @@ fn a_history_that_is_wanted_is_kept() {
     assert!(
         plan.world.nodes == 5 && NodeId(5).slot() == 4 && plan.until == Time::ZERO + Duration::from_secs(2)
     );
+}
+
+/// The reference names everything that a scenario can say about faults.
+#[test]
+fn the_reference_is_complete() {
+    let text = include_str!("../../docs/faults.md");
+    let words = KINDS.iter().flat_map(|info| {
+        let measures = info.measures.iter().map(|(measure, ..)| measure.name());
+        let settings = info.settings.iter().map(|(setting, _)| setting.name());
+        [info.name].into_iter().chain(measures).chain(settings)
+    });
+    let events = Event::ALL.iter().map(|(_, name, _)| *name);
+    let shapes = Shape::ALL.iter().map(|(name, _)| *name);
+    let roles = Target::ROLES.iter().map(|(name, _)| *name);
+    for word in words.chain(events).chain(shapes).chain(roles) {
+        assert!(text.contains(&format!("`{word}`")), "docs/faults.md does not name `{word}`");
+    }
+    for info in KINDS {
+        assert!(text.contains(&format!("| `{}` | {} |", info.name, info.about)), "{}", info.name);
+    }
 }
