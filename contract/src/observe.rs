@@ -1,6 +1,6 @@
 //! What a host shows to those who watch a run.
 
-use crate::ids::{Mark, NodeId};
+use crate::ids::{Address, Index, Mark, NodeId};
 use crate::replica::{Effect, Entry, Replica, View};
 
 /// Watches the replicas of a run. It sees effects before they are carried out, and changes nothing.
@@ -11,6 +11,9 @@ pub trait Observer<R: Replica>: 'static {
     fn stepped(&self, node: NodeId, before: &View, after: &View, effects: &[Effect<R>]);
     /// A node's service applied an entry.
     fn applied(&self, node: NodeId, entry: &Entry);
+    /// A node's service is about to answer a read, request `seq` of `client`, with all entries up to
+    /// `at` applied.
+    fn queried(&self, node: NodeId, client: Address, seq: u64, at: Index);
     /// A node's service state was replaced by a snapshot.
     fn installed(&self, node: NodeId, snapshot: Mark);
     /// A node stopped by itself, for its disk failed it.
@@ -25,6 +28,7 @@ impl<R: Replica> Observer<R> for NoObserver {
     fn started(&self, _node: NodeId, _view: &View, _recovered: &[R::Record], _applied: Mark) {}
     fn stepped(&self, _node: NodeId, _before: &View, _after: &View, _effects: &[Effect<R>]) {}
     fn applied(&self, _node: NodeId, _entry: &Entry) {}
+    fn queried(&self, _node: NodeId, _client: Address, _seq: u64, _at: Index) {}
     fn installed(&self, _node: NodeId, _snapshot: Mark) {}
     fn stopped(&self, _node: NodeId) {}
 }

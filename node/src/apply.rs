@@ -98,12 +98,14 @@ where
     }
 
     async fn query(&self, service: &S, request: RequestId) -> Result<(), HostError> {
-        let (store, waiting) = {
+        let (store, applied, waiting) = {
             let mut core = self.inner.core.borrow_mut();
             let Some(core) = core.as_mut() else { return Ok(()) };
             let waiting = core.waiting.remove(&request).expect("a request is answered once");
-            (core.store.clone(), waiting)
+            (core.store.clone(), core.applied.index, waiting)
         };
+        let me = self.inner.setup.cluster.me;
+        self.inner.setup.observer.queried(me, waiting.from, waiting.seq, applied);
         let op = waiting.read.expect("only reads are released by index");
         let answer = service.query(&op, &store).await?;
         self.respond(waiting.from, waiting.seq, Ok(answer));

@@ -45,6 +45,11 @@ async fn pairs(store: &impl ReadStore, from: &[u8], to: &[u8]) -> Result<Vec<(By
 }
 
 impl KvService {
+    /// The request that a command was made of.
+    pub fn decode(command: &[u8]) -> Request<Op> {
+        decode(command, "a command")
+    }
+
     /// The effect of a command, added to `batch`, and its answer.
     async fn effect(op: Op, store: &impl ReadStore, batch: &mut Batch) -> Result<Ret, EngineError> {
         Ok(match op {
@@ -94,7 +99,7 @@ impl Service for KvService {
         batch: &mut Batch,
     ) -> Result<Result<Ret, Rejection>, EngineError> {
         let Some(command) = &entry.command else { return Ok(Ok(Ret::Done)) };
-        let Request { client, seq, op }: Request<Op> = decode(&command.data, "a command");
+        let Request { client, seq, op } = Self::decode(&command.data);
         assert!(seq > 0, "the operations of a session are numbered from 1");
         if let Some(session) = store.get(&session_key(client)).await? {
             let (last, answer): (u64, Ret) = decode(&session, "a session");

@@ -60,6 +60,8 @@ pub struct Records {
     pub quiet_from: Time,
     /// Which arrivals became operations, in order of invocation.
     pub invoked: Vec<(ClientId, u64)>,
+    /// Per client its operations, in the order of their numbers, which begin with 1.
+    by_client: Vec<Vec<OpId>>,
 }
 
 impl Records {
@@ -74,7 +76,25 @@ impl Records {
             writes_in_flight: 0,
             quiet_from,
             invoked: Vec::new(),
+            by_client: Vec::new(),
         }
+    }
+
+    fn invoke(&mut self, now: Time, client: ClientId, arrival: u64, op: Op) -> OpId {
+        self.invoked.push((client, arrival));
+        self.writes_in_flight += u64::from(!op.is_read());
+        let id = self.history.invoke(now, client, op);
+        if self.by_client.len() <= client.slot() {
+            self.by_client.resize(client.slot() + 1, Vec::new());
+        }
+        self.by_client[client.slot()].push(id);
+        id
+    }
+
+    /// A client's operation by its number, from 1.
+    pub fn operation(&self, client: ClientId, seq: u64) -> Option<OpId> {
+        let place = usize::try_from(seq).ok()?.checked_sub(1)?;
+        self.by_client.get(client.slot())?.get(place).copied()
     }
 }
 
@@ -200,12 +220,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
         self.redirects = 0;
         let op = self.ops.op(arrival);
         let since = self.env.now();
-        let id = {
-            let records = &mut *self.records.borrow_mut();
-            records.invoked.push((self.me, arrival));
-            records.writes_in_flight += u64::from(!op.is_read());
-            records.history.invoke(since, self.me, op.clone())
-        };
+        let id = self.records.borrow_mut().invoke(since, self.me, arrival, op.clone());
         self.under_way = Some(UnderWay { op, id, since });
         self.env.set_timer(DEADLINE, self.timeout..=self.timeout);
         self.send();

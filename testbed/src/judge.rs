@@ -5,17 +5,18 @@
 
 use checker::models::Kv;
 use checker::stream::Stream;
-use checker::{Budget, Violation, judge_kv};
-use contract::History;
+use checker::{Budget, Options, Violation, judge_with};
 use contract::kv::{Op, Ret};
+use contract::{History, OpId};
 
 use crate::client::Records;
 use crate::plan::Plan;
 use crate::report::{Finding, Verdict};
 
-/// The verdict on a whole history.
-pub(crate) fn judge(plan: &Plan, history: &History<Op, Ret>) -> Verdict {
-    let judged = judge_kv(history, Budget { steps: plan.checks.steps });
+/// The verdict on a whole history; `order` is a guess at how its operations took effect.
+pub(crate) fn judge(plan: &Plan, history: &History<Op, Ret>, order: &[OpId]) -> Verdict {
+    let options = Options { budget: Budget { steps: plan.checks.steps }, witness: Some(order) };
+    let judged = judge_with(history, &Kv::default(), &options);
     verdict(judged.expect("clients record well-formed histories"))
 }
 

@@ -21,6 +21,7 @@ pub mod client;
 mod judge;
 pub mod monitor;
 pub mod nemesis;
+mod order;
 mod panics;
 pub mod plan;
 pub mod registry;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, Bug, ClientId, Cluster, Engine, GroupId, History, NodeId, PacketBody, Replica, Role, Time,
+    Address, Bug, ClientId, Cluster, Engine, GroupId, History, NodeId, OpId, PacketBody, Replica, Role, Time,
 };
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -39,6 +39,9 @@ pub struct Run {
     pub report: Report,
     /// What the clients saw.
     pub history: History<Op, Ret>,
+    /// The order in which the service took in its operations, as far as it was seen: not of a run that
+    /// is judged while it goes on.
+    pub order: Vec<OpId>,
     /// Which arrivals became operations, in order of invocation.
     pub invoked: Vec<(ClientId, u64)>,
 }
@@ -240,6 +243,10 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         servers: (0..plan.world.nodes).map(|_| None).collect(),
         past: HostStats::default(),
     };
+    if plan.checks.stop_at_first {
+        // Nobody asks for it, and it would grow with the run.
+        watch.take_order();
+    }
     let mut judge_at_once = plan.checks.stop_at_first.then(|| OnTheFly::new(plan, options.keep_history));
     let mut nemesis = Nemesis::new(plan, R::FAILURES, alarms, &arena);
 
@@ -252,12 +259,13 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
     if let (Some(_), Some(judge)) = (&stopped, &mut judge_at_once) {
         judge.put_back(records);
     }
+    let order = watch.take_order().map_or_else(Vec::new, |order| order.operations(records));
     let verdict = match stopped {
         Some(Stopped::Finding(finding)) => Verdict::Violation(finding),
         Some(Stopped::OutOf(what)) => Verdict::Inconclusive { what },
         None => liveness(plan, records, || arena.state_of_nodes()).unwrap_or_else(|| match judge_at_once {
             Some(judge) => judge.finish(records),
-            None => judge(plan, &records.history),
+            None => judge(plan, &records.history, &order),
         }),
     };
     let stats = arena.stats();
@@ -281,7 +289,7 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         fired: nemesis.fired().to_vec(),
         extent: nemesis.extent(),
     };
-    Run { report, history: records.history.clone(), invoked: records.invoked.clone() }
+    Run { report, history: records.history.clone(), order, invoked: records.invoked.clone() }
 }
 
 /// Why a run ended before its time.

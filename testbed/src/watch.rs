@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use contract::{Effect, Entry, JournalRecord, Mark, NodeId, Observer, Replica, Role, View};
+use contract::{Address, Effect, Entry, Index, JournalRecord, Mark, NodeId, Observer, Replica, Role, View};
 
 use crate::client::Records;
+use crate::order::Order;
 use crate::monitor::{self, Monitor};
 use crate::plan::{Event, Predicate};
 use crate::report::Finding;
@@ -38,6 +39,8 @@ struct State<R: Replica> {
     last_leader: Option<NodeId>,
     /// Who is up and leads.
     leading: BTreeSet<NodeId>,
+    /// Not collected where it is not wanted.
+    order: Option<Order>,
 }
 
 /// Watches all replicas of a run.
@@ -79,8 +82,14 @@ impl<R: Replica> Watch<R> {
             seen: Seen::default(),
             last_leader: None,
             leading: BTreeSet::new(),
+            order: Some(Order::default()),
         };
         Self { state: RefCell::new(state), awaited, records, alarm: RefCell::new(Some(alarm)) }
+    }
+
+    /// Takes the order in which operations took effect, or keeps it from being collected.
+    pub(crate) fn take_order(&self) -> Option<Order> {
+        self.state.borrow_mut().order.take()
     }
 
     /// A node went down.
@@ -184,8 +193,20 @@ impl<R: Replica> Observer<R> for Watch<R> {
     }
 
     fn applied(&self, node: NodeId, entry: &Entry) {
-        self.state.borrow_mut().seen.entries_applied += 1;
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.seen.entries_applied += 1;
+            if let Some(order) = &mut state.order {
+                order.applied(entry);
+            }
+        }
         self.ask(|monitor| monitor.applied(node, entry));
+    }
+
+    fn queried(&self, _node: NodeId, client: Address, seq: u64, at: Index) {
+        if let Some(order) = &mut self.state.borrow_mut().order {
+            order.queried(client, seq, at);
+        }
     }
 
     fn installed(&self, node: NodeId, snapshot: Mark) {
