@@ -119,6 +119,7 @@ mod digest;
 mod disk;
 mod env;
 pub mod fault;
+mod frontier;
 mod fs;
 mod gate;
 mod kernel;
@@ -138,9 +139,11 @@ pub use config::{
     WorldConfig, disk_profile, net_profile,
 };
 pub use digest::{Digest, NotADigest};
+pub use disk::loss::Fate;
 pub use disk::trouble::SyncFailure;
 pub use env::{SimEnv, Sleep};
 pub use fault::{Fault, FaultId, Injected};
+pub use frontier::{Choices, Frontier, Image};
 pub use fs::{SimFile, SimFs};
 pub use network::PartitionId;
 pub use network::blocks::Blocking;

@@ -33,6 +33,15 @@ pub struct DiskConfig {
     /// What a power loss may make of files and names.
     #[serde(default)]
     pub persistence: Persistence,
+    /// The device writes aligned blocks of so many bytes whole or not at all: a power loss tears only
+    /// between them. A power of two of at most 4096; below 512, sectors are torn too.
+    #[serde(default = "sector")]
+    pub torn_unit: u16,
+}
+
+/// What drives promise to write atomically.
+fn sector() -> u16 {
+    512
 }
 
 /// What kind of device it is.
@@ -153,6 +162,7 @@ const IDEAL: DiskConfig = DiskConfig {
     mechanics: Mechanics::Units,
     slow_ppm: 0,
     persistence: Persistence::Journalled,
+    torn_unit: 512,
 };
 
 const NVME: DiskConfig = DiskConfig {
@@ -230,6 +240,7 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
                 min: Duration::from_micros(24),
                 max: Duration::from_micros(116),
             },
+            torn_unit: 4096,
             ..NVME
         },
     ),
@@ -248,6 +259,7 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
                 unit_bytes: 256 << 10,
             }),
             slow_ppm: 10_000,
+            torn_unit: 4096,
             ..IDEAL
         },
     ),

@@ -102,6 +102,11 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new(config: &DiskConfig, key: u64, spell_key: u64) -> Self {
         assert!(config.parallel > 0, "a disk without units never answers");
+        let torn_unit = config.torn_unit;
+        assert!(
+            torn_unit.is_power_of_two() && torn_unit <= 4096,
+            "no device writes {torn_unit} bytes at once"
+        );
         let latency = [config.read, config.write, config.flush, config.flush_metadata].map(Sampler::new);
         let mut parallel = usize::from(config.parallel);
         let machine = match config.mechanics {
