@@ -110,11 +110,11 @@ fn a_frontier_is_what_crashes_may_leave() {
                 strange, None,
                 "{persistence:?}: a crash at operation {n} left this, and {all:?} are all"
             );
-            // A draw may reach images of Btrfs's and of wide units seldom; the others all come.
             let missed = all.difference(&drawn).count();
-            assert!(
-                missed == 0 || persistence == Persistence::Btrfs,
-                "{persistence:?} {n}: {missed} of {}",
+            assert_eq!(
+                missed,
+                0,
+                "{persistence:?}, operation {n}: no crash left {missed} of {} images",
                 all.len()
             );
             most = most.max(all.len());
