@@ -77,8 +77,9 @@ impl Disk {
 
     /// Where on the device a part of a file begins.
     pub(crate) fn place(&self, file: &SharedInode, offset: u64) -> u64 {
-        let place = file.borrow().place + offset;
-        self.device.capacity().map_or(0, |capacity| place % capacity)
+        let file = file.borrow();
+        // Where it does not matter, files lie apart.
+        self.device.capacity().map_or(file.id << 40 | offset, |capacity| (file.place + offset) % capacity)
     }
 
     /// What a power loss now may leave. `in_flight` are the requests that have not completed, in the
