@@ -11,6 +11,16 @@ use sim::{Event, World};
 use testbed::scenario::Scenario;
 use testbed::{RunOptions, Verdict};
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum What {
+    /// The simulated world.
+    #[default]
+    World,
+    /// The world and other projects' tools, side by side.
+    Peers,
+}
+
 /// Measures and prints every figure.
 pub(crate) fn run(runs: usize) {
     assert!(runs > 0, "at least one run");

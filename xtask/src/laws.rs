@@ -270,12 +270,14 @@ fn commits() -> Vec<Law> {
             measured: rounds(profile(name), 1, 120, Pattern::Sequential, true),
         });
     }
-    // Spells and the write itself are no part of the law: they are off, or as good as off.
+    // Spells, the write itself and what it makes of the flash are no part of the law: they are off, or as
+    // good as off.
     let f = 1.643e-3;
     let nvme = DiskConfig {
         write: Latency::Constant(Duration::from_micros(1)),
         slow_ppm: 0,
         transfer_ps_per_byte: 0,
+        mechanics: Mechanics::Units,
         ..profile("nvme")
     };
     for tasks in [2, 8, 64, 256] {

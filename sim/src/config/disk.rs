@@ -220,6 +220,15 @@ const IDEAL: DiskConfig = DiskConfig {
     submission: Submission::FREE,
 };
 
+const NVME_FLASH: Flash = Flash {
+    queue_depth: 1023,
+    cache_bytes: 1 << 30,
+    drain_bytes_per_second: 1_400_000_000,
+    block_bytes: 16 << 20,
+    reclaim: Duration::from_micros(3_800),
+    over_provisioning_permille: 70,
+};
+
 const NVME: DiskConfig = DiskConfig {
     read: Latency::LogNormal { median: Duration::from_micros(70), p99: Duration::from_micros(200) },
     write: Latency::LogNormal { median: Duration::from_micros(20), p99: Duration::from_micros(60) },
@@ -227,14 +236,7 @@ const NVME: DiskConfig = DiskConfig {
     flush_metadata: nanoseconds(5_636_000),
     transfer_ps_per_byte: 286,
     parallel: 32,
-    mechanics: Mechanics::Flash(Flash {
-        queue_depth: 1023,
-        cache_bytes: 1 << 30,
-        drain_bytes_per_second: 1_400_000_000,
-        block_bytes: 16 << 20,
-        reclaim: Duration::from_micros(3_800),
-        over_provisioning_permille: 70,
-    }),
+    mechanics: Mechanics::Flash(NVME_FLASH),
     slow_ppm: 6_000,
     ..IDEAL
 };
@@ -262,7 +264,8 @@ const HDD: DiskConfig = DiskConfig {
 /// shape of etcd's sample; its spells, as all others', from Hao and others (FAST'16). `nvme-plp` writes
 /// through, protected by capacitors (flush: smalldatum, 2026). `hdd`: Lee's seek curve (DiskSim 4) at
 /// 7200 rpm, 192 MB/s; its write is one into the drive's cache, which a flush empties. `ebs-gp3`: the
-/// etcd team's fio, 3000 operations and 125 MiB a second. MQSim: erase 3.8 ms, over-provisioning 7 %. Assumed: reads, the
+/// etcd team's fio, 3000 operations and 125 MiB a second. MQSim: erase 3.8 ms, over-provisioning 7 %
+/// (28 % is usual for servers). Assumed: reads, the
 /// spread of latencies, `sata-ssd`, caches and their drain, how often a block is reclaimed.
 pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
     ("ideal", IDEAL),
@@ -297,6 +300,7 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
                 min: Duration::from_micros(24),
                 max: Duration::from_micros(116),
             },
+            mechanics: Mechanics::Flash(Flash { over_provisioning_permille: 280, ..NVME_FLASH }),
             torn_unit: 4096,
             ..NVME
         },
