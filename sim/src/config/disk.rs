@@ -35,7 +35,7 @@ pub struct DiskConfig {
     pub persistence: Persistence,
     /// The device writes aligned blocks of so many bytes whole or not at all: a power loss tears only
     /// between them. A power of two of at most 4096; below 512, sectors are torn too.
-    #[serde(default = "sector")]
+    #[serde(default = "a_byte")]
     pub torn_unit: u16,
     /// How requests get to the device.
     #[serde(default)]
@@ -77,9 +77,9 @@ impl Default for Submission {
     }
 }
 
-/// What drives promise to write atomically.
-fn sector() -> u16 {
-    512
+/// The torn unit of a plan that does not name one: such plans were made when any sector could be torn.
+fn a_byte() -> u16 {
+    1
 }
 
 /// What kind of device it is.
