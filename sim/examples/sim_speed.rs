@@ -1,16 +1,19 @@
-//! How fast the world turns, in nanoseconds of wall clock per unit of work, on one core.
+//! How fast the world turns, in nanoseconds of CPU time per unit of work, on one core: and that the cost
+//! of a message grows neither with the events that are pending nor with the nodes that there are.
 //!
 //! `cargo run --release -p seedbed-sim --example sim_speed [part of a name]`
 
-#![expect(clippy::disallowed_types, reason = "measuring speed needs a wall clock; nothing simulated sees it")]
-
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::hint::black_box;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use contract::{Address, Env, File, Fs, NodeId, OpenMode, Seed, Time, TimerId, WireSize};
-use seedbed_sim::{Event, NetConfig, World, WorldConfig, disk_profile, net_profile};
+use cpu_time::ProcessTime;
+use seedbed_sim::{Event, NetConfig, SimEnv, World, WorldConfig, disk_profile, net_profile};
 
 /// A small typed message.
 #[derive(Clone, Debug, Hash)]
@@ -39,13 +42,14 @@ fn config(nodes: u16, clients: u16) -> WorldConfig {
 }
 
 /// Runs `work` seven times, and prints the median time per unit.
-fn measure(what: &str, work: impl Fn() -> u64) {
+fn measure(what: impl AsRef<str>, work: impl Fn() -> u64) {
+    let what = what.as_ref();
     if std::env::args().nth(1).is_some_and(|part| !what.contains(&part)) {
         return;
     }
     let mut times: Vec<f64> = (0..7)
         .map(|_| {
-            let start = Instant::now();
+            let start = ProcessTime::now();
             let units = black_box(work());
             start.elapsed().as_nanos() as f64 / units as f64
         })
@@ -54,19 +58,22 @@ fn measure(what: &str, work: impl Fn() -> u64) {
     println!("{what:<60} {:>8.1} ns (best {:.1})", times[3], times[0]);
 }
 
-/// Every node keeps `window` requests to its neighbours under way; lost ones are not repeated, so
-/// a timer starts each round anew.
-fn ping_pong(window: u64) -> u64 {
-    let world = World::new(&config(5, 0));
-    let nodes: Vec<NodeId> = (1..=5).map(NodeId::new).collect();
+/// The nodes keep `pending` requests under way together, each to the next of all others in turn; lost ones
+/// are not repeated, so a timer starts each round anew.
+fn ping_pong(count: u16, pending: u64) -> u64 {
+    let world = World::new(&config(count, 0));
+    let nodes: Vec<NodeId> = (1..=count).map(NodeId::new).collect();
     let envs: Vec<_> = nodes.iter().map(|node| world.env(*node)).collect();
-    let next = |node: NodeId, round: u64| Address::Node(nodes[(node.slot() + 1 + round as usize % 4) % 5]);
-    for (env, node) in envs.iter().zip(&nodes) {
-        for round in 0..window {
-            env.send(next(*node, round), Message::Ping { round });
-        }
-        env.set_timer(TimerId(0), Duration::from_millis(50)..=Duration::from_millis(50));
+    let next = |node: NodeId, round: u64| {
+        let step = 1 + round as usize % (nodes.len() - 1);
+        Address::Node(nodes[(node.slot() + step) % nodes.len()])
+    };
+    for round in 0..pending {
+        let node = nodes[round as usize % nodes.len()];
+        envs[node.slot()].send(next(node, round), Message::Ping { round });
     }
+    let again = Duration::from_millis(50)..=Duration::from_millis(50);
+    envs[0].set_timer(TimerId(0), again.clone());
     for _ in 0..1_000_000 {
         match world.next(Time::FAR) {
             Some(Event::Message { to: Address::Node(to), from, message }) => match message {
@@ -77,8 +84,73 @@ fn ping_pong(window: u64) -> u64 {
             },
             Some(Event::Timer { at: Address::Node(at), timer }) => {
                 let env = &envs[at.slot()];
-                env.set_timer(timer, Duration::from_millis(50)..=Duration::from_millis(50));
+                env.set_timer(timer, again.clone());
                 env.send(next(at, 0), Message::Ping { round: 0 });
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+    world.stats().messages_sent
+}
+
+/// What a task waits for.
+#[derive(Default)]
+struct Inbox {
+    messages: RefCell<VecDeque<(Address, Message)>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Inbox {
+    fn put(&self, from: Address, message: Message) {
+        self.messages.borrow_mut().push_back((from, message));
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    async fn take(&self) -> (Address, Message) {
+        poll_fn(|context| match self.messages.borrow_mut().pop_front() {
+            Some(message) => Poll::Ready(message),
+            None => {
+                *self.waiting.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// A node as a task that answers requests and sends the next one for each answer.
+async fn node(env: SimEnv<Message>, own: NodeId, count: u16, inbox: Rc<Inbox>) {
+    let next = |round: u64| {
+        let step = 1 + (round % u64::from(count - 1)) as usize;
+        Address::Node(NodeId::new(((own.slot() + step) % usize::from(count)) as u16 + 1))
+    };
+    loop {
+        match inbox.take().await {
+            (from, Message::Ping { round }) => env.send(from, Message::Pong { round }),
+            (_, Message::Pong { round }) => env.send(next(round + 1), Message::Ping { round: round + 1 }),
+        }
+    }
+}
+
+/// The same between tasks, without loss.
+fn ping_pong_tasks(count: u16, pending: u64) -> u64 {
+    let mut config = config(count, 0);
+    config.net.loss = 0.0;
+    let world = World::new(&config);
+    let inboxes: Vec<Rc<Inbox>> = (0..count).map(|_| Rc::default()).collect();
+    for (own, inbox) in (1..=count).map(NodeId::new).zip(&inboxes) {
+        world.env(own).spawn(node(world.env(own), own, count, Rc::clone(inbox)));
+    }
+    for round in 0..pending {
+        let at = (round % u64::from(count)) as usize;
+        inboxes[at].put(Address::Node(NodeId::new(1)), Message::Pong { round });
+    }
+    for _ in 0..1_000_000 {
+        match world.next(Time::FAR) {
+            Some(Event::Message { to: Address::Node(to), from, message }) => {
+                inboxes[to.slot()].put(from, message);
             }
             other => unreachable!("{other:?}"),
         }
@@ -161,9 +233,39 @@ fn write_and_flush() -> u64 {
     ROUNDS
 }
 
+/// The most memory that the process ever held, in KiB, where the system tells.
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 fn main() {
-    measure("ping-pong, 5 nodes, 1 request each under way, per message", || ping_pong(1));
-    measure("ping-pong, 5 nodes, 20 requests each under way, per message", || ping_pong(20));
+    if std::env::args().len() == 1 {
+        // First, while the process has done nothing else.
+        let before = memory();
+        black_box(ping_pong(5, 100));
+        if let (Some(before), Some(after)) = (before, memory()) {
+            println!("{:<60} {:>8} KiB", "memory of a world of 5 nodes, 1000000 messages", after - before);
+        }
+    }
+    measure("typed ping-pong, 5 nodes, 5 pending, per message", || ping_pong(5, 5));
+    measure("async ping-pong, 5 nodes, 5 pending, per message", || ping_pong_tasks(5, 5));
+    for pending in [100, 1_000, 10_000, 100_000] {
+        measure(format!("typed ping-pong, 5 nodes, {pending} pending, per message"), || {
+            ping_pong(5, pending)
+        });
+    }
+    for nodes in [3, 5, 11, 31, 101] {
+        measure(format!("typed ping-pong, {nodes} nodes, 1000 pending, per message"), || {
+            ping_pong(nodes, 1000)
+        });
+    }
+    for nodes in [3, 5, 11, 31, 101] {
+        measure(format!("async ping-pong, {nodes} nodes, 1000 pending, per message"), || {
+            ping_pong_tasks(nodes, 1000)
+        });
+    }
     measure("timer of 1000 endpoints, armed and fired", timers);
     measure("timer put off", put_off);
     measure("1000 sleeping tasks, per sleep", sleepers);

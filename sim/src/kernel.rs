@@ -16,6 +16,7 @@ use crate::disk::trouble::TroubleId;
 use crate::disk::{Aftermath, Disk, Request, Work};
 use crate::fault::Faults;
 use crate::fault::swizzle::Step;
+use crate::frontier::Frontier;
 use crate::gate::{Gates, Pending};
 use crate::latency::nanos;
 use crate::network::stream::Connections;
@@ -541,6 +542,15 @@ impl State {
         self.stats.lost.add(&report);
         self.trace(|state| format!("crash {} {report}", state.address(node)));
         (report, requests)
+    }
+
+    /// What a power loss may leave of a node's disk.
+    pub(crate) fn frontier(&self, node: NodeId) -> Frontier {
+        let node = self.index(node.into());
+        let mut requests: Vec<&Request> =
+            self.requests.iter().filter(|request| request.node == node).collect();
+        requests.sort_unstable_by_key(|request| request.number);
+        self.disks[node as usize].frontier(&requests)
     }
 
     pub(crate) fn restart(&mut self, node: NodeId) {

@@ -64,6 +64,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values, in order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|(_, value)| value.as_ref())
+    }
+
     /// Changes all values, in order of their slots.
     pub(crate) fn for_each(&mut self, change: impl FnMut(&mut T)) {
         self.slots.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(change);

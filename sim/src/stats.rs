@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::Fate;
+use crate::disk::loss::Fate;
+use crate::network;
 
 /// Counts since the start of a world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,13 +65,13 @@ pub struct WorldStats {
 }
 
 impl WorldStats {
-    pub(crate) fn count_lost(&mut self, fate: Fate) {
+    pub(crate) fn count_lost(&mut self, fate: network::Fate) {
         *match fate {
-            Fate::Arrives => return,
-            Fate::Cut => &mut self.messages_partitioned,
-            Fate::Lost => &mut self.messages_lost,
-            Fate::Corrupt => &mut self.messages_corrupted,
-            Fate::Overflow => &mut self.messages_overflowed,
+            network::Fate::Arrives => return,
+            network::Fate::Cut => &mut self.messages_partitioned,
+            network::Fate::Lost => &mut self.messages_lost,
+            network::Fate::Corrupt => &mut self.messages_corrupted,
+            network::Fate::Overflow => &mut self.messages_overflowed,
         } += 1;
     }
 }
@@ -92,6 +93,15 @@ pub struct CrashReport {
 }
 
 impl CrashReport {
+    pub(crate) fn count(&mut self, fate: Fate) {
+        *match fate {
+            Fate::Kept => &mut self.sectors_kept,
+            Fate::Dropped => &mut self.sectors_dropped,
+            Fate::Torn => &mut self.sectors_torn,
+            Fate::Garbage => &mut self.sectors_garbage,
+        } += 1;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.sectors_kept += other.sectors_kept;
         self.sectors_dropped += other.sectors_dropped;

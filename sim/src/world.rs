@@ -10,6 +10,7 @@ use contract::{Address, NodeId, Time, TimerId, WireSize};
 use crate::config::{Groups, Links, WorldConfig};
 use crate::digest::{Digest, Kind, content_hash};
 use crate::env::SimEnv;
+use crate::frontier::{Frontier, Image};
 use crate::fs::SimFs;
 use crate::gate::Pending;
 use crate::kernel::{Incarnation, Kernel, State};
@@ -241,6 +242,24 @@ impl<M> World<M> {
     /// dropped from now on. Nothing happens to a node that is down.
     pub fn crash(&self, node: NodeId) -> CrashReport {
         self.end(node, true)
+    }
+
+    /// Everything that [`World::crash`] may leave of a node's disk at this moment. Nothing changes.
+    pub fn crash_frontier(&self, node: NodeId) -> Frontier {
+        self.kernel().state.borrow().frontier(node)
+    }
+
+    /// Gives a node a disk that another's power loss left.
+    ///
+    /// # Panics
+    /// If the node has used the disk that it has.
+    pub fn put_disk(&self, node: NodeId, image: Image) {
+        let state = &mut *self.kernel().state.borrow_mut();
+        state.disks[node.slot()].put(image);
+        for file in state.disks[node.slot()].tree.files() {
+            let file = file.borrow();
+            state.digest.event(Kind::Size, [file.id, file.size()]);
+        }
     }
 
     /// Ends a node's software: its tasks and timers are gone. Its machine goes on: what was written

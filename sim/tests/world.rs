@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contract::{Address, ClientId, Env, File, Fs, NodeId, OpenMode, Seed, Time, TimerId, WireSize};
 use seedbed_sim::fault::{Crash, Partition};
-use seedbed_sim::{Event, Fault, Injected, World, WorldConfig, disk_profile, net_profile};
+use seedbed_sim::{DiskConfig, Event, Fault, Injected, World, WorldConfig, disk_profile, net_profile};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Number(u64);
@@ -27,7 +27,8 @@ impl WireSize for Number {
 
 fn config(seed: u64, nodes: u16, clients: u16) -> WorldConfig {
     let net = net_profile("lan").expect("a known profile");
-    let disk = disk_profile("nvme").expect("a known profile");
+    // Sectors are torn too, so that a power loss has all its outcomes.
+    let disk = DiskConfig { torn_unit: 1, ..disk_profile("nvme").expect("a known profile") };
     let clock_skew = Duration::from_millis(100);
     WorldConfig { seed: Seed(seed), nodes, clients, net, disk, clock_skew, ..WorldConfig::default() }
 }
@@ -168,7 +169,7 @@ fn a_seed_is_a_run() {
 /// controls at one moment.
 #[test]
 fn what_is_off_is_as_if_it_did_not_exist() {
-    let disk = disk_profile("ideal").expect("a known profile");
+    let disk = DiskConfig { torn_unit: 1, ..disk_profile("ideal").expect("a known profile") };
     let mix = Mix::new(&WorldConfig { disk, ..config(1, Mix::NODES, 3) });
     mix.run(Time(1_000_000_000));
     assert_eq!(mix.world.digest().to_string(), "04bfb0b2b0a89697675c29011f4920c8");

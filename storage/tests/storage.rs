@@ -10,6 +10,8 @@ mod corruption;
 mod crash;
 #[path = "faulty.rs"]
 mod faulty;
+#[path = "frontier.rs"]
+mod frontier;
 #[path = "ground.rs"]
 mod ground;
 #[path = "journal.rs"]

@@ -1,7 +1,10 @@
 //! The simulator's speed: CPU time of one thread, medians of several runs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use contract::{Address, Env, NodeId, Seed, Time, TimerId, WireSize};
@@ -10,6 +13,16 @@ use sim::config::{DISK_PROFILES, Latency, NetConfig, WorldConfig};
 use sim::{Event, World};
 use testbed::scenario::Scenario;
 use testbed::{RunOptions, Verdict};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum What {
+    /// The simulated world.
+    #[default]
+    World,
+    /// The world and other projects' tools, side by side.
+    Peers,
+}
 
 /// Measures and prints every figure.
 pub(crate) fn run(runs: usize) {
@@ -21,7 +34,18 @@ pub(crate) fn run(runs: usize) {
     let row = |what: &str, figure: f64, unit: &str, target: &str| {
         println!("{what:<58} {figure:>12.0} {target:>14} {unit}");
     };
-    row("typed ping-pong, 5 nodes, full network", median(runs, ping_pong), "ns/message", "<= 150");
+    // First: what a process holds at most only grows.
+    let _ = raft(100.0, 60);
+    if let Some(kib) = memory() {
+        row("memory of 60 s of Raft on LSM and NVMe, whole process", kib / 1024.0, "MiB", "<= 32");
+    }
+    row("typed ping-pong, 5 nodes, full network", median(runs, || ping_pong(5, 5)), "ns/message", "<= 150");
+    let (few, many) = (median(runs, || ping_pong(3, 1000)), median(runs, || ping_pong(101, 1000)));
+    row("  3 nodes, 1000 messages under way", few, "ns/message", "");
+    row("  101 nodes, 1000 messages under way", many, "ns/message", &format!("<= {:.0}", few * 1.5));
+    row("  5 nodes, 100000 messages under way", median(runs, || ping_pong(5, 100_000)), "ns/message", "");
+    row("the same between tasks, 5 nodes", median(runs, || tasks(5, 5)), "ns/message", "<= 400");
+    row("  101 nodes, 1000 messages under way", median(runs, || tasks(101, 1000)), "ns/message", "");
     row("1000 sleeping tasks", median(runs, sleepers), "ns/timer", "<= 100");
     row("1000 armed timers", median(runs, timers), "ns/timer", "<= 100");
     row("Raft, 5 nodes, idle", median(runs, || raft(0.0, 600)), "sim s/CPU s", ">= 25000");
@@ -65,28 +89,107 @@ impl WireSize for Ball {
     }
 }
 
-/// Each node returns every ball to its sender; a lost one is replaced, so that the rally goes on.
-fn ping_pong() -> f64 {
+/// Between which nodes a ball goes: to each of the others in turn.
+fn next(from: NodeId, nodes: u16, round: u64) -> Address {
+    let step = 1 + (round % u64::from(nodes - 1)) as u16;
+    Address::Node(NodeId((from.0 - 1 + step) % nodes + 1))
+}
+
+/// Each node returns every ball to its sender, who plays it to another; a lost one is replaced after a while,
+/// so that the rally goes on.
+fn ping_pong(nodes: u16, balls: u64) -> f64 {
     const MESSAGES: u64 = 1_000_000;
-    let world: World<Ball> = World::new(&world_of(5));
-    let envs: Vec<_> = (1..=5).map(|node| world.env(NodeId(node))).collect();
+    let world: World<Ball> = World::new(&world_of(nodes));
+    let envs: Vec<_> = (1..=nodes).map(|node| world.env(NodeId(node))).collect();
     let mut delivered = 0;
+    let again = Duration::from_millis(20)..=Duration::from_millis(20);
     let total = nanoseconds(|| {
-        while delivered < MESSAGES {
-            for (place, env) in envs.iter().enumerate() {
-                env.send(Address::Node(NodeId((place as u16 + 1) % 5 + 1)), Ball(delivered));
-            }
-            while delivered < MESSAGES
-                && let Some(event) = world.next(Time::FAR)
-            {
-                if let Event::Message { to: Address::Node(to), from, message } = event {
+        for ball in 0..balls {
+            let from = NodeId((ball % u64::from(nodes)) as u16 + 1);
+            envs[from.slot()].send(next(from, nodes, ball), Ball(2 * ball));
+        }
+        envs[0].set_timer(TimerId(0), again.clone());
+        while delivered < MESSAGES
+            && let Some(event) = world.next(Time::FAR)
+        {
+            match event {
+                Event::Message { to: Address::Node(to), from, message: Ball(hops) } => {
                     delivered += 1;
-                    envs[to.slot()].send(from, Ball(message.0 + 1));
+                    let back = if hops % 2 == 0 { from } else { next(to, nodes, hops / 2) };
+                    envs[to.slot()].send(back, Ball(hops + 1));
+                }
+                _ => {
+                    envs[0].set_timer(TimerId(0), again.clone());
+                    envs[0].send(next(NodeId(1), nodes, delivered), Ball(0));
                 }
             }
         }
     });
     total / delivered as f64
+}
+
+/// What a task waits for.
+#[derive(Default)]
+struct Inbox {
+    balls: RefCell<VecDeque<(Address, Ball)>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Inbox {
+    fn put(&self, from: Address, ball: Ball) {
+        self.balls.borrow_mut().push_back((from, ball));
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    async fn take(&self) -> (Address, Ball) {
+        poll_fn(|context| match self.balls.borrow_mut().pop_front() {
+            Some(ball) => Poll::Ready(ball),
+            None => {
+                *self.waiting.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// The rally between tasks that wait for balls, over links that lose none.
+fn tasks(nodes: u16, balls: u64) -> f64 {
+    const MESSAGES: u64 = 1_000_000;
+    let mut config = world_of(nodes);
+    config.net.loss = 0.0;
+    let world: World<Ball> = World::new(&config);
+    let inboxes: Vec<Rc<Inbox>> = (0..nodes).map(|_| Rc::default()).collect();
+    for (own, inbox) in (1..=nodes).map(NodeId).zip(&inboxes) {
+        let (env, inbox) = (world.env(own), Rc::clone(inbox));
+        world.env(own).spawn(async move {
+            loop {
+                let (from, Ball(hops)) = inbox.take().await;
+                let back = if hops % 2 == 0 { from } else { next(own, nodes, hops / 2) };
+                env.send(back, Ball(hops + 1));
+            }
+        });
+    }
+    let total = nanoseconds(|| {
+        for ball in 0..balls {
+            inboxes[(ball % u64::from(nodes)) as usize].put(Address::Node(NodeId(1)), Ball(2 * ball + 1));
+        }
+        for _ in 0..MESSAGES {
+            if let Some(Event::Message { to: Address::Node(to), from, message }) = world.next(Time::FAR) {
+                inboxes[to.slot()].put(from, message);
+            }
+        }
+    });
+    total / MESSAGES as f64
+}
+
+/// The most memory that this process ever held, in KiB, where the system tells.
+fn memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// Tasks that sleep for a millisecond each time.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use contract::{Env, File, Fs, NodeId, OpenMode, Seed, Time, WireSize};
-use sim::config::{Arm, Bandwidth, Flash, Mechanics, Quantiles, Volume};
+use sim::config::{Arm, Bandwidth, Flash, Mechanics, Quantiles, Submission, Volume};
 use sim::fault::ClockDrift;
 use sim::{DiskConfig, Event, Fault, Latency, NetConfig, World, WorldConfig, disk_profile};
 
@@ -72,24 +72,32 @@ fn world_on(disk: DiskConfig) -> World<()> {
     World::new(&WorldConfig { seed: Seed(1), nodes: 1, disk, ..WorldConfig::default() })
 }
 
-/// How many rounds of write and, if asked for, sync `tasks` of them finish in a second: each overwrites
-/// its own 4 KiB of one file in a loop.
-fn rounds(disk: DiskConfig, tasks: u64, seconds: u64, appends: bool, syncs: bool) -> f64 {
+/// How many rounds of writing 4 KiB and, if asked for, a sync `tasks` of them finish in a second.
+fn rounds(disk: DiskConfig, tasks: u64, seconds: u64, pattern: Pattern, syncs: bool) -> f64 {
     let world = world_on(disk);
     let finished = Rc::new(Cell::new(0_u64));
     let fs = world.fs(NODE);
     let env = world.env(NODE);
     let (spawner, count) = (env.clone(), Rc::clone(&finished));
     env.spawn(async move {
-        let file = fs.open("f", OpenMode::Create).await.expect("the root exists");
-        file.allocate(1 << 26).await.expect("nothing fails");
-        file.sync_data().await.expect("nothing fails");
+        let mut files = Vec::new();
+        for number in 0..if matches!(pattern, Pattern::Sequential) { tasks.min(8) } else { 1 } {
+            let file = fs.open(&format!("f{number}"), OpenMode::Create).await.expect("the root exists");
+            file.allocate(1 << 26).await.expect("nothing fails");
+            file.sync_data().await.expect("nothing fails");
+            files.push((file, Rc::new(Cell::new(0_u64))));
+        }
         for task in 0..tasks {
-            let (file, count) = (file.clone(), Rc::clone(&count));
+            let ((file, next), count) = (files[task as usize % files.len()].clone(), Rc::clone(&count));
             spawner.spawn(async move {
                 let mut buf = vec![1; 4096];
-                for round in 0.. {
-                    let place = if appends { round % 10_000 } else { task };
+                for round in 0_u64.. {
+                    next.set(next.get() + 1);
+                    let place = match pattern {
+                        Pattern::InPlace => task,
+                        Pattern::Sequential => next.get() % 10_000,
+                        Pattern::Random => (task * 7919 + round * 104_729) % 10_000,
+                    };
                     let written;
                     (written, buf) = file.write_at(place * 4096, buf).await;
                     written.expect("nothing fails");
@@ -155,7 +163,7 @@ fn device() -> Vec<Law> {
             name: "hdd, cache off: synced appends = 1/turn".to_owned(),
             unit: "1/s",
             expected: Expected::About(120.0, 0.01),
-            measured: rounds(cache_off, 1, 60, true, true),
+            measured: rounds(cache_off, 1, 60, Pattern::Sequential, true),
         },
     ];
     let latency = Duration::from_micros(100);
@@ -165,7 +173,7 @@ fn device() -> Vec<Law> {
             name: format!("32 units, {depth} writes at once: min(QD, units)/latency"),
             unit: "1/s",
             expected: Expected::About(depth.min(32) as f64 / latency.as_secs_f64(), 0.01),
-            measured: rounds(units, depth, 2, false, false),
+            measured: rounds(units, depth, 2, Pattern::InPlace, false),
         });
     }
     let volume = Volume { iops: 3000, bytes_per_second: 125 << 20, unit_bytes: 256 << 10 };
@@ -174,23 +182,81 @@ fn device() -> Vec<Law> {
         name: "ebs-gp3: 64 writes at once reach its rate".to_owned(),
         unit: "1/s",
         expected: Expected::About(3000.0, 0.01),
-        measured: rounds(gp3, 64, 20, false, false),
+        measured: rounds(gp3, 64, 20, Pattern::InPlace, false),
     });
-    let flash = Flash {
-        queue_depth: 64,
-        cache_bytes: 1 << 20,
-        drain_bytes_per_second: 40_960_000,
-        block_bytes: 0,
-        reclaim: Duration::ZERO,
+    laws.extend(flash(units));
+    laws.extend(submission(units));
+    laws
+}
+
+/// A cache that is full takes what the cells take; and on a drive that has been full for long they spend
+/// (1 + OP)/(2 OP) programs on each byte that is written at random.
+fn flash(units: DiskConfig) -> Vec<Law> {
+    let with_spare = |over_provisioning_permille| {
+        let flash = Flash {
+            queue_depth: 64,
+            cache_bytes: 1 << 20,
+            drain_bytes_per_second: 40_960_000,
+            block_bytes: 0,
+            reclaim: Duration::ZERO,
+            over_provisioning_permille,
+        };
+        DiskConfig { mechanics: Mechanics::Flash(flash), ..units }
     };
-    let full = DiskConfig { mechanics: Mechanics::Flash(flash), ..units };
-    laws.push(Law {
+    let mut laws = vec![Law {
         name: "flash: a full cache takes what the cells take".to_owned(),
         unit: "1/s",
         expected: Expected::About(10_000.0, 0.01),
-        measured: rounds(full, 32, 10, false, false),
-    });
+        measured: rounds(with_spare(0), 32, 10, Pattern::Random, false),
+    }];
+    for op in [70, 280] {
+        let share = f64::from(op) / 1000.0;
+        let amplification = |pattern| 10_000.0 / rounds(with_spare(op), 32, 10, pattern, false);
+        laws.push(Law {
+            name: format!("flash, {:.0} % spare: writes of random ones, (1+OP)/(2 OP)", share * 100.0),
+            unit: "x",
+            expected: Expected::About((1.0 + share) / (2.0 * share), 0.01),
+            measured: amplification(Pattern::Random),
+        });
+        laws.push(Law {
+            name: format!("flash, {:.0} % spare: writes of sequential ones", share * 100.0),
+            unit: "x",
+            expected: Expected::About(1.0, 0.01),
+            measured: amplification(Pattern::Sequential),
+        });
+    }
     laws
+}
+
+/// What a system call and a ring make of a device that takes 10 us.
+fn submission(units: DiskConfig) -> Vec<Law> {
+    let through =
+        |submission| DiskConfig { write: Latency::Constant(Duration::from_micros(10)), submission, ..units };
+    let shallow = Submission::Ring { syscall: Duration::from_nanos(200), depth: 16 };
+    let cases = [
+        ("blocking, one task: 1/(10 us + 1.5 us)", Submission::BLOCKING, 1, 1.0 / 11.5e-6),
+        ("ring, one task: 1/(10 us + 0.2 us)", Submission::RING, 1, 1.0 / 10.2e-6),
+        ("blocking, 128 tasks: 32 units", Submission::BLOCKING, 128, 32.0 / 10e-6),
+        ("ring of 16, 128 tasks: 16 under way", shallow, 128, 16.0 / 10e-6),
+    ];
+    let law = |(name, submission, tasks, expected): (&str, _, _, _)| Law {
+        name: name.to_owned(),
+        unit: "1/s",
+        expected: Expected::About(expected, 0.01),
+        measured: rounds(through(submission), tasks, 1, Pattern::InPlace, false),
+    };
+    cases.into_iter().map(law).collect()
+}
+
+/// Where the tasks of [`rounds`] write.
+#[derive(Clone, Copy, Debug)]
+enum Pattern {
+    /// Each over its own page.
+    InPlace,
+    /// Each on from where it or another stood, in one of at most eight files.
+    Sequential,
+    /// All over a file.
+    Random,
 }
 
 /// Commits of one client, and of many: a flush takes `f`, and all that wait for it share the next.
@@ -201,15 +267,17 @@ fn commits() -> Vec<Law> {
             name: format!("{name}: one client commits 1/f"),
             unit: "1/s",
             expected: Expected::About(per_second, 0.05),
-            measured: rounds(profile(name), 1, 120, true, true),
+            measured: rounds(profile(name), 1, 120, Pattern::Sequential, true),
         });
     }
-    // Spells and the write itself are no part of the law: they are off, or as good as off.
+    // Spells, the write itself and what it makes of the flash are no part of the law: they are off, or as
+    // good as off.
     let f = 1.643e-3;
     let nvme = DiskConfig {
         write: Latency::Constant(Duration::from_micros(1)),
         slow_ppm: 0,
         transfer_ps_per_byte: 0,
+        mechanics: Mechanics::Units,
         ..profile("nvme")
     };
     for tasks in [2, 8, 64, 256] {
@@ -217,7 +285,7 @@ fn commits() -> Vec<Law> {
             name: format!("nvme: {tasks} clients commit N/2f to N/f"),
             unit: "1/s",
             expected: Expected::Between(tasks as f64 / f * 0.5 * 0.99, tasks as f64 / f),
-            measured: rounds(nvme, tasks, 60, false, true),
+            measured: rounds(nvme, tasks, 60, Pattern::InPlace, true),
         });
     }
     laws

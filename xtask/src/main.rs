@@ -2,12 +2,13 @@
 //!
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
-//! speed of the simulator, `cargo xtask laws` whether it obeys the laws of real devices, and
+//! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask laws` whether it obeys the laws of real devices, and
 //! `cargo xtask histories DIR` judges histories with known verdicts.
 
 mod bench;
 mod histories;
 mod laws;
+mod peers;
 mod tidy;
 
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ enum Chore {
     Laws,
     /// Measure the speed of the simulator (build with --release).
     Bench {
+        /// What to measure; by default this simulator alone.
+        #[arg(value_enum, default_value_t)]
+        what: bench::What,
         /// How often each figure is measured; the median is printed.
         #[arg(long, default_value_t = 7)]
         runs: usize,
@@ -53,7 +57,14 @@ fn main() -> ExitCode {
             ExitCode::from(u8::from(!complaints.is_empty()))
         }
         Chore::Laws => ExitCode::from(u8::from(!laws::run())),
-        Chore::Bench { runs } => {
+        Chore::Bench { what: bench::What::Peers, runs } => match peers::run(&root.join("peers"), runs) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bench peers: {error}");
+                ExitCode::from(2)
+            }
+        },
+        Chore::Bench { what: bench::What::World, runs } => {
             bench::run(runs);
             ExitCode::SUCCESS
         }

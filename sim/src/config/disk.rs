@@ -33,6 +33,53 @@ pub struct DiskConfig {
     /// What a power loss may make of files and names.
     #[serde(default)]
     pub persistence: Persistence,
+    /// The device writes aligned blocks of so many bytes whole or not at all: a power loss tears only
+    /// between them. A power of two of at most 4096; below 512, sectors are torn too.
+    #[serde(default = "a_byte")]
+    pub torn_unit: u16,
+    /// How requests get to the device.
+    #[serde(default)]
+    pub submission: Submission,
+}
+
+/// How requests get from a program to the device. What the profiles take was measured through system
+/// calls, so by default these cost nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Submission {
+    /// A system call per request, on the thread of the task that makes it: a task that awaits each request
+    /// has a queue depth of one, and nobody limits how many tasks there are.
+    Blocking {
+        /// What each takes.
+        syscall: Duration,
+    },
+    /// A ring that all tasks of a node share, as io_uring: requests are put in one after the other, up to
+    /// `depth` are under way, and they complete as they are done, in any order. More wait outside.
+    Ring {
+        /// What each takes, with many in one system call.
+        syscall: Duration,
+        /// How many are under way at most.
+        depth: u16,
+    },
+}
+
+impl Submission {
+    /// A read or write by a system call: 1 to 2 us (an assumption).
+    pub const BLOCKING: Self = Self::Blocking { syscall: Duration::from_nanos(1_500) };
+    /// A ring of 128 places, at 0.2 us for each request of a batch (an assumption).
+    pub const RING: Self = Self::Ring { syscall: Duration::from_nanos(200), depth: 128 };
+    const FREE: Self = Self::Blocking { syscall: Duration::ZERO };
+}
+
+impl Default for Submission {
+    fn default() -> Self {
+        Self::FREE
+    }
+}
+
+/// The torn unit of a plan that does not name one: such plans were made when any sector could be torn.
+fn a_byte() -> u16 {
+    1
 }
 
 /// What kind of device it is.
@@ -95,12 +142,28 @@ pub struct Flash {
     /// The volatile cache that writes go to, in bytes; 0: they go to the cells before they are
     /// acknowledged.
     pub cache_bytes: u64,
-    /// How fast the cells take what is in the cache, in bytes per second over all units.
+    /// How fast the cells take what is programmed into them, in bytes per second over all units.
     pub drain_bytes_per_second: u64,
-    /// After how many bytes written a unit must reclaim a block; 0: never.
+    /// After how many bytes programmed a unit must erase a block; 0: never.
     pub block_bytes: u64,
-    /// How long that keeps it busy: an erase and the copies of what is still valid.
+    /// How long that keeps it busy.
     pub reclaim: Duration,
+    /// How much more there is than can be seen, in thousandths; 0: blocks are never collected. A drive that
+    /// has been full for long finds (1 - OP)/(1 + OP) of a block still valid when it reclaims it, and
+    /// copies that: each byte written at random is programmed (1 + OP)/(2 OP) times. What goes on where
+    /// an earlier write ended fills blocks that die as a whole, and is programmed once.
+    #[serde(default)]
+    pub over_provisioning_permille: u16,
+}
+
+impl Flash {
+    /// How often a byte that is written at random is programmed, in thousandths.
+    pub fn amplification_permille(&self) -> u64 {
+        match u64::from(self.over_provisioning_permille) {
+            0 => 1000,
+            op => ((1000 + op) * 1000 / (2 * op)).max(1000),
+        }
+    }
 }
 
 /// A cloud volume: buckets of tokens for operations and for bytes.
@@ -162,6 +225,17 @@ const IDEAL: DiskConfig = DiskConfig {
     mechanics: Mechanics::Units,
     slow_ppm: 0,
     persistence: Persistence::Journalled,
+    torn_unit: 512,
+    submission: Submission::FREE,
+};
+
+const NVME_FLASH: Flash = Flash {
+    queue_depth: 1023,
+    cache_bytes: 1 << 30,
+    drain_bytes_per_second: 1_400_000_000,
+    block_bytes: 16 << 20,
+    reclaim: Duration::from_micros(3_800),
+    over_provisioning_permille: 70,
 };
 
 const NVME: DiskConfig = DiskConfig {
@@ -171,13 +245,7 @@ const NVME: DiskConfig = DiskConfig {
     flush_metadata: nanoseconds(5_636_000),
     transfer_ps_per_byte: 286,
     parallel: 32,
-    mechanics: Mechanics::Flash(Flash {
-        queue_depth: 1023,
-        cache_bytes: 1 << 30,
-        drain_bytes_per_second: 1_400_000_000,
-        block_bytes: 16 << 20,
-        reclaim: Duration::from_micros(3_800),
-    }),
+    mechanics: Mechanics::Flash(NVME_FLASH),
     slow_ppm: 6_000,
     ..IDEAL
 };
@@ -205,7 +273,8 @@ const HDD: DiskConfig = DiskConfig {
 /// shape of etcd's sample; its spells, as all others', from Hao and others (FAST'16). `nvme-plp` writes
 /// through, protected by capacitors (flush: smalldatum, 2026). `hdd`: Lee's seek curve (DiskSim 4) at
 /// 7200 rpm, 192 MB/s; its write is one into the drive's cache, which a flush empties. `ebs-gp3`: the
-/// etcd team's fio, 3000 operations and 125 MiB a second. MQSim: erase 3.8 ms. Assumed: reads, the
+/// etcd team's fio, 3000 operations and 125 MiB a second. MQSim: erase 3.8 ms, over-provisioning 7 %
+/// (28 % is usual for servers). Assumed: reads, the
 /// spread of latencies, `sata-ssd`, caches and their drain, how often a block is reclaimed.
 pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
     ("ideal", IDEAL),
@@ -226,6 +295,7 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
                 drain_bytes_per_second: 400_000_000,
                 block_bytes: 16 << 20,
                 reclaim: Duration::from_micros(3_800),
+                over_provisioning_permille: 70,
             }),
             ..NVME
         },
@@ -239,6 +309,8 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
                 min: Duration::from_micros(24),
                 max: Duration::from_micros(116),
             },
+            mechanics: Mechanics::Flash(Flash { over_provisioning_permille: 280, ..NVME_FLASH }),
+            torn_unit: 4096,
             ..NVME
         },
     ),
@@ -257,6 +329,7 @@ pub const DISK_PROFILES: [(&str, DiskConfig); 6] = [
                 unit_bytes: 256 << 10,
             }),
             slow_ppm: 10_000,
+            torn_unit: 4096,
             ..IDEAL
         },
     ),

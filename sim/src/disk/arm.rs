@@ -39,14 +39,17 @@ pub(crate) struct ArmState {
     seek: [f64; 3],
     cylinder: u64,
     current: Option<Ticket>,
+    /// As they came; those behind the first `depth` wait outside.
     waiting: Vec<Job>,
+    depth: usize,
     /// What the cache holds: from byte to byte.
     dirty: BTreeMap<u64, u64>,
     dirty_bytes: u64,
 }
 
 impl ArmState {
-    pub(crate) fn new(arm: Arm) -> Self {
+    /// `depth`: among how many requests the arm chooses.
+    pub(crate) fn new(arm: Arm, depth: usize) -> Self {
         let [min, mean, max] = [arm.seek_min, arm.seek_mean, arm.seek_max].map(|time| nanos(time) as f64);
         let n = f64::from(arm.cylinders);
         let a = (-10.0 * min + 15.0 * mean - 5.0 * max) / (3.0 * libm::sqrt(n));
@@ -57,6 +60,7 @@ impl ArmState {
             cylinder: 0,
             current: None,
             waiting: Vec::new(),
+            depth,
             dirty: BTreeMap::new(),
             dirty_bytes: 0,
         }
@@ -127,7 +131,7 @@ impl ArmState {
             // Upward from here, and then from the lowest; of equals the first that came.
             Schedule::Elevator => {
                 let rank = |at: &usize| (self.waiting[*at].place < here, self.waiting[*at].place, *at);
-                (0..self.waiting.len()).min_by_key(rank).expect("something waits")
+                (0..self.waiting.len().min(self.depth)).min_by_key(rank).expect("something waits")
             }
         };
         let job = self.waiting.remove(next);

@@ -8,8 +8,10 @@
 //! Flushes do not queue: one is under way, and all that come meanwhile share the next, as block layers
 //! merge them. So N writers that each wait for their flush commit between N/2 and N times per flush.
 //!
-//! Flash adds a volatile cache that drains at a rate, and units that stall when they reclaim a block:
-//! a request meets the stalled one with probability 1/units. A volume admits operations and bytes at a
+//! Flash adds a volatile cache that drains at a rate, and units that stall when they erase a block: a
+//! request meets the stalled one with probability 1/units. Random writes are programmed several times, for
+//! the blocks that they go to must be collected first: (1 + OP)/(2 OP) times on a drive that has been full
+//! for long, with a share OP of spare room. The cells spend their time on that too, and erase as much more. A volume admits operations and bytes at a
 //! rate. An arm serves one request at a time: see [`arm`](super::arm). All have spells of 100 ms in which
 //! they are at least twice as slow: whether, and by how much (Pareto, with index 2), is a function of
 //! the device and the spell alone.
@@ -20,7 +22,7 @@ use std::collections::BinaryHeap;
 use contract::Time;
 
 use super::arm::ArmState;
-use crate::config::{DiskConfig, Flash, Mechanics, Volume};
+use crate::config::{DiskConfig, Flash, Mechanics, Submission, Volume};
 use crate::latency::{Sampler, nanos};
 use crate::rng::{philox, unit, wide};
 use crate::slab::Ticket;
@@ -62,12 +64,20 @@ enum Machine {
     Volume { volume: Volume, operations_free: u64, bytes_free: u64 },
 }
 
+/// How many files a drive's blocks are filled from at once.
+const STREAMS: usize = 8;
+
 #[derive(Debug)]
 struct FlashState {
     flash: Flash,
     /// What the cache held, and when, in bytes and nanoseconds.
     cached: u64,
     cached_at: u64,
+    /// What that makes to be programmed, in bytes.
+    backlog: u64,
+    /// Where the latest writes ended; the oldest is replaced.
+    ends: [u64; STREAMS],
+    oldest_end: usize,
     until_reclaim: u64,
     reclaims_until: u64,
 }
@@ -81,6 +91,7 @@ struct FlushLine {
 
 #[derive(Debug)]
 pub(crate) struct Device {
+    submitter: Submitter,
     /// In the order of [`Access`].
     latency: [Sampler; 4],
     transfer_ps_per_byte: u64,
@@ -102,20 +113,28 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new(config: &DiskConfig, key: u64, spell_key: u64) -> Self {
         assert!(config.parallel > 0, "a disk without units never answers");
+        let torn_unit = config.torn_unit;
+        assert!(
+            torn_unit.is_power_of_two() && torn_unit <= 4096,
+            "no device writes {torn_unit} bytes at once"
+        );
         let latency = [config.read, config.write, config.flush, config.flush_metadata].map(Sampler::new);
+        let depth = match config.submission {
+            Submission::Ring { depth, .. } => depth.into(),
+            Submission::Blocking { .. } => usize::MAX,
+        };
         let mut parallel = usize::from(config.parallel);
         let machine = match config.mechanics {
             Mechanics::Units => Machine::Units,
-            Mechanics::Arm(arm) => Machine::Arm(ArmState::new(arm)),
+            Mechanics::Arm(arm) => Machine::Arm(ArmState::new(arm, depth)),
             Mechanics::Flash(flash) => {
                 parallel = parallel.min(flash.queue_depth.into());
-                let (cached, cached_at, reclaims_until) = (0, 0, 0);
-                let until_reclaim = flash.block_bytes;
-                Machine::Flash(FlashState { flash, cached, cached_at, until_reclaim, reclaims_until })
+                Machine::Flash(FlashState::new(flash))
             }
             Mechanics::Volume(volume) => Machine::Volume { volume, operations_free: 0, bytes_free: 0 },
         };
         Self {
+            submitter: Submitter::new(config.submission),
             latency,
             transfer_ps_per_byte: config.transfer_ps_per_byte,
             parallel,
@@ -165,19 +184,33 @@ impl Device {
         let slow = self.slowness(now) * slow_permille / 1000;
         let latency = self.latency[access as usize].sample(wide(draw[1], draw[2])) * slow / 1000;
         let transfer = (bytes as u64).saturating_mul(self.transfer_ps_per_byte) / 1000;
+        let issued = self.submitter.issue(now.0);
         if let Machine::Arm(arm) = &mut self.machine
             && !(access == Access::Write && arm.caches(place, bytes as u64))
         {
-            let extra = if access == Access::Write { 0 } else { latency };
+            let extra = if access == Access::Write { 0 } else { latency } + (issued - now.0);
             return Due::Arm(ForArm { job: (access, place, bytes as u64), cost: (extra, slow, draw[3]) });
         }
-        if latency == 0 && transfer == 0 && self.units.is_empty() && matches!(self.machine, Machine::Units) {
-            return Due::At(now, draw[3]);
-        }
-        if matches!(access, Access::Flush | Access::FlushMetadata) {
-            return Due::At(Time(self.flush(now.0, access, latency)), draw[3]);
-        }
-        let mut start = self.admit(now.0, access, bytes as u64, draw[0]);
+        let done = match access {
+            _ if latency == 0
+                && transfer == 0
+                && self.units.is_empty()
+                && matches!(self.machine, Machine::Units) =>
+            {
+                issued
+            }
+            Access::Flush | Access::FlushMetadata => self.flush(issued, access, latency),
+            Access::Read | Access::Write => {
+                let start = self.admit(issued, access, (place, bytes as u64), draw[0]);
+                self.occupy(start, transfer, latency)
+            }
+        };
+        self.submitter.completes(done);
+        Due::At(Time(done), draw[3])
+    }
+
+    /// A request crosses the bus and takes a unit: when it is done.
+    fn occupy(&mut self, mut start: u64, transfer: u64, latency: u64) -> u64 {
         if transfer > 0 {
             self.bus_free = self.bus_free.max(start) + transfer;
             start = self.bus_free;
@@ -190,7 +223,7 @@ impl Device {
         }
         let done = start + latency;
         self.units.push(Reverse(done));
-        Due::At(Time(done), draw[3])
+        done
     }
 
     /// Joins the flush that has not begun, or plans one.
@@ -204,11 +237,13 @@ impl Device {
     }
 
     /// When a read or write may begin.
-    fn admit(&mut self, now: u64, access: Access, bytes: u64, word: u32) -> u64 {
+    fn admit(&mut self, now: u64, access: Access, (place, bytes): (u64, u64), word: u32) -> u64 {
         let units = self.parallel as u64;
         match &mut self.machine {
             Machine::Units | Machine::Arm(_) => now,
-            Machine::Flash(state) => state.admit(now, access, bytes, (u64::from(word) * units) >> 32 == 0),
+            Machine::Flash(state) => {
+                state.admit(now, access, (place, bytes), (u64::from(word) * units) >> 32 == 0)
+            }
             Machine::Volume { volume, operations_free, bytes_free } => {
                 let operations = bytes.div_ceil(volume.unit_bytes).max(1);
                 let admit = |free: &mut u64, amount: u64, per_second: u64| {
@@ -238,24 +273,95 @@ impl Device {
 
     /// Forgets what was queued.
     pub(crate) fn power_loss(&mut self) {
+        self.submitter = Submitter::new(self.submitter.submission);
         self.units.clear();
         self.bus_free = 0;
         self.flushes = [FlushLine::default(); 2];
         match &mut self.machine {
             Machine::Arm(arm) => arm.power_loss(),
-            Machine::Flash(state) => (state.cached, state.reclaims_until) = (0, 0),
+            Machine::Flash(state) => {
+                (state.cached, state.backlog, state.reclaims_until) = (0, 0, 0);
+            }
             Machine::Units | Machine::Volume { .. } => {}
         }
     }
 }
 
+/// How requests reach the device.
+#[derive(Debug)]
+struct Submitter {
+    submission: Submission,
+    /// When a ring takes the next request.
+    free: u64,
+    /// When what is under way in a ring is done.
+    under_way: BinaryHeap<Reverse<u64>>,
+}
+
+impl Submitter {
+    fn new(submission: Submission) -> Self {
+        assert!(
+            !matches!(submission, Submission::Ring { depth: 0, .. }),
+            "a ring without places takes nothing"
+        );
+        Self { submission, free: 0, under_way: BinaryHeap::new() }
+    }
+
+    /// When the device gets a request that is made now.
+    fn issue(&mut self, now: u64) -> u64 {
+        match self.submission {
+            Submission::Blocking { syscall } => now + nanos(syscall),
+            Submission::Ring { syscall, depth } => {
+                self.free = self.free.max(now) + nanos(syscall);
+                let mut start = self.free;
+                while self.under_way.len() >= depth.into() {
+                    let Reverse(done) = self.under_way.pop().expect("a ring has places");
+                    start = start.max(done);
+                }
+                start
+            }
+        }
+    }
+
+    fn completes(&mut self, done: u64) {
+        if matches!(self.submission, Submission::Ring { .. }) {
+            self.under_way.push(Reverse(done));
+        }
+    }
+}
+
 impl FlashState {
+    fn new(flash: Flash) -> Self {
+        Self {
+            flash,
+            cached: 0,
+            cached_at: 0,
+            backlog: 0,
+            ends: [u64::MAX; STREAMS],
+            oldest_end: 0,
+            until_reclaim: flash.block_bytes,
+            reclaims_until: 0,
+        }
+    }
+
+    /// How many bytes a write makes to be programmed.
+    fn programmed(&mut self, place: u64, bytes: u64) -> u64 {
+        let end = place + bytes;
+        if let Some(stream) = self.ends.iter_mut().find(|end| **end == place) {
+            *stream = end;
+            return bytes;
+        }
+        self.ends[self.oldest_end] = end;
+        self.oldest_end = (self.oldest_end + 1) % STREAMS;
+        bytes * self.flash.amplification_permille() / 1000
+    }
+
     /// `meets`: the request is for the unit that reclaims a block, if one does.
-    fn admit(&mut self, now: u64, access: Access, bytes: u64, meets: bool) -> u64 {
+    fn admit(&mut self, now: u64, access: Access, (place, bytes): (u64, u64), meets: bool) -> u64 {
         let mut start = now;
         if access == Access::Write {
-            start = self.cache(now, bytes);
-            self.reclaim(start, bytes);
+            let programmed = self.programmed(place, bytes);
+            start = self.cache(now, bytes, programmed);
+            self.reclaim(start, programmed);
         }
         // A cached write meets no unit: only what must reach the cells does.
         if meets && (access == Access::Read || self.flash.cache_bytes == 0) {
@@ -265,30 +371,41 @@ impl FlashState {
     }
 
     /// When the cache has room for a write.
-    fn cache(&mut self, now: u64, bytes: u64) -> u64 {
+    fn cache(&mut self, now: u64, bytes: u64, programmed: u64) -> u64 {
         if self.flash.cache_bytes == 0 || self.flash.drain_bytes_per_second == 0 {
             return now;
         }
         let rate = u128::from(self.flash.drain_bytes_per_second);
+        let share =
+            |whole: u64, part: u64, of: u64| (u128::from(whole) * u128::from(part) / u128::from(of)) as u64;
         let at = now.max(self.cached_at);
         let drained = (u128::from(at - self.cached_at) * rate / 1_000_000_000) as u64;
-        let cached = self.cached.saturating_sub(drained) + bytes;
-        let excess = cached.saturating_sub(self.flash.cache_bytes);
-        let start = at + (u128::from(excess) * 1_000_000_000 / rate) as u64;
-        (self.cached, self.cached_at) = (cached - excess, start);
-        start
+        if drained < self.backlog {
+            self.cached -= share(self.cached, drained, self.backlog);
+            self.backlog -= drained;
+        } else {
+            (self.cached, self.backlog) = (0, 0);
+        }
+        (self.cached, self.backlog) = (self.cached + bytes, self.backlog + programmed);
+        let excess = self.cached.saturating_sub(self.flash.cache_bytes);
+        let wait = if excess == 0 { 0 } else { share(self.backlog, excess, self.cached) };
+        self.cached_at = at + (u128::from(wait) * 1_000_000_000 / rate) as u64;
+        (self.cached, self.backlog) = (self.cached - excess, self.backlog - wait);
+        self.cached_at
     }
 
-    fn reclaim(&mut self, now: u64, bytes: u64) {
+    /// As much as was programmed must be erased.
+    fn reclaim(&mut self, now: u64, programmed: u64) {
         if self.flash.block_bytes == 0 {
             return;
         }
-        if bytes < self.until_reclaim {
-            self.until_reclaim -= bytes;
+        if programmed < self.until_reclaim {
+            self.until_reclaim -= programmed;
             return;
         }
-        self.until_reclaim = self.flash.block_bytes;
-        self.reclaims_until = self.reclaims_until.max(now) + nanos(self.flash.reclaim);
+        let erasures = 1 + (programmed - self.until_reclaim) / self.flash.block_bytes;
+        self.until_reclaim += erasures * self.flash.block_bytes - programmed;
+        self.reclaims_until = self.reclaims_until.max(now) + erasures * nanos(self.flash.reclaim);
     }
 }
 
@@ -348,17 +465,64 @@ mod tests {
             drain_bytes_per_second: 1_000_000_000,
             block_bytes: 4096,
             reclaim: Duration::from_micros(50),
+            over_provisioning_permille: 0,
         };
-        device.machine = Machine::Flash(FlashState {
-            flash,
-            cached: 0,
-            cached_at: 0,
-            until_reclaim: 4096,
-            reclaims_until: 0,
-        });
+        device.machine = Machine::Flash(FlashState::new(flash));
         let times: Vec<u64> = (0..4).map(|_| done(&mut device, 0, Access::Write, 4096)).collect();
         assert_eq!(times, [100, 100, 4196, 8292]);
         let reads: Vec<u64> = (0..64).map(|_| done(&mut device, 20_000, Access::Read, 4096)).collect();
         assert!(reads.contains(&20_100) && reads.iter().any(|done| *done > 200_000), "{reads:?}");
+    }
+
+    /// The cells of a full drive spend (1 + OP)/(2 OP) programs on a byte written at random, and one on a
+    /// byte that goes on where another ended.
+    #[test]
+    fn random_writes_are_amplified() {
+        let seconds = |over_provisioning_permille, stride: u64| {
+            let mut device = device(4, 0);
+            let flash = Flash {
+                queue_depth: 64,
+                cache_bytes: 8192,
+                drain_bytes_per_second: 4_096_000,
+                block_bytes: 0,
+                reclaim: Duration::ZERO,
+                over_provisioning_permille,
+            };
+            device.machine = Machine::Flash(FlashState::new(flash));
+            let mut last = 0;
+            for number in 0..10_000_u64 {
+                let place = (number * stride % 10_000, 4096);
+                let Due::At(Time(done), _) =
+                    device.submit(Time(last), Access::Write, (place.0 * 4096, place.1), 1000)
+                else {
+                    unreachable!("there is no arm")
+                };
+                last = done;
+            }
+            last as f64 / 1e9
+        };
+        let once = seconds(0, 7);
+        assert!((once - 10.0).abs() < 0.01, "{once}");
+        for (op, amplification) in [(70, 7.64), (280, 2.29)] {
+            let measured = seconds(op, 7) / once;
+            assert!((measured - amplification).abs() < 0.02, "{op}: {measured}");
+            assert!((seconds(op, 1) - once).abs() < 0.01, "appends are programmed once");
+        }
+    }
+
+    /// A ring keeps so many requests under way, and they are done out of order.
+    #[test]
+    fn a_ring_has_places() {
+        let latency = Latency::Uniform { min: Duration::from_micros(50), max: Duration::from_micros(150) };
+        let submission = Submission::Ring { syscall: Duration::from_nanos(200), depth: 8 };
+        let ideal = disk_profile("ideal").expect("a known profile");
+        let mut device = Device::new(&DiskConfig { write: latency, submission, ..ideal }, 1, 2);
+        let times: Vec<u64> = (0..8000).map(|_| done(&mut device, 0, Access::Write, 4096)).collect();
+        assert!(!times.is_sorted(), "completions come in the order of requests");
+        let last = times.iter().max().expect("there are some");
+        assert!((98_000_000..104_000_000).contains(last), "{last} ns for 1000 rounds of 8 at 100 us");
+        let submission = Submission::Blocking { syscall: Duration::from_micros(1) };
+        let mut device = Device::new(&DiskConfig { submission, ..ideal }, 1, 2);
+        assert_eq!([7, 7, 9].map(|now| done(&mut device, now, Access::Write, 1)), [1007, 1007, 1009]);
     }
 }

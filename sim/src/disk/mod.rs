@@ -6,19 +6,23 @@
 mod arm;
 pub(crate) mod device;
 pub(crate) mod inode;
+pub(crate) mod loss;
 mod scars;
 pub(crate) mod tree;
 pub(crate) mod trouble;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use self::device::Device;
-use self::inode::{Fate, Inode, SECTOR, Semantics};
+use self::inode::{Inode, SECTOR};
+use self::loss::{Drawn, Fate, Semantics};
 use self::tree::{SharedInode, Tree};
 use self::trouble::{Chance, SyncFailure, Trouble, TroubleId, Troubles};
 use crate::config::{DiskConfig, Persistence};
 use crate::digest::bytes_hash;
+use crate::frontier::{Frontier, Image};
 use crate::rng::{Keys, Purpose, philox, up_to, wide};
 use crate::slab::Ticket;
 use crate::stats::CrashReport;
@@ -37,6 +41,7 @@ pub(crate) struct Disk {
     power_loss_key: u64,
     place_key: u64,
     pub(crate) persistence: Persistence,
+    torn_unit: usize,
     pub(crate) troubles: Troubles,
     /// Requests that were done while the device was stalled.
     pub(crate) stalled: Vec<Ticket>,
@@ -54,6 +59,7 @@ impl Disk {
             power_loss_key: keys.key(Purpose::POWER_LOSS, node),
             place_key: keys.key(Purpose::PLACE, node),
             persistence: config.persistence,
+            torn_unit: config.torn_unit.into(),
             troubles: Troubles::new(keys.key(Purpose::TROUBLE, node)),
             stalled: Vec::new(),
         }
@@ -71,8 +77,37 @@ impl Disk {
 
     /// Where on the device a part of a file begins.
     pub(crate) fn place(&self, file: &SharedInode, offset: u64) -> u64 {
-        let place = file.borrow().place + offset;
-        self.device.capacity().map_or(0, |capacity| place % capacity)
+        let file = file.borrow();
+        // Where it does not matter, files lie apart.
+        self.device.capacity().map_or(file.id << 40 | offset, |capacity| (file.place + offset) % capacity)
+    }
+
+    /// What a power loss now may leave. `in_flight` are the requests that have not completed, in the
+    /// order in which they were issued.
+    pub(crate) fn frontier(&self, in_flight: &[&Request]) -> Frontier {
+        let mut frozen = BTreeMap::new();
+        let tree = self.tree.with_files(|file| {
+            let copy = Rc::new(RefCell::new(file.borrow().clone()));
+            frozen.insert(file.borrow().id, Rc::clone(&copy));
+            copy
+        });
+        for (file, offset, data) in in_flight.iter().filter_map(|request| request.unfinished_write()) {
+            // A file that no name can lead to is gone with the power.
+            if let Some(file) = frozen.get(&file.borrow().id) {
+                file.borrow_mut().write_in_flight(offset, data);
+            }
+        }
+        Frontier::new(&tree, self.semantics(), self.files)
+    }
+
+    /// The disk becomes what a power loss left of another.
+    ///
+    /// # Panics
+    /// If it is not fresh.
+    pub(crate) fn put(&mut self, image: Image) {
+        assert!(self.files == 0 && self.operations == 0, "only a fresh disk is exchanged");
+        self.tree = image.tree;
+        self.files = image.files;
     }
 
     /// An empty disk. Draws go on, so that none comes twice.
@@ -160,6 +195,12 @@ impl Disk {
         hit
     }
 
+    /// The rules for what is not flushed.
+    pub(crate) fn semantics(&self) -> Semantics {
+        let garbage_ppm = self.troubles.sum().map_or(0, |trouble| trouble.garbage_ppm);
+        Semantics { persistence: self.persistence, torn_unit: self.torn_unit, garbage_ppm }
+    }
+
     /// The power fails: draws what is left of names and files. `in_flight` are the requests that had
     /// not completed, in the order in which they were issued. `tell` hears what is left.
     pub(crate) fn power_loss(
@@ -170,10 +211,8 @@ impl Disk {
         self.crashes += 1;
         self.device.power_loss();
         for request in in_flight {
-            if let Work::Write { file, offset, data, fate: WriteFate::Done } = &request.work
-                && !request.done
-            {
-                file.borrow_mut().write_in_flight(*offset, data);
+            if let Some((file, offset, data)) = request.unfinished_write() {
+                file.borrow_mut().write_in_flight(offset, data);
             }
         }
         // Position: the crash in the upper 24 bits of the slot, then the file (0: the tree); sector + 1.
@@ -189,8 +228,7 @@ impl Disk {
             changes - survive
         };
         let mut report = CrashReport { directory_changes_lost: undone, ..CrashReport::default() };
-        let garbage_ppm = self.troubles.sum().map_or(0, |trouble| trouble.garbage_ppm);
-        let semantics = Semantics { persistence: self.persistence, garbage_ppm };
+        let semantics = self.semantics();
         self.stalled.clear();
         for file in self.tree.files() {
             let mut file = file.borrow_mut();
@@ -198,7 +236,7 @@ impl Disk {
             let draw = |sector: Option<u64>| {
                 philox(self.power_loss_key, slot | id, sector.map_or(0, |sector| sector + 1))
             };
-            report.add(&file.power_loss(semantics, draw, |sector, fate| {
+            report.add(&file.power_loss(semantics, &mut Drawn::new(draw), |sector, fate| {
                 tell(Aftermath::Sector { file: id, sector, fate })
             }));
             tell(Aftermath::Size { file: id, size: file.size() });
@@ -225,6 +263,18 @@ pub(crate) struct Request {
     /// Nobody waits for it any more.
     pub(crate) abandoned: bool,
     pub(crate) sleeping: Option<Sleeping>,
+}
+
+impl Request {
+    /// File, offset and bytes of a write that may reach the disk in parts if the power fails now.
+    fn unfinished_write(&self) -> Option<(&SharedInode, u64, &[u8])> {
+        match &self.work {
+            Work::Write { file, offset, data, fate: WriteFate::Done } if !self.done => {
+                Some((file, *offset, data))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What takes effect when a request completes.

@@ -2,11 +2,12 @@
 //! and sectors that cannot be read. A file that no fault touched has none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::inode::{Content, Inode, PAGE, SECTOR, SECTORS, Undo, zeros};
 use super::trouble::SyncFailure;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scars {
     /// Sectors whose pages count as clean although the sync that was to write them failed, with what
     /// the device holds; `None`: zeros.
@@ -87,7 +88,7 @@ impl Inode {
         let (page, at) = (sector as usize / SECTORS, sector as usize % SECTORS * SECTOR);
         let Some(page) = self.pages.get_mut(page) else { return };
         page.cold = true;
-        let target = &mut page.content.get_or_insert_with(zeros)[at..at + SECTOR];
+        let target = &mut Arc::make_mut(page.content.get_or_insert_with(zeros))[at..at + SECTOR];
         match content {
             Some(content) => target.copy_from_slice(content),
             None => target.fill(0),
@@ -138,7 +139,7 @@ impl Inode {
         }
         let Some(page) = self.pages.get_mut(page) else { return false };
         let Some(content) = &mut page.content else { return false };
-        change(&mut content[at..at + SECTOR]);
+        change(&mut Arc::make_mut(content)[at..at + SECTOR]);
         page.cold = true;
         true
     }
@@ -160,7 +161,7 @@ impl Inode {
             let (page, bit) = (sector as usize / SECTORS, sector as usize % SECTORS);
             let before = before.map(|part| {
                 let mut content: Content = zeros();
-                content[bit * SECTOR..(bit + 1) * SECTOR].copy_from_slice(&part);
+                Arc::make_mut(&mut content)[bit * SECTOR..(bit + 1) * SECTOR].copy_from_slice(&part);
                 content
             });
             by_page

@@ -21,7 +21,7 @@ pub(crate) enum Node {
 }
 
 /// One atomic change of names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Change {
     /// Whose entries changed.
     directories: [Rc<str>; 2],
@@ -34,7 +34,7 @@ struct Change {
 }
 
 /// One node's names. The root is the empty path.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<Rc<str>, Node>,
     unsynced: VecDeque<Change>,
@@ -170,12 +170,50 @@ impl Tree {
         undone
     }
 
-    /// Every file that has a name, once, however many it has.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &SharedInode> {
+    /// The same names for other files: `other` is asked once for each file that can be reached.
+    pub(crate) fn with_files(&self, mut other: impl FnMut(&SharedInode) -> SharedInode) -> Self {
+        let mut others: BTreeMap<u64, SharedInode> = BTreeMap::new();
+        let mut file = |old: &SharedInode| {
+            let id = old.borrow().id;
+            Rc::clone(others.entry(id).or_insert_with(|| other(old)))
+        };
+        let mut node = |node: &mut Node| {
+            if let Node::File(inode) = node {
+                *inode = file(inode);
+            }
+        };
+        let mut tree = self.clone();
+        tree.nodes.values_mut().for_each(&mut node);
+        for change in &mut tree.unsynced {
+            change
+                .before
+                .iter_mut()
+                .chain(&mut change.after)
+                .filter_map(|(_, n)| n.as_mut())
+                .for_each(&mut node);
+        }
+        for (inode, _) in tree.unsynced.iter_mut().filter_map(|change| change.carries.as_mut()) {
+            *inode = file(inode);
+        }
+        tree
+    }
+
+    /// How many meanings of names the unsynced changes concern, one by one.
+    pub(crate) fn unsynced_names(&self) -> u64 {
+        self.unsynced.iter().map(|change| change.after.len() as u64).sum()
+    }
+
+    /// Every file that has a name, with its first name, once, however many it has.
+    pub(crate) fn named_files(&self) -> impl Iterator<Item = (&Rc<str>, &SharedInode)> {
         let mut seen = BTreeSet::new();
-        self.nodes.values().filter_map(move |node| match node {
-            Node::File(inode) => seen.insert(inode.borrow().id).then_some(inode),
+        self.nodes.iter().filter_map(move |(path, node)| match node {
+            Node::File(inode) => seen.insert(inode.borrow().id).then_some((path, inode)),
             Node::Directory => None,
         })
+    }
+
+    /// Every file that has a name, once, however many it has.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &SharedInode> {
+        self.named_files().map(|(_, inode)| inode)
     }
 }
