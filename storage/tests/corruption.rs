@@ -4,7 +4,7 @@ use contract::{Batch, Durability, Engine, EngineError, File, Fs, OpenMode, Range
 use sim::SimFs;
 use storage::{Lsm, LsmOptions};
 
-use crate::conformance::{batch_of, tiny};
+use crate::conformance::tiny;
 use crate::ground::{NODE, run, world};
 
 async fn read_file(fs: &SimFs, path: &str) -> Vec<u8> {
@@ -28,7 +28,11 @@ const KEYS: u32 = 60;
 async fn build(fs: &SimFs, options: &LsmOptions) -> Result<(), EngineError> {
     let store = Lsm::open(fs, "store", options).await?;
     for i in 0..KEYS {
-        let batch = batch_of(vec![(format!("key{i:03}").into_bytes(), expected(i))]);
+        let (mut batch, key) = (Batch::default(), format!("key{i:03}"));
+        match expected(i) {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        }
         store.write(batch, Durability::Lazy).await?;
     }
     store.sync().await

@@ -14,3 +14,7 @@ mod faulty;
 mod ground;
 #[path = "journal.rs"]
 mod journal;
+#[path = "lsm.rs"]
+mod lsm;
+#[path = "model.rs"]
+mod model;
