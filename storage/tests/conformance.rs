@@ -8,6 +8,7 @@ use contract::{Batch, Change, Durability, Engine, Family, Fs, Order, ReadStore};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError};
+use storage::lsm::{Compaction, Compression};
 use storage::{Lsm, LsmOptions};
 
 use crate::ground::{Folder, NODE, block_on, run, world};
@@ -97,7 +98,13 @@ pub(crate) fn tiny() -> LsmOptions {
         level_bytes: 1024,
         table_bytes: 512,
         block_cache_bytes: 1024,
+        ..LsmOptions::default()
     }
+}
+
+/// The same, merged by size and compressed.
+pub(crate) fn tiny_tiered() -> LsmOptions {
+    LsmOptions { compaction: Compaction::Tiered, compression: Compression::Lz4, ..tiny() }
 }
 
 /// A store under test, and what it must hold.
@@ -255,6 +262,7 @@ macro_rules! conformance {
 }
 
 conformance!(lsm, Lsm, tiny());
+conformance!(lsm_tiered, Lsm, tiny_tiered());
 
 /// Readers, writers and maintenance beside each other, on a disk that takes its time.
 fn beside_each_other<E: Engine<Fs = sim::SimFs>>(options: E::Options) {

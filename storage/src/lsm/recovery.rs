@@ -1,15 +1,16 @@
 //! Opening a store: the manifest's tables, then the logs behind them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use contract::{EngineError, EngineStats, Fs, OpenMode};
+use contract::{EngineError, Fs, OpenMode};
 use futures::lock::Mutex;
 
 use super::cache::BlockCache;
 use super::compaction::pick;
-use super::maintain::write_table;
+use super::counters::Counters;
+use super::maintain::{Upkeep, write_table};
 use super::manifest::{self, Edit, Manifest};
 use super::memtable::Memtable;
 use super::table::{self, Table, TableBuilder};
@@ -55,15 +56,18 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         next_file += 1;
         next_file - 1
     };
-    let memtable = Memtable::default();
-    edit.flushed = replay(fs, dir, files.logs.range(edit.log_floor..), edit.flushed, &memtable).await?;
+    let (memtable, counters) = (Memtable::default(), Rc::new(Counters::default()));
+    let logs = files.logs.range(edit.log_floor..);
+    edit.flushed = replay(fs, dir, logs, edit.flushed, &memtable, &counters).await?;
     if !memtable.is_empty() {
-        let mut builder = TableBuilder::new(take_number(), options.block_bytes);
-        memtable.for_each(|key, value| builder.add(key, value));
+        let mut builder = TableBuilder::new(take_number(), &options);
+        builder.add_memtable(&memtable);
         // Its name is made durable together with the manifest's.
-        edit.added.push((0, write_table(fs, dir, builder.finish()).await?));
+        let meta = write_table(fs, dir, builder.finish()).await?;
+        counters.count(|stats| stats.bytes_written_to_files += meta.bytes);
+        edit.added.push((0, meta));
     }
-    let version = open_version(fs, dir, &edit).await?;
+    let version = open_version(fs, dir, &edit, &counters).await?;
     let (manifest_number, log_number) = (take_number(), take_number());
     (edit.log_floor, edit.next_file) = (log_number, next_file);
     assert!(manifest_number >= files.next(), "a fresh manifest replaces no file");
@@ -85,19 +89,24 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         fs: fs.clone(),
         dir: dir.into(),
         options,
-        cache: Rc::new(BlockCache::new(options.block_cache_bytes)),
+        cache: Rc::new(BlockCache::new(options.block_cache_bytes, &counters)),
         state: RefCell::new(state),
         logging: Mutex::new(()),
-        manifest: Mutex::new(manifest),
-        stats: Cell::new(EngineStats::default()),
+        upkeep: Mutex::new(Upkeep { manifest, compaction: None }),
+        counters,
     })))
 }
 
-async fn open_version<F: Fs>(fs: &F, dir: &str, edit: &Edit) -> Result<Version<F>, EngineError> {
+async fn open_version<F: Fs>(
+    fs: &F,
+    dir: &str,
+    edit: &Edit,
+    counters: &Rc<Counters>,
+) -> Result<Version<F>, EngineError> {
     let mut added = Vec::new();
     for (level, meta) in &edit.added {
         assert!(*level < LEVELS, "a manifest whose checksum is right names levels that exist");
-        added.push((*level, Rc::new(Table::open(fs, dir, meta.clone()).await?)));
+        added.push((*level, Rc::new(Table::open(fs, dir, meta.clone(), counters).await?)));
     }
     Ok(Version::empty().with(&Change { removed: Vec::new(), added }))
 }
@@ -117,12 +126,14 @@ async fn replay<F: Fs>(
     logs: impl Iterator<Item = &u64>,
     flushed: u64,
     memtable: &Memtable,
+    counters: &Counters,
 ) -> Result<u64, EngineError> {
     let mut last = flushed;
     let mut gap: Option<Gap> = None;
     for &number in logs {
         let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
         let bytes = read_whole(&file).await?;
+        counters.count(|stats| stats.bytes_read_from_files += bytes.len() as u64);
         let mut reader = match LogReader::header(wal::identity(number), &bytes) {
             Ok(_) => LogReader::new(wal::identity(number), &bytes),
             Err(_) => LogReader::headless(wal::identity(number), &bytes),

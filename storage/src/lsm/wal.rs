@@ -1,12 +1,15 @@
 //! The write-ahead log of one memtable.
 //!
 //! A file named by its number in ten digits and `.wal`: a log (see the crate's `log` module) with
-//! magic `SBlsmwal`, tag = number of changes in the batch, and as payload the batch:
+//! magic `SBlsmwl2`, tag = number of changes in the batch, and as payload the batch:
 //!
 //! | Field | Bytes | |
 //! |---|---|---|
 //! | sequence number | 8 | of the batch; each log goes on where the one before it ended |
-//! | per change | … | key behind its length (varint), value's length + 1 or 0 for a deletion (varint), value |
+//! | per change | … | key behind its length (varint), then one of: |
+//! | · deletion | 1 | 0 |
+//! | · deletion of a range | 1 + … | 1, the first key behind the range behind its length (varint) |
+//! | · value | … | its length + 2 (varint), the value |
 //!
 //! The file is lazy: batches stay in memory until they are many or somebody wants them durable. What
 //! a crash loses is a suffix of the batches all the same: logs are written and flushed in their
@@ -17,15 +20,20 @@ use std::rc::Rc;
 
 use contract::{EngineError, File, Fs, OpenMode};
 
-use super::memtable::Changes;
+use super::memtable::{Mutation, Mutations};
 use crate::encoding::{Input, put_bytes, put_varint};
 use crate::log::{LogIdentity, Tail};
 
 /// Space is reserved in steps of this size, so that most flushes are of data alone.
 const EXTENT_BYTES: u64 = 256 << 10;
 
+const DELETION: u64 = 0;
+const RANGE_DELETION: u64 = 1;
+/// What is added to the length of a value.
+const VALUE: u64 = 2;
+
 pub(super) fn identity(number: u64) -> LogIdentity {
-    LogIdentity { magic: *b"SBlsmwal", number }
+    LogIdentity { magic: *b"SBlsmwl2", number }
 }
 
 pub(super) fn path(dir: &str, number: u64) -> String {
@@ -55,15 +63,28 @@ impl<F: Fs> Wal<F> {
     }
 
     /// Encodes a batch behind those before it.
-    pub(super) fn push(&self, seq: u64, batch: &Changes) {
+    pub(super) fn push(&self, seq: u64, batch: &Mutations) {
         assert!(seq > 0, "batches are numbered from 1");
         let tag = u32::try_from(batch.len()).expect("a batch has below 2^32 changes");
         self.state.borrow_mut().tail.push(tag, |buffer| {
             buffer.extend_from_slice(&seq.to_le_bytes());
-            for (key, value) in batch {
-                put_bytes(buffer, key);
-                put_varint(buffer, value.as_ref().map_or(0, |value| value.len() as u64 + 1));
-                buffer.extend_from_slice(value.as_deref().unwrap_or_default());
+            for mutation in batch {
+                match mutation {
+                    Mutation::Key((key, None)) => {
+                        put_bytes(buffer, key);
+                        put_varint(buffer, DELETION);
+                    }
+                    Mutation::Key((key, Some(value))) => {
+                        put_bytes(buffer, key);
+                        put_varint(buffer, value.len() as u64 + VALUE);
+                        buffer.extend_from_slice(value);
+                    }
+                    Mutation::Range((from, to)) => {
+                        put_bytes(buffer, from);
+                        put_varint(buffer, RANGE_DELETION);
+                        put_bytes(buffer, to);
+                    }
+                }
             }
         });
     }
@@ -141,17 +162,20 @@ impl<F: Fs> Wal<F> {
 }
 
 /// The batch in a record, with its sequence number.
-pub(super) fn decode(changes: u32, payload: &[u8]) -> Option<(u64, Changes)> {
+pub(super) fn decode(changes: u32, payload: &[u8]) -> Option<(u64, Mutations)> {
     let mut input = Input::new(payload, 0);
     let seq = input.u64()?;
-    let mut batch = Changes::new();
+    let mut batch = Mutations::new();
     for _ in 0..changes {
         let key = input.bytes()?.to_vec();
-        let value = match input.length()?.checked_sub(1) {
-            Some(len) => Some(input.take(len)?.to_vec()),
-            None => None,
-        };
-        batch.push((key, value));
+        batch.push(match input.varint()? {
+            DELETION => Mutation::Key((key, None)),
+            RANGE_DELETION => {
+                let to = input.bytes()?.to_vec();
+                (key < to).then_some(Mutation::Range((key, to)))?
+            }
+            value => Mutation::Key((key, Some(input.take(usize::try_from(value - VALUE).ok()?)?.to_vec()))),
+        });
     }
     input.is_empty().then_some((seq, batch))
 }
