@@ -18,11 +18,15 @@ use super::table::{Block, BlockCursor, ReverseCursor, Table};
 const MEMORY_CHUNK: usize = 64;
 /// Bytes that a compaction reads with one request.
 const READAHEAD_BYTES: usize = 128 << 10;
+/// So many blocks a scan takes one at a time out of each source; then it reads ahead too.
+const SINGLE_BLOCKS: usize = 8;
+/// Bytes that such a scan reads with one request.
+const SCAN_READAHEAD_BYTES: usize = 32 << 10;
 
 /// How a source gets its blocks.
 #[derive(Clone)]
 pub(super) enum Blocks {
-    /// One at a time through the cache: for scans.
+    /// At first one at a time through the cache: for scans. What a long one reads passes the cache by.
     Cached(Rc<BlockCache>),
     /// Many at once and beside the cache: for compactions, which ascend.
     Ahead,
@@ -118,6 +122,8 @@ pub(super) struct TableSource<F: Fs> {
     fetched: VecDeque<Rc<Block>>,
     /// The number of the block that is being read.
     block: usize,
+    /// Blocks that were fetched one at a time.
+    singles: usize,
     cursor: Cursor,
 }
 
@@ -126,10 +132,16 @@ impl<F: Fs> TableSource<F> {
     async fn fetch(&mut self) -> Result<(), EngineError> {
         let table = &self.tables[self.table];
         assert!(self.block < table.blocks(), "a block that is fetched exists");
-        match &self.blocks {
-            Blocks::Cached(cache) => self.fetched.push_back(table.block(self.block, cache).await?),
-            Blocks::Ahead => self.fetched.extend(table.run(self.block, READAHEAD_BYTES).await?),
-        }
+        let ahead = match &self.blocks {
+            Blocks::Cached(cache) if self.singles < SINGLE_BLOCKS || self.order == Order::Descending => {
+                self.singles += 1;
+                self.fetched.push_back(table.block(self.block, cache).await?);
+                return Ok(());
+            }
+            Blocks::Cached(_) => SCAN_READAHEAD_BYTES,
+            Blocks::Ahead => READAHEAD_BYTES,
+        };
+        self.fetched.extend(table.run(self.block, ahead).await?);
         Ok(())
     }
 
@@ -256,7 +268,7 @@ impl<F: Fs> Source<F> {
             }
         };
         let fetched = VecDeque::new();
-        Self::Tables(TableSource { tables, blocks, order, table: 0, fetched, block: 0, cursor })
+        Self::Tables(TableSource { tables, blocks, order, table: 0, fetched, block: 0, singles: 0, cursor })
     }
 
     /// The entry it stands at; no value is a tombstone.
