@@ -8,6 +8,8 @@ mod conformance;
 mod corruption;
 #[path = "crash.rs"]
 mod crash;
+#[path = "engine_crash.rs"]
+mod engine_crash;
 #[path = "faulty.rs"]
 mod faulty;
 #[path = "ground.rs"]
