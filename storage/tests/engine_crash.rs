@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use contract::{Batch, Durability, Engine, EngineError, Env, FsError};
 use sim::{SimEnv, SimFs};
-use storage::{Lsm, LsmOptions};
+use storage::{LogStore, LogStoreOptions, Lsm, LsmOptions};
 
-use crate::conformance::{tiny, tiny_tiered};
+use crate::conformance::{tiny, tiny_segments, tiny_tiered};
 use crate::crash::{Loss, enumerate, power_cycle, run_until};
 use crate::faulty::{Faults, Faulty};
 use crate::ground::{NODE, run, world};
@@ -282,3 +282,4 @@ macro_rules! crash_suite {
 
 crash_suite!(lsm, Lsm, LsmOptions { memtable_bytes: 1024, ..tiny() }, 6, 500);
 crash_suite!(lsm_tiered, Lsm, LsmOptions { memtable_bytes: 1024, ..tiny_tiered() }, 2, 400);
+crash_suite!(logstore, LogStore, LogStoreOptions { segment_bytes: 1024, ..tiny_segments() }, 4, 300);

@@ -15,7 +15,7 @@ use super::ranges::RangeSet;
 use super::source::{Blocks, Source};
 use super::table::{self, BuiltTable, Table, TableBuilder, TableMeta};
 use super::version::{Change, LEVELS, Version};
-use super::{Generation, Lsm, wal};
+use super::{Generation, Lsm};
 
 /// Bytes of keys and values that one step of a compaction takes in.
 const STEP_BYTES: usize = 1 << 20;
@@ -87,7 +87,7 @@ impl<F: Fs> Lsm<F> {
         // Nobody may be writing the log while its file goes away.
         let _logging = self.0.logging.lock().await;
         if oldest.wal.has_file() {
-            self.0.fs.remove(&wal::path(&self.0.dir, oldest.wal.number)).await?;
+            self.0.fs.remove(oldest.wal.path()).await?;
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl<F: Fs> Lsm<F> {
         let state = self.0.state.borrow();
         let mut kept = state.full.iter().chain([&state.active]).skip(usize::from(flushed.is_some()));
         let edit = Edit {
-            log_floor: kept.next().expect("the active memtable is never written out").wal.number,
+            log_floor: kept.next().expect("the active memtable is never written out").wal.number(),
             flushed: flushed.map_or(state.flushed, |generation| generation.memtable.last_seq()),
             next_file: state.next_file,
             removed: change.removed.clone(),

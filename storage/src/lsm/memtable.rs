@@ -12,21 +12,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
-use super::ranges::{KeyRange, RangeSet};
-
-/// A key with its value; no value is a tombstone.
-pub(super) type Pair = (Vec<u8>, Option<Vec<u8>>);
-
-/// One change of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mutation {
-    Key(Pair),
-    /// Deletes a range, which holds a key at least.
-    Range(KeyRange),
-}
-
-/// The changes of a batch.
-pub(super) type Mutations = Vec<Mutation>;
+use super::ranges::RangeSet;
+use crate::batch::{KeyChange, Mutation, Mutations};
 
 #[derive(Debug)]
 struct Version {
@@ -187,13 +174,13 @@ impl View {
     }
 
     /// Up to `limit` pairs from `from` on.
-    pub(super) fn after(&self, from: Bound<&[u8]>, limit: usize) -> Vec<Pair> {
+    pub(super) fn after(&self, from: Bound<&[u8]>, limit: usize) -> Vec<KeyChange> {
         let entries = self.table.entries.borrow();
         self.visible(entries.range::<[u8], _>((from, Bound::Unbounded)), limit)
     }
 
     /// Up to `limit` pairs before `to`, the last one first.
-    pub(super) fn before(&self, to: &[u8], limit: usize) -> Vec<Pair> {
+    pub(super) fn before(&self, to: &[u8], limit: usize) -> Vec<KeyChange> {
         let entries = self.table.entries.borrow();
         self.visible(entries.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(to))).rev(), limit)
     }
@@ -202,7 +189,7 @@ impl View {
         &self,
         entries: impl Iterator<Item = (&'a Vec<u8>, &'a Versions)>,
         limit: usize,
-    ) -> Vec<Pair> {
+    ) -> Vec<KeyChange> {
         assert!(limit > 0, "an empty chunk would look like the end");
         let visible = entries.filter_map(|(key, versions)| Some((key, versions.at(self.seq)?)));
         visible.take(limit).map(|(key, version)| (key.clone(), version.value.clone())).collect()

@@ -24,7 +24,7 @@
 //! When maintenance does not keep up, writers help: with too many full memtables, or too many tables of
 //! level 0, each write first does one bounded step itself. So memory and the depth of reads are bounded.
 //!
-//! Reading order: `key`, `ranges`, `memtable`, `wal`, `table`, `version`, `manifest`, `source`, `merge`,
+//! Reading order: the crate's `batch`, `ranges`, `memtable`, `wal`, `table`, `version`, `manifest`, `source`, `merge`,
 //! `compaction` (the choice, pure), `maintain` (carrying it out), `recovery`, `checkpoint`. A future that was begun and is dropped
 //! half-way stops the engine if it was writing a log or the manifest.
 
@@ -32,7 +32,6 @@ mod cache;
 mod checkpoint;
 mod compaction;
 mod counters;
-mod key;
 mod maintain;
 mod manifest;
 mod memtable;
@@ -55,12 +54,13 @@ use contract::{
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{self, Mutations};
 use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
 use counters::Counters;
 use maintain::Upkeep;
-use memtable::{Memtable, Mutations, View};
+use memtable::{Memtable, View};
 pub use snapshot::LsmSnapshot;
 use table::Table;
 use version::Version;
@@ -189,8 +189,8 @@ impl<F: Fs> Clone for Generation<F> {
 }
 
 impl<F: Fs> Generation<F> {
-    fn new(number: u64) -> Self {
-        Self { memtable: Rc::default(), wal: Rc::new(Wal::new(number)) }
+    fn new(dir: &str, number: u64) -> Self {
+        Self { memtable: Rc::default(), wal: Rc::new(wal::create(dir, number)) }
     }
 }
 
@@ -205,16 +205,16 @@ impl<F: Fs> State<F> {
     }
 
     /// Applies a batch, and begins a new memtable behind it if this one is full.
-    fn apply(&mut self, batch: Mutations, memtable_bytes: usize) -> u64 {
+    fn apply(&mut self, batch: Mutations, dir: &str, memtable_bytes: usize) -> u64 {
         assert!(!batch.is_empty(), "a batch that changes nothing has no number");
         self.seq += 1;
-        self.active.wal.push(self.seq, &batch);
+        wal::push(&self.active.wal, self.seq, &batch);
         self.active.memtable.apply(self.seq, batch);
         // The log's bytes count, not the memtable's: overwriting one key fills a log too.
         if self.active.wal.bytes() >= memtable_bytes as u64 {
-            let fresh = Generation::new(self.take_file_number());
+            let fresh = Generation::new(dir, self.take_file_number());
             assert_eq!(self.active.memtable.last_seq(), self.seq, "a memtable ends with the last batch");
-            assert!(self.active.wal.number < fresh.wal.number, "numbers of files ascend");
+            assert!(self.active.wal.number() < fresh.wal.number(), "numbers of files ascend");
             self.full.push(std::mem::replace(&mut self.active, fresh));
         }
         self.seq
@@ -293,7 +293,7 @@ impl<F: Fs> Lsm<F> {
     /// Hands all that is buffered to the logs' files, oldest log first. Needs `logging`.
     async fn write_out(&self, generations: &[Generation<F>]) -> Result<(), EngineError> {
         for generation in generations {
-            let bytes = generation.wal.write_out(&self.0.fs, &self.0.dir).await?;
+            let bytes = generation.wal.write_out(&self.0.fs).await?;
             self.count(|stats| stats.bytes_written_to_files += bytes);
         }
         Ok(())
@@ -337,7 +337,7 @@ impl<F: Fs> Lsm<F> {
             self.write_out(&generations).await?;
             // A later log must never outlive an earlier one: so oldest first here too.
             for generation in &generations {
-                generation.wal.sync(&self.0.fs, &self.0.dir).await?;
+                generation.wal.sync(&self.0.fs).await?;
             }
             Ok(())
         })
@@ -352,7 +352,7 @@ impl<F: Fs> Lsm<F> {
 
 impl<F: Fs> ReadStore for Lsm<F> {
     async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let key = &key::inner(family, key)[..];
+        let key = &batch::inner(family, key)[..];
         let version = {
             let state = self.0.state.borrow();
             if let Some(found) = state.active.memtable.get(key) {
@@ -387,12 +387,12 @@ impl<F: Fs> Engine for Lsm<F> {
             let mut state = self.0.state.borrow_mut();
             state.check_running()?;
             let bytes = batch.bytes() as u64;
-            let mutations = key::mutations(batch);
+            let mutations = batch::mutations(batch);
             if mutations.is_empty() {
                 state.seq
             } else {
                 self.count(|stats| stats.bytes_written_by_callers += bytes);
-                state.apply(mutations, self.0.options.memtable_bytes)
+                state.apply(mutations, &self.0.dir, self.0.options.memtable_bytes)
             }
         };
         match durability {

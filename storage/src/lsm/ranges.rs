@@ -8,9 +8,6 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// A range of keys: its first, and the first behind it.
-pub(super) type KeyRange = (Vec<u8>, Vec<u8>);
-
 /// Ranges that neither overlap nor touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RangeSet(BTreeMap<Vec<u8>, Vec<u8>>);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use contract::{EngineError, Fs, OpenMode};
+use contract::{EngineError, Fs};
 use futures::lock::Mutex;
 
 use super::cache::BlockCache;
@@ -16,8 +16,8 @@ use super::memtable::Memtable;
 use super::table::{self, Table, TableBuilder};
 use super::version::{Change, LEVELS, Version};
 use super::{Generation, Lsm, LsmOptions, Shared, State, wal};
-use crate::log::{LogReader, read_whole};
 use crate::paths;
+use crate::replay::{Log, Replay};
 
 /// The numbers of the files in a store's folder.
 #[derive(Debug, Default)]
@@ -57,8 +57,14 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         next_file - 1
     };
     let (memtable, counters) = (Memtable::default(), Rc::new(Counters::default()));
-    let logs = files.logs.range(edit.log_floor..);
-    edit.flushed = replay(fs, dir, logs, edit.flushed, &memtable, &counters).await?;
+    let mut replay = Replay::new(edit.flushed);
+    for &number in files.logs.range(edit.log_floor..) {
+        let log = Log { identity: wal::identity(number), path: wal::path(dir, number).into() };
+        replay.read(fs, &log, |found| memtable.apply(found.seq, found.batch)).await?;
+    }
+    edit.flushed = replay.last();
+    assert!(memtable.is_empty() || memtable.last_seq() == edit.flushed, "the last batch was applied");
+    counters.count(|stats| stats.bytes_read_from_files += replay.bytes_read());
     if !memtable.is_empty() {
         let mut builder = TableBuilder::new(take_number(), &options);
         builder.add_memtable(&memtable);
@@ -77,7 +83,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         seq: edit.flushed,
         durable: edit.flushed,
         flushed: edit.flushed,
-        active: Generation::new(log_number),
+        active: Generation::new(dir, log_number),
         full: Vec::new(),
         choice: pick(&version.metas(), &options),
         version: Rc::new(version),
@@ -109,66 +115,6 @@ async fn open_version<F: Fs>(
         added.push((*level, Rc::new(Table::open(fs, dir, meta.clone(), counters).await?)));
     }
     Ok(Version::empty().with(&Change { removed: Vec::new(), added }))
-}
-
-/// Where the batches end that can be had back.
-struct Gap {
-    log: u64,
-    offset: u64,
-    what: &'static str,
-}
-
-/// Applies the batches of `logs` behind batch `flushed`, up to the first that is missing; returns the
-/// number of the last.
-async fn replay<F: Fs>(
-    fs: &F,
-    dir: &str,
-    logs: impl Iterator<Item = &u64>,
-    flushed: u64,
-    memtable: &Memtable,
-    counters: &Counters,
-) -> Result<u64, EngineError> {
-    let mut last = flushed;
-    let mut gap: Option<Gap> = None;
-    for &number in logs {
-        let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
-        let bytes = read_whole(&file).await?;
-        counters.count(|stats| stats.bytes_read_from_files += bytes.len() as u64);
-        let mut reader = match LogReader::header(wal::identity(number), &bytes) {
-            Ok(_) => LogReader::new(wal::identity(number), &bytes),
-            Err(_) => LogReader::headless(wal::identity(number), &bytes),
-        };
-        loop {
-            let offset = reader.position();
-            let Some(record) = reader.next() else { break };
-            let corrupt = |what| wal::corrupt(dir, number, offset, what);
-            let (seq, batch) =
-                wal::decode(record.tag, record.payload).ok_or_else(|| corrupt("batch is malformed"))?;
-            if seq <= last {
-                return Err(corrupt("batches are out of order"));
-            }
-            if seq != last + 1 {
-                gap.get_or_insert(Gap { log: number, offset, what: "batches before this one are missing" });
-            }
-            match &gap {
-                // A log is flushed only after those before it.
-                Some(gap) if record.durable > 0 => {
-                    return Err(wal::corrupt(dir, gap.log, gap.offset, gap.what));
-                }
-                Some(_) => {}
-                None => {
-                    memtable.apply(seq, batch);
-                    last = seq;
-                }
-            }
-        }
-        let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
-        if let Some(flaw) = end {
-            gap.get_or_insert(Gap { log: number, offset: flaw.offset, what: flaw.what });
-        }
-    }
-    assert_eq!(last, flushed.max(memtable.last_seq()), "the last batch is the last that was applied");
-    Ok(last)
 }
 
 /// Removes what the manifest does not name. Logs are all written out by now.

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use contract::{EngineError, Family, Fs, Order, Pair, Range, ReadStore};
 
 use super::cache::BlockCache;
-use super::key;
 use super::memtable::View;
 use super::merge::Merge;
 use super::source::{Blocks, Source};
 use super::version::Version;
+use crate::batch;
 
 /// The content of an [`super::Lsm`] at one moment.
 pub struct LsmSnapshot<F: Fs> {
@@ -49,7 +49,7 @@ impl<F: Fs> LsmSnapshot<F> {
 
 impl<F: Fs> ReadStore for LsmSnapshot<F> {
     async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let key = &key::inner(family, key)[..];
+        let key = &batch::inner(family, key)[..];
         if let Some(found) = self.memory.iter().find_map(|view| view.get(key)) {
             return Ok(found);
         }
@@ -58,7 +58,7 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
 
     async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
         let mut pairs = Vec::new();
-        let (from, to) = key::inner_range(range.family, range.from, range.to);
+        let (from, to) = batch::inner_range(range.family, range.from, range.to);
         if limit == 0 || from >= to {
             return Ok(pairs);
         }
@@ -73,7 +73,7 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
                 break;
             }
             if let Some(value) = value {
-                pairs.push((key::outer(range.family, key).to_vec(), value.to_vec()));
+                pairs.push((batch::outer(range.family, key).to_vec(), value.to_vec()));
                 if pairs.len() == limit {
                     break;
                 }

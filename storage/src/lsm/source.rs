@@ -10,9 +10,10 @@ use std::rc::Rc;
 use contract::{EngineError, Fs, Order};
 
 use super::cache::BlockCache;
-use super::memtable::{Pair, View};
+use super::memtable::View;
 use super::ranges::RangeSet;
 use super::table::{Block, BlockCursor, ReverseCursor, Table};
+use crate::batch::KeyChange;
 
 /// Pairs taken out of a memtable at once.
 const MEMORY_CHUNK: usize = 64;
@@ -41,7 +42,7 @@ pub(super) enum Source<F: Fs> {
 pub(super) struct MemorySource {
     view: Rc<View>,
     order: Order,
-    chunk: VecDeque<Pair>,
+    chunk: VecDeque<KeyChange>,
 }
 
 impl MemorySource {
