@@ -28,6 +28,7 @@ mod log;
 mod log_file;
 pub mod logstore;
 pub mod lsm;
+pub mod mvcc;
 mod paths;
 mod replay;
 mod std_fs;

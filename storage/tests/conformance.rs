@@ -226,7 +226,7 @@ async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -
 }
 
 /// `PROPTEST_CASES` raises the number of cases; `slowdown` divides it where a case takes longer.
-fn config(slowdown: u32) -> ProptestConfig {
+pub(crate) fn config(slowdown: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: default.cases.div_ceil(slowdown), rng_seed: RngSeed::Fixed(1), ..default }
 }
@@ -320,7 +320,7 @@ fn beside_each_other<E: Engine<Fs = sim::SimFs>>(options: E::Options) -> u64 {
             }
         };
         futures::join!(write, maintain, read);
-        assert_eq!(model.borrow().difference(&engine).await, None);
+        assert_eq!(model.take().difference(&engine).await, None);
         settle(&engine).await;
         engine.verify().await.expect("intact");
         engine.stats().compactions
@@ -332,7 +332,7 @@ fn numbered_batch(i: u32) -> Batch {
     let mut batch = Batch::default();
     for j in 0..i % 3 {
         let key = (i * 7919 % 200 + j).to_be_bytes();
-        batch.put_in(FAMILIES[(i % 5 == 0) as usize], key, vec![i as u8; 30]);
+        batch.put_in(FAMILIES[usize::from(i.is_multiple_of(5))], key, vec![i as u8; 30]);
     }
     if i.is_multiple_of(31) {
         let from = i * 31 % 200;

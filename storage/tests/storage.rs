@@ -20,3 +20,5 @@ mod journal;
 mod lsm;
 #[path = "model.rs"]
 mod model;
+#[path = "mvcc.rs"]
+mod mvcc;

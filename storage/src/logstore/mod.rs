@@ -94,6 +94,8 @@ struct Shared<F: Fs> {
     stats: Cell<EngineStats>,
 }
 
+type Segments<F> = Vec<Rc<Segment<F>>>;
+
 struct State<F: Fs> {
     /// The last batch that was applied.
     seq: u64,
@@ -103,11 +105,11 @@ struct State<F: Fs> {
     index: Rc<Index<F>>,
     active: Rc<Segment<F>>,
     /// Segments that get no more batches, oldest first. The first one may be merged.
-    sealed: Vec<Rc<Segment<F>>>,
+    sealed: Segments<F>,
     /// Those of them that may not be durable, oldest first.
-    unsynced: Vec<Rc<Segment<F>>>,
+    unsynced: Segments<F>,
     /// Segments that a merged one stands for; removed once nobody reads them.
-    obsolete: Vec<Rc<Segment<F>>>,
+    obsolete: Segments<F>,
     /// Whether a merge is under way.
     merging: bool,
     /// Why nothing more is written.
@@ -192,7 +194,7 @@ impl<F: Fs> LogStore<F> {
     }
 
     /// The last batch, and the segments that may not be durable up to it, oldest first.
-    fn unsynced(&self) -> Result<(u64, Vec<Rc<Segment<F>>>), EngineError> {
+    fn unsynced(&self) -> Result<(u64, Segments<F>), EngineError> {
         let state = self.0.state.borrow();
         state.check_running()?;
         Ok((state.seq, state.unsynced.iter().chain([&state.active]).cloned().collect()))
