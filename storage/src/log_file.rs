@@ -12,14 +12,16 @@ use contract::{File, Fs, FsError, OpenMode};
 
 use crate::log::{LogIdentity, Tail};
 
-/// Space is reserved in steps of this size.
+/// Space is reserved in steps of this size, or of a block for logs that stay small.
 const EXTENT_BYTES: u64 = 256 << 10;
+const BLOCK_BYTES: u64 = 512;
 
 /// A log that grows.
 pub(crate) struct LogFile<F: Fs> {
     identity: LogIdentity,
     dir: Rc<str>,
     path: Rc<str>,
+    extent: u64,
     state: RefCell<State<F>>,
 }
 
@@ -38,7 +40,19 @@ impl<F: Fs> LogFile<F> {
     pub(crate) fn new(identity: LogIdentity, dir: &str, name: &str) -> Self {
         let tail = Tail::new(identity, 0);
         let state = State { tail, file: None, named: false, reserved: 0, written: 0, flushed: 0 };
-        Self { identity, dir: dir.into(), path: format!("{dir}/{name}").into(), state: RefCell::new(state) }
+        Self {
+            identity,
+            dir: dir.into(),
+            path: format!("{dir}/{name}").into(),
+            extent: EXTENT_BYTES,
+            state: RefCell::new(state),
+        }
+    }
+
+    /// The same for a log that is to have about so many bytes: it reserves no more.
+    #[must_use]
+    pub(crate) fn with_extent(self, bytes: u64) -> Self {
+        Self { extent: bytes.next_multiple_of(BLOCK_BYTES).min(EXTENT_BYTES), ..self }
     }
 
     /// A log that ends at `end` and gets no more records; all of it is in `file`, and durable.
@@ -51,7 +65,13 @@ impl<F: Fs> LogFile<F> {
             written: end,
             flushed: end,
         };
-        Self { identity, dir: dir.into(), path: format!("{dir}/{name}").into(), state: RefCell::new(state) }
+        Self {
+            identity,
+            dir: dir.into(),
+            path: format!("{dir}/{name}").into(),
+            extent: EXTENT_BYTES,
+            state: RefCell::new(state),
+        }
     }
 
     /// Bytes that no file holds yet; `None` if some of them are in the file or on their way.
@@ -109,7 +129,7 @@ impl<F: Fs> LogFile<F> {
         };
         let end = offset + buffer.len() as u64;
         if end > reserved {
-            let reserved = end.next_multiple_of(EXTENT_BYTES);
+            let reserved = end.next_multiple_of(self.extent);
             file.allocate(reserved).await?;
             self.state.borrow_mut().reserved = reserved;
         }

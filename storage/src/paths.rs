@@ -1,12 +1,28 @@
 //! Names of a store's files.
 
-use contract::{File, Fs, FsError, OpenMode};
+use contract::{EngineError, File, Fs, FsError, OpenMode};
 
 /// The number in a name of ten digits and a suffix; `None` if the name is another's.
 pub(crate) fn numbered(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     let ours = digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if ours { digits.parse().ok() } else { None }
+}
+
+/// Refuses a folder with files that are not this engine's: another engine's store must not look like an
+/// empty one.
+pub(crate) fn refuse_others(
+    dir: &str,
+    names: &[String],
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<(), EngineError> {
+    match names.iter().find(|name| !is_ours(name)) {
+        Some(name) => {
+            let what = "is no file of this engine";
+            Err(EngineError::Corrupt { file: format!("{dir}/{name}").into(), offset: 0, what })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Creates a folder so that its name outlives a power loss.

@@ -33,7 +33,7 @@ struct Written {
 const BATCHES: usize = 300;
 
 /// Every batch writes its own number too, so that what is recovered can be told.
-fn batch(number: usize) -> Batch {
+pub(crate) fn batch(number: usize) -> Batch {
     let mut batch = Batch::default();
     batch.put("number", number.to_le_bytes());
     for i in 0..number % 4 {
@@ -96,7 +96,7 @@ fn told(error: EngineError) -> Loss {
 }
 
 /// How many batches a store holds; a loss if it is not exactly the content after so many.
-async fn batches_in<E: Engine>(store: &E, batches: &[Batch]) -> Result<usize, Loss> {
+pub(crate) async fn batches_in<E: Engine>(store: &E, batches: &[Batch]) -> Result<usize, Loss> {
     store.verify().await.map_err(told)?;
     let number = store.get(b"number").await.map_err(told)?;
     let count = number.map_or(0, |n| usize::from_le_bytes(n.try_into().expect("eight bytes")) + 1);

@@ -6,6 +6,8 @@ extern crate seedbed_storage as storage;
 mod conformance;
 #[path = "corruption.rs"]
 mod corruption;
+#[path = "courses.rs"]
+mod courses;
 #[path = "crash.rs"]
 mod crash;
 #[path = "engine_crash.rs"]
@@ -22,3 +24,5 @@ mod lsm;
 mod model;
 #[path = "mvcc.rs"]
 mod mvcc;
+#[path = "mvcc_scripts.rs"]
+mod mvcc_scripts;

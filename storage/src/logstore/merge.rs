@@ -80,8 +80,9 @@ impl<F: Fs> LogStore<F> {
         let (number, last_seq) = (newest.number(), newest.last_seq());
         state.merging = true;
         Some(Running {
-            output: Rc::new(Segment::merging(&self.0.dir, number, last_seq)),
-            hint: LogFile::new(hint_identity(number), &self.0.dir, &hint_name(number)),
+            output: Rc::new(Segment::merging(&self.0.dir, number, last_seq, self.0.options.segment_bytes)),
+            hint: LogFile::new(hint_identity(number), &self.0.dir, &hint_name(number))
+                .with_extent(self.0.options.segment_bytes),
             trailer: Trailer { last_seq, ..Trailer::default() },
             done_to: None,
         })

@@ -55,7 +55,8 @@ use merge::Running;
 use segment::{Kind, Segment};
 pub use snapshot::LogStoreSnapshot;
 
-/// Bytes of lazy batches that may wait in memory before they are handed to the segment's file.
+/// Bytes of lazy batches that may wait in memory before they are handed to the segment's file, a page;
+/// of a small segment, a quarter.
 const LAZY_BYTES: usize = 4 << 10;
 
 /// How a [`LogStore`] is tuned.
@@ -129,7 +130,7 @@ impl<F: Fs> State<F> {
         Rc::make_mut(&mut self.index).apply(&self.active, batch, places);
         let full = self.active.bytes() >= segment_bytes;
         if full {
-            let fresh = Rc::new(Segment::new(dir, self.active.number() + 1));
+            let fresh = Rc::new(Segment::new(dir, self.active.number() + 1, segment_bytes));
             let sealed = std::mem::replace(&mut self.active, fresh);
             assert_eq!(sealed.last_seq(), self.seq, "a segment ends with the last batch");
             self.sealed.push(Rc::clone(&sealed));
@@ -211,7 +212,8 @@ impl<F: Fs> LogStore<F> {
 
     /// Hands lazy batches to the segment's file once they are many.
     async fn write_out_if_many(&self) -> Result<(), EngineError> {
-        let many = || self.0.state.borrow().active.log().buffered() >= LAZY_BYTES;
+        let lazy_bytes = LAZY_BYTES.min(self.0.options.segment_bytes as usize / 4);
+        let many = || self.0.state.borrow().active.log().buffered() >= lazy_bytes;
         if !many() {
             return Ok(());
         }

@@ -16,6 +16,8 @@ use crate::log::{LogReader, RECORD_HEADER_BYTES, read_whole};
 use crate::paths;
 use crate::replay::{Found, Log, Replay};
 
+const SUFFIXES: [&str; 4] = [".segment", ".merged", ".hint", ".merging"];
+
 /// The numbers of the files in a store's folder.
 struct Files {
     plain: BTreeSet<u64>,
@@ -27,13 +29,12 @@ struct Files {
 impl Files {
     async fn list<F: Fs>(fs: &F, dir: &str) -> Result<Self, EngineError> {
         let names = fs.list(dir).await?;
+        paths::refuse_others(dir, &names, |name| {
+            SUFFIXES.iter().any(|suffix| paths::numbered(name, suffix).is_some())
+        })?;
         let of = |suffix| names.iter().filter_map(move |name| paths::numbered(name, suffix)).collect();
-        Ok(Self {
-            plain: of(Kind::Plain.suffix()),
-            merged: of(Kind::Merged.suffix()),
-            hints: of(".hint"),
-            unfinished: of(".merging"),
-        })
+        let [plain, merged, hints, unfinished] = SUFFIXES.map(of);
+        Ok(Self { plain, merged, hints, unfinished })
     }
 
     fn next(&self) -> u64 {
@@ -75,7 +76,7 @@ pub(super) async fn open<F: Fs>(
         seq,
         durable: seq,
         index: Rc::new(found.index),
-        active: Rc::new(Segment::new(dir, files.next())),
+        active: Rc::new(Segment::new(dir, files.next(), options.segment_bytes)),
         sealed: found.sealed,
         unsynced: Vec::new(),
         obsolete: Vec::new(),

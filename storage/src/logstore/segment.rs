@@ -57,15 +57,18 @@ pub(super) struct Segment<F: Fs> {
 pub(super) type Written = (u64, u32);
 
 impl<F: Fs> Segment<F> {
-    /// A segment that has no batches yet.
-    pub(super) fn new(dir: &str, number: u64) -> Self {
-        let log = LogFile::new(Kind::Plain.identity(number), dir, &name(number, Kind::Plain.suffix()));
+    /// A segment that has no batches yet, and is to have about so many bytes.
+    pub(super) fn new(dir: &str, number: u64, bytes: u64) -> Self {
+        let name = name(number, Kind::Plain.suffix());
+        let log = LogFile::new(Kind::Plain.identity(number), dir, &name).with_extent(bytes);
         Self { kind: Kind::Plain, log, last_seq: Cell::new(0), live: Cell::new(0) }
     }
 
-    /// A segment that is being merged, under the name it has until it is complete.
-    pub(super) fn merging(dir: &str, number: u64, last_seq: u64) -> Self {
-        let log = LogFile::new(Kind::Merged.identity(number), dir, &name(number, ".merging"));
+    /// A segment that is being merged, under the name it has until it is complete; it grows in steps of
+    /// about so many bytes.
+    pub(super) fn merging(dir: &str, number: u64, last_seq: u64, bytes: u64) -> Self {
+        let name = name(number, ".merging");
+        let log = LogFile::new(Kind::Merged.identity(number), dir, &name).with_extent(bytes);
         Self { kind: Kind::Merged, log, last_seq: Cell::new(last_seq), live: Cell::new(0) }
     }
 

@@ -19,6 +19,8 @@ use super::{Generation, Lsm, LsmOptions, Shared, State, wal};
 use crate::paths;
 use crate::replay::{Log, Replay};
 
+const SUFFIXES: [&str; 3] = [".table", ".wal", ".manifest"];
+
 /// The numbers of the files in a store's folder.
 #[derive(Debug, Default)]
 struct Files {
@@ -30,8 +32,13 @@ struct Files {
 impl Files {
     async fn list<F: Fs>(fs: &F, dir: &str) -> Result<Self, EngineError> {
         let names = fs.list(dir).await?;
+        paths::refuse_others(dir, &names, |name| {
+            let numbered = SUFFIXES.iter().any(|suffix| paths::numbered(name, suffix).is_some());
+            numbered || name == "CURRENT" || name == "CURRENT.next"
+        })?;
         let of = |suffix| names.iter().filter_map(move |name| paths::numbered(name, suffix)).collect();
-        Ok(Self { tables: of(".table"), logs: of(".wal"), manifests: of(".manifest") })
+        let [tables, logs, manifests] = SUFFIXES.map(of);
+        Ok(Self { tables, logs, manifests })
     }
 
     fn next(&self) -> u64 {
