@@ -21,18 +21,24 @@
 //! }
 //! ```
 
+mod batch;
 mod encoding;
 pub mod journal;
 mod log;
+mod log_file;
+pub mod logstore;
 pub mod lsm;
+pub mod mvcc;
 mod paths;
 mod read;
+mod replay;
 mod std_fs;
 mod turn;
 
 pub use journal::{
     Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
 };
+pub use logstore::{LogStore, LogStoreOptions, LogStoreSnapshot};
 pub use lsm::{Lsm, LsmOptions, LsmSnapshot};
 pub use read::read_at;
 pub use std_fs::{StdFile, StdFs};

@@ -115,6 +115,17 @@ impl Tail {
         self.buffer.len()
     }
 
+    /// The tail of a log that ends at `offset` and gets no more records.
+    pub(crate) fn ended(identity: LogIdentity, offset: u64) -> Self {
+        Self { offset, buffer: Vec::new(), ..Self::new(identity, 0) }
+    }
+
+    /// A part of what is encoded and not yet taken; `None` if it was taken.
+    pub(crate) fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        self.buffer.get(start..start + len)
+    }
+
     /// Encodes a record; `payload` appends its bytes.
     pub(crate) fn push(&mut self, tag: u32, payload: impl FnOnce(&mut Vec<u8>)) {
         let (start, offset) = (self.buffer.len(), self.position());
@@ -188,6 +199,19 @@ impl<'a> LogReader<'a> {
             return bad("header is not this file's");
         }
         Ok(previous_end)
+    }
+
+    /// The record that fills `bytes`, which were read at `offset`.
+    pub(crate) fn single(identity: LogIdentity, offset: u64, bytes: &'a [u8]) -> Option<LogRecord<'a>> {
+        if bytes.len() < RECORD_HEADER_BYTES || u32_at(bytes, 4) as usize != bytes.len() {
+            return None;
+        }
+        let ours = checksum(identity.salt(), offset, &bytes[4..]) == u32_at(bytes, 0);
+        ours.then(|| LogRecord {
+            tag: u32_at(bytes, 12),
+            durable: u64::from(u32_at(bytes, 8)),
+            payload: &bytes[RECORD_HEADER_BYTES..],
+        })
     }
 
     /// A reader of a log whose header is bad: it has no records, only an end.

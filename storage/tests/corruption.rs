@@ -1,11 +1,15 @@
 //! Damage is told, and never read as data.
 
+use std::collections::BTreeMap;
+
 use contract::{Batch, Durability, Engine, EngineError, File, Fs, OpenMode, Range, ReadStore};
 use sim::SimFs;
-use storage::{Lsm, LsmOptions};
+use storage::{LogStore, LogStoreOptions, Lsm, LsmOptions};
 
-use crate::conformance::{batch_of, tiny};
+use crate::conformance::{tiny, tiny_tiered};
+use crate::engine_crash::{batch, batches_in};
 use crate::ground::{NODE, run, world};
+use crate::model::{FAMILIES, Model, settle};
 
 async fn read_file(fs: &SimFs, path: &str) -> Vec<u8> {
     let file = fs.open(path, OpenMode::Existing).await.expect("exists");
@@ -28,7 +32,11 @@ const KEYS: u32 = 60;
 async fn build(fs: &SimFs, options: &LsmOptions) -> Result<(), EngineError> {
     let store = Lsm::open(fs, "store", options).await?;
     for i in 0..KEYS {
-        let batch = batch_of(vec![(format!("key{i:03}").into_bytes(), expected(i))]);
+        let (mut batch, key) = (Batch::default(), format!("key{i:03}"));
+        match expected(i) {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        }
         store.write(batch, Durability::Lazy).await?;
     }
     store.sync().await
@@ -142,4 +150,118 @@ fn a_synced_batch_that_is_gone_is_corruption() {
         let Err(EngineError::Corrupt { file, offset, .. }) = opened else { panic!("{opened:?}") };
         assert_eq!((&*file, offset), (path.as_str(), 32));
     });
+}
+
+/// The files of a store in `dir`, read whole.
+async fn files(fs: &SimFs, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for name in fs.list(dir).await.expect("lists") {
+        let bytes = read_file(fs, &format!("{dir}/{name}")).await;
+        files.push((name, bytes));
+    }
+    files
+}
+
+/// What became of a store of which one byte is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// It was told as corruption.
+    Told,
+    /// All is there, and right.
+    Harmless,
+    /// The end of the last log seems never to have been flushed: what is there is a prefix.
+    Prefix,
+}
+
+async fn outcome<E: Engine<Fs = SimFs>>(
+    fs: &SimFs,
+    dir: &str,
+    options: &E::Options,
+    batches: &[Batch],
+) -> Outcome {
+    let store = match E::open(fs, dir, options).await {
+        Ok(store) => store,
+        Err(EngineError::Corrupt { .. }) => return Outcome::Told,
+        Err(error) => panic!("{dir}: {error}"),
+    };
+    if let Err(error) = store.verify().await {
+        assert!(matches!(error, EngineError::Corrupt { .. }), "{dir}: {error}");
+        // What can be read all the same is right.
+        for (family, key) in FAMILIES.into_iter().flat_map(|family| (0..40).map(move |i| (family, i))) {
+            let key = format!("key{key:02}");
+            if let Ok(found) = store.get_in(family, key.as_bytes()).await {
+                assert_eq!(found, Model::after(batches).get(family, key.as_bytes()), "{dir}: {key}");
+            }
+        }
+        return Outcome::Told;
+    }
+    match batches_in(&store, batches).await {
+        Ok(count) if count == batches.len() => Outcome::Harmless,
+        Ok(_) => Outcome::Prefix,
+        Err(loss) => panic!("{dir}: {loss}"),
+    }
+}
+
+/// Every byte of every file of a store, damaged in two ways: by suffix of the file's name, what came
+/// of it.
+fn damaged<E: Engine<Fs = SimFs>>(options: E::Options) -> BTreeMap<(String, Outcome), u32> {
+    let world = world(1, "ideal");
+    let fs = world.fs(NODE);
+    run(&world, async move {
+        let store = E::open(&fs, "store", &options).await.expect("opens");
+        let batches: Vec<_> = (0..45).map(batch).collect();
+        for (number, batch) in batches.iter().enumerate() {
+            store.write(batch.clone(), Durability::Synced).await.expect("writes");
+            if number % 15 == 14 && number < 40 {
+                settle(&store).await;
+            }
+        }
+        let files = files(&fs, "store").await;
+        let mut outcomes = BTreeMap::new();
+        for (damaged, (name, bytes)) in files.iter().enumerate() {
+            // Behind the used bytes of a log there are zeros alone: of these, a few will do.
+            let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
+            for at in 0..bytes.len().min(used + 3) {
+                let dir = format!("{name}-{at}");
+                fs.create_dir(&dir).await.expect("creates");
+                for (i, (name, bytes)) in files.iter().enumerate() {
+                    let mut bytes = bytes.clone();
+                    if i == damaged {
+                        bytes[at] ^= 1 << (at % 8);
+                    }
+                    let file = fs.open(&format!("{dir}/{name}"), OpenMode::Truncate).await.expect("creates");
+                    file.write_at(0, bytes).await.0.expect("writes");
+                }
+                let outcome = outcome::<E>(&fs, &dir, &options, &batches).await;
+                let suffix = name.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+                *outcomes.entry((suffix, outcome)).or_default() += 1;
+                fs.remove_dir(&dir).await.expect("removes");
+            }
+        }
+        outcomes
+    })
+}
+
+fn seen(outcomes: &BTreeMap<(String, Outcome), u32>, suffix: &str) -> Vec<Outcome> {
+    outcomes.keys().filter(|(of, _)| of == suffix).map(|(_, outcome)| *outcome).collect()
+}
+
+#[test]
+fn every_damaged_byte_of_a_merge_tree_is_told_or_cuts_the_last_log() {
+    // Merged to the bottom, and as memtables leave them, with range tombstones.
+    let merged = LsmOptions { memtable_bytes: 700, ..tiny_tiered() };
+    let mut outcomes = damaged::<Lsm<_>>(merged);
+    outcomes.extend(damaged::<Lsm<_>>(LsmOptions { l0_tables: 100, ..merged }));
+    assert_eq!(seen(&outcomes, ".table"), [Outcome::Told]);
+    assert_eq!(seen(&outcomes, "CURRENT"), [Outcome::Told]);
+    assert!(seen(&outcomes, ".wal").contains(&Outcome::Told));
+}
+
+#[test]
+fn every_damaged_byte_of_a_log_structured_store_is_told_or_cuts_the_last_segment() {
+    let outcomes = damaged::<LogStore<_>>(LogStoreOptions { segment_bytes: 400, step_bytes: 300 });
+    assert_eq!(seen(&outcomes, ".hint"), [Outcome::Harmless], "a hint can be done without");
+    assert!(!seen(&outcomes, ".merged").contains(&Outcome::Prefix), "a merged segment was complete");
+    assert!(seen(&outcomes, ".merged").contains(&Outcome::Told));
+    assert!(seen(&outcomes, ".segment").contains(&Outcome::Told));
 }

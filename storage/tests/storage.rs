@@ -6,8 +6,12 @@ extern crate seedbed_storage as storage;
 mod conformance;
 #[path = "corruption.rs"]
 mod corruption;
+#[path = "courses.rs"]
+mod courses;
 #[path = "crash.rs"]
 mod crash;
+#[path = "engine_crash.rs"]
+mod engine_crash;
 #[path = "faulty.rs"]
 mod faulty;
 #[path = "frontier.rs"]
@@ -16,3 +20,11 @@ mod frontier;
 mod ground;
 #[path = "journal.rs"]
 mod journal;
+#[path = "lsm.rs"]
+mod lsm;
+#[path = "model.rs"]
+mod model;
+#[path = "mvcc.rs"]
+mod mvcc;
+#[path = "mvcc_scripts.rs"]
+mod mvcc_scripts;

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use contract::{Address, Effect, Entry, Index, JournalRecord, Mark, NodeId, Observer, Replica, Role, View};
 
 use crate::client::Records;
-use crate::order::Order;
 use crate::monitor::{self, Monitor};
+use crate::order::Order;
 use crate::plan::{Event, Predicate};
 use crate::report::Finding;
 

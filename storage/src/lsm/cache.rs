@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::counters::Counters;
 use super::table::Block;
 
 /// Table number and the block's number in it. Table numbers are never used twice, so blocks of
@@ -13,6 +14,7 @@ type Place = (u64, usize);
 pub(super) struct BlockCache {
     capacity: usize,
     state: RefCell<State>,
+    counters: Rc<Counters>,
 }
 
 #[derive(Default)]
@@ -25,11 +27,20 @@ struct State {
 }
 
 impl BlockCache {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, state: RefCell::default() }
+    pub(super) fn new(capacity: usize, counters: &Rc<Counters>) -> Self {
+        Self { capacity, state: RefCell::default(), counters: Rc::clone(counters) }
     }
 
     pub(super) fn get(&self, table: u64, block: usize) -> Option<Rc<Block>> {
+        let found = self.find(table, block);
+        self.counters.count(|stats| match found {
+            Some(_) => stats.cache_hits += 1,
+            None => stats.cache_misses += 1,
+        });
+        found
+    }
+
+    fn find(&self, table: u64, block: usize) -> Option<Rc<Block>> {
         let state = &mut *self.state.borrow_mut();
         let (cached, used) = state.blocks.get_mut(&(table, block))?;
         state.uses.remove(used);

@@ -1,45 +1,65 @@
 //! Background work: writing out memtables, carrying out compactions, removing what nobody reads.
 //!
-//! One at a time, by whoever holds the manifest, and beside readers and writers: they see the version
-//! before or the version after.
+//! One at a time, by whoever holds the upkeep, and beside readers and writers: they see the version
+//! before or the version after. A compaction goes on in pieces: a step ends after a bounded number of
+//! bytes read or one table written, and a memtable that has filled up meanwhile goes first.
 
 use std::rc::Rc;
 
-use contract::{EngineError, File, Fs, OpenMode};
-use futures::lock::MutexGuard;
+use contract::{EngineError, File, Fs, OpenMode, Order};
 
 use super::compaction::{Choice, pick};
 use super::manifest::{self, Edit, Manifest};
-use super::merge::{Blocks, Merge, Source};
-use super::table::{self, BlockCursor, BuiltTable, Table, TableBuilder, TableMeta, filter_hash};
+use super::merge::Merge;
+use super::ranges::RangeSet;
+use super::source::{Blocks, Source};
+use super::table::{self, BuiltTable, Table, TableBuilder, TableMeta};
 use super::version::{Change, LEVELS, Version};
-use super::{Generation, Lsm, wal};
+use super::{Generation, Lsm};
 
-/// Bytes that [`verify`] reads with one request.
-const VERIFY_BYTES: usize = 128 << 10;
+/// Bytes of keys and values that one step of a compaction takes in.
+const STEP_BYTES: usize = 1 << 20;
 
-type Held<'a, F> = MutexGuard<'a, Manifest<F>>;
+/// What only one may do at a time.
+pub(super) struct Upkeep<F: Fs> {
+    pub(super) manifest: Manifest<F>,
+    /// The compaction that is under way. If the one who carries it on fails or is dropped, it begins
+    /// anew; the tables it wrote are removed when the store is opened.
+    pub(super) compaction: Option<Running<F>>,
+}
+
+/// A compaction under way.
+pub(super) struct Running<F: Fs> {
+    choice: Choice,
+    merge: Merge<F>,
+    /// The range tombstones that its tables must have.
+    ranges: RangeSet,
+    /// The table that is being built, and where it begins.
+    builder: Option<TableBuilder>,
+    begins: Vec<u8>,
+    written: Vec<TableMeta>,
+}
 
 impl<F: Fs> Lsm<F> {
-    /// One bounded step: a memtable, or else a compaction.
+    /// One bounded step: a memtable, or else a piece of a compaction.
     pub(super) async fn step(&self) -> Result<(), EngineError> {
-        let mut manifest = self.0.manifest.lock().await;
+        let mut upkeep = self.0.upkeep.lock().await;
         self.0.state.borrow().check_running()?;
         let (full, choice) = {
             let state = self.0.state.borrow();
             (state.full.first().cloned(), state.choice.clone())
         };
         match (full, choice) {
-            (Some(full), _) => self.flush(&mut manifest, full).await?,
-            (None, Some(choice)) => self.compact(&mut manifest, &choice).await?,
-            (None, None) => {}
+            (Some(full), _) => self.flush(&mut upkeep.manifest, full).await?,
+            (None, Some(choice)) => self.compact(&mut upkeep, choice).await?,
+            (None, None) => assert!(upkeep.compaction.is_none(), "a compaction under way is still due"),
         }
         self.remove_obsolete().await
     }
 
     /// Writes out memtables until at most `allowed` wait.
     pub(super) async fn flush_beyond(&self, allowed: usize) -> Result<(), EngineError> {
-        let mut manifest = self.0.manifest.lock().await;
+        let mut upkeep = self.0.upkeep.lock().await;
         loop {
             let full = {
                 let state = self.0.state.borrow();
@@ -49,15 +69,15 @@ impl<F: Fs> Lsm<F> {
                 }
                 state.full[0].clone()
             };
-            self.flush(&mut manifest, full).await?;
+            self.flush(&mut upkeep.manifest, full).await?;
         }
     }
 
     /// Makes the oldest full memtable a table of level 0.
-    async fn flush(&self, manifest: &mut Held<'_, F>, oldest: Generation<F>) -> Result<(), EngineError> {
+    async fn flush(&self, manifest: &mut Manifest<F>, oldest: Generation<F>) -> Result<(), EngineError> {
         assert!(!oldest.memtable.is_empty(), "a memtable is full before it is written out");
         let mut builder = self.builder();
-        oldest.memtable.for_each(|key, value| builder.add(key, value));
+        builder.add_memtable(&oldest.memtable);
         let meta = self.write_table(builder).await?;
         let tables = self.open_tables(vec![meta]).await?;
         assert_eq!(tables.len(), 1, "a memtable becomes one table");
@@ -67,58 +87,88 @@ impl<F: Fs> Lsm<F> {
         // Nobody may be writing the log while its file goes away.
         let _logging = self.0.logging.lock().await;
         if oldest.wal.has_file() {
-            self.0.fs.remove(&wal::path(&self.0.dir, oldest.wal.number)).await?;
+            self.0.fs.remove(oldest.wal.path()).await?;
         }
         Ok(())
     }
 
-    async fn compact(&self, manifest: &mut Held<'_, F>, choice: &Choice) -> Result<(), EngineError> {
+    /// Carries the compaction under way on by a piece, or begins `due`.
+    async fn compact(&self, upkeep: &mut Upkeep<F>, due: Choice) -> Result<(), EngineError> {
         let version = Rc::clone(&self.0.state.borrow().version);
-        assert!(choice.level + 1 < LEVELS, "the last level goes nowhere");
-        let inputs = version.find(&choice.inputs);
-        let removed = choice.inputs.iter().chain(&choice.overlaps).copied().collect();
-        let tables = if choice.is_move() {
-            inputs
-        } else {
-            let newest_first = inputs.into_iter().rev();
-            let mut sources: Vec<_> =
-                newest_first.map(|table| Source::tables(vec![table], Blocks::Ahead)).collect();
-            sources.push(Source::tables(version.find(&choice.overlaps), Blocks::Ahead));
-            self.merge_tables(sources, choice.keep_tombstones).await?
+        if due.is_move && upkeep.compaction.is_none() {
+            let moved = version.find(&due.runs[0]).into_iter();
+            let added = moved.map(|table| (due.output, table)).collect();
+            return self.replace_inputs(upkeep, &due, added).await;
+        }
+        let mut running = match upkeep.compaction.take() {
+            Some(running) => running,
+            None => Running::begin(due, &version).await?,
         };
-        let added = tables.into_iter().map(|table| (choice.level + 1, table)).collect();
-        self.install(manifest, Change { removed, added }, None).await?;
+        if !self.merge_piece(&mut running).await? {
+            upkeep.compaction = Some(running);
+            return Ok(());
+        }
+        let tables = self.open_tables(running.written).await?;
+        let added = tables.into_iter().map(|table| (running.choice.output, table)).collect();
+        self.replace_inputs(upkeep, &running.choice, added).await
+    }
+
+    async fn replace_inputs(
+        &self,
+        upkeep: &mut Upkeep<F>,
+        choice: &Choice,
+        added: Vec<(usize, Rc<Table<F>>)>,
+    ) -> Result<(), EngineError> {
+        let removed = choice.inputs().collect();
+        self.install(&mut upkeep.manifest, Change { removed, added }, None).await?;
         self.count(|stats| stats.compactions += 1);
         Ok(())
     }
 
-    /// Merges sources, newest first, into tables of the usual size.
-    async fn merge_tables(
-        &self,
-        sources: Vec<Source<F>>,
-        keep_tombstones: bool,
-    ) -> Result<Vec<Rc<Table<F>>>, EngineError> {
-        let mut merge = Merge::new(sources, b"").await?;
-        let mut metas = Vec::new();
-        let mut builder: Option<TableBuilder> = None;
-        while let Some((key, value)) = merge.current() {
-            if value.is_some() || keep_tombstones {
-                builder.get_or_insert_with(|| self.builder()).add(key, value);
+    /// Merges on, and writes at most one table. `true` if all is merged and written.
+    async fn merge_piece(&self, running: &mut Running<F>) -> Result<bool, EngineError> {
+        let mut taken = 0;
+        while let Some((key, value)) = running.merge.current() {
+            if running.builder.as_ref().is_some_and(|b| b.size() >= self.0.options.table_bytes) {
+                let next = key.to_vec();
+                self.finish_output(running, Some(next)).await?;
+                return Ok(false);
             }
-            merge.advance().await?;
-            if let Some(full) = builder.take_if(|b| b.size() >= self.0.options.table_bytes) {
-                metas.push(self.write_table(full).await?);
+            if taken >= STEP_BYTES {
+                return Ok(false);
             }
+            taken += key.len() + value.map_or(0, <[u8]>::len);
+            if value.is_some() || running.choice.keep_tombstones {
+                running.builder.get_or_insert_with(|| self.builder()).add(key, value);
+            }
+            running.merge.advance().await?;
         }
-        if let Some(last) = builder {
-            metas.push(self.write_table(last).await?);
-        }
-        self.open_tables(metas).await
+        self.finish_output(running, None).await?;
+        Ok(true)
     }
 
-    fn builder(&self) -> TableBuilder {
+    /// Writes the table that was being built, with the range tombstones up to where the next one
+    /// begins.
+    async fn finish_output(
+        &self,
+        running: &mut Running<F>,
+        next: Option<Vec<u8>>,
+    ) -> Result<(), EngineError> {
+        let ranges = running.ranges.clipped(&running.begins, next.as_deref());
+        let mut builder = match running.builder.take() {
+            Some(builder) => builder,
+            None if ranges.is_empty() => return Ok(()),
+            None => self.builder(),
+        };
+        builder.add_ranges(&ranges);
+        running.written.push(self.write_table(builder).await?);
+        running.begins = next.unwrap_or_default();
+        Ok(())
+    }
+
+    pub(super) fn builder(&self) -> TableBuilder {
         let number = self.0.state.borrow_mut().take_file_number();
-        TableBuilder::new(number, self.0.options.block_bytes)
+        TableBuilder::new(number, &self.0.options)
     }
 
     async fn write_table(&self, builder: TableBuilder) -> Result<TableMeta, EngineError> {
@@ -134,7 +184,7 @@ impl<F: Fs> Lsm<F> {
         }
         let mut tables = Vec::new();
         for meta in metas {
-            tables.push(Rc::new(Table::open(&self.0.fs, &self.0.dir, meta).await?));
+            tables.push(Rc::new(Table::open(&self.0.fs, &self.0.dir, meta, &self.0.counters).await?));
         }
         Ok(tables)
     }
@@ -143,7 +193,7 @@ impl<F: Fs> Lsm<F> {
     /// out, if the change comes from a memtable.
     async fn install(
         &self,
-        manifest: &mut Held<'_, F>,
+        manifest: &mut Manifest<F>,
         change: Change<F>,
         flushed: Option<&Generation<F>>,
     ) -> Result<(), EngineError> {
@@ -178,7 +228,7 @@ impl<F: Fs> Lsm<F> {
         let state = self.0.state.borrow();
         let mut kept = state.full.iter().chain([&state.active]).skip(usize::from(flushed.is_some()));
         let edit = Edit {
-            log_floor: kept.next().expect("the active memtable is never written out").wal.number,
+            log_floor: kept.next().expect("the active memtable is never written out").wal.number(),
             flushed: flushed.map_or(state.flushed, |generation| generation.memtable.last_seq()),
             next_file: state.next_file,
             removed: change.removed.clone(),
@@ -190,7 +240,7 @@ impl<F: Fs> Lsm<F> {
 
     async fn replace_manifest(
         &self,
-        manifest: &mut Held<'_, F>,
+        manifest: &mut Manifest<F>,
         version: &Version<F>,
         edit: Edit,
     ) -> Result<(), EngineError> {
@@ -199,7 +249,7 @@ impl<F: Fs> Lsm<F> {
         let added = version.tables().map(|(level, table)| (level, table.meta.clone())).collect();
         let state = Edit { next_file: number + 1, removed: Vec::new(), added, ..edit };
         let fresh = Manifest::create(fs, dir, number, &state).await?;
-        let old = std::mem::replace(&mut **manifest, fresh);
+        let old = std::mem::replace(manifest, fresh);
         assert!(old.number < number, "numbers of files ascend");
         fs.remove(&manifest::path(dir, old.number)).await?;
         Ok(())
@@ -219,6 +269,17 @@ impl<F: Fs> Lsm<F> {
     }
 }
 
+impl<F: Fs> Running<F> {
+    async fn begin(choice: Choice, version: &Version<F>) -> Result<Self, EngineError> {
+        assert!(0 < choice.output && choice.output < LEVELS, "a compaction goes down to a level that exists");
+        let source = |run: &Vec<u64>| Source::tables(version.find(run), Blocks::Ahead, Order::Ascending);
+        let sources = choice.runs.iter().map(source).collect();
+        let merge = Merge::new(sources, b"", Order::Ascending).await?;
+        let ranges = if choice.keep_tombstones { merge.ranges() } else { RangeSet::default() };
+        Ok(Self { choice, merge, ranges, builder: None, begins: Vec::new(), written: Vec::new() })
+    }
+}
+
 /// Writes a table's file and makes its content durable, but not its name.
 pub(super) async fn write_table<F: Fs>(
     fs: &F,
@@ -230,53 +291,4 @@ pub(super) async fn write_table<F: Fs>(
     file.write_at(0, built.content).await.0?;
     file.sync_data().await?;
     Ok(built.meta)
-}
-
-/// Reads all blocks of a version's tables past the cache, and checks what checksums cannot: order,
-/// ranges, counts and filters.
-pub(super) async fn verify<F: Fs>(version: &Version<F>) -> Result<(), EngineError> {
-    for (_, table) in version.tables() {
-        let mut last: Option<Vec<u8>> = None;
-        let mut entries = 0;
-        let mut next = 0;
-        while next < table.blocks() {
-            let blocks = table.run(next, VERIFY_BYTES).await?;
-            for (block, number) in blocks.iter().zip(next..) {
-                let malformed = |what| table.corrupt_block(number, what);
-                let mut cursor = BlockCursor::default();
-                cursor.first(block).map_err(malformed)?;
-                while !cursor.at_end() {
-                    check_key(table, number, last.as_deref(), cursor.key())?;
-                    last = Some(cursor.key().to_vec());
-                    entries += 1;
-                    cursor.advance(block).map_err(malformed)?;
-                }
-            }
-            next += blocks.len();
-        }
-        if last.as_ref() != Some(&table.meta.largest) || entries != table.entries() {
-            return Err(table.corrupt_block(0, "entries are missing"));
-        }
-    }
-    Ok(())
-}
-
-fn check_key<F: Fs>(
-    table: &Table<F>,
-    block: usize,
-    last: Option<&[u8]>,
-    key: &[u8],
-) -> Result<(), EngineError> {
-    let what = if last.is_some_and(|last| last >= key) {
-        "keys do not ascend"
-    } else if last.is_none() && key != table.meta.smallest {
-        "the first key is not the smallest"
-    } else if table.block_of(key) != block {
-        "the index leads past a key"
-    } else if !table.may_contain(filter_hash(key)) {
-        "the filter denies a key"
-    } else {
-        return Ok(());
-    };
-    Err(table.corrupt_block(block, what))
 }

@@ -1,7 +1,7 @@
 //! The list of the store's files, as a log of edits.
 //!
 //! A manifest is a file named by its number in ten digits and `.manifest`: a log (see the crate's
-//! `log` module) with magic `SBlsmmft` whose first record holds the whole state and whose others are
+//! `log` module) with magic `SBlsmmf2` whose first record holds the whole state and whose others are
 //! edits of it. The file `CURRENT` says which manifest holds; it is replaced by a rename, so that at
 //! any moment exactly one does. A manifest that has grown too long, or was recovered, is replaced by
 //! a fresh one: nothing is written behind a tail that may be torn.
@@ -13,8 +13,8 @@
 //! | next file | varint | no file has this number or a higher one |
 //! | removed | varint, varint each | how many tables leave, and their numbers |
 //! | added | varint, then each: | how many tables come |
-//! | · level, number, size | varint each | |
-//! | · smallest, largest | … | keys behind their lengths (varint) |
+//! | · level, number, size, tombstones | varint each | |
+//! | · smallest, end | … | the first key and one behind the last, behind their lengths (varint) |
 //!
 //! | `CURRENT` | | |
 //! |---|---|---|
@@ -54,11 +54,11 @@ impl Edit {
         }
         put_varint(buffer, self.added.len() as u64);
         for (level, meta) in &self.added {
-            for number in [*level as u64, meta.number, meta.bytes] {
+            for number in [*level as u64, meta.number, meta.bytes, meta.tombstones] {
                 put_varint(buffer, number);
             }
             put_bytes(buffer, &meta.smallest);
-            put_bytes(buffer, &meta.largest);
+            put_bytes(buffer, &meta.end);
         }
     }
 
@@ -71,8 +71,9 @@ impl Edit {
         }
         for _ in 0..input.varint()? {
             let (level, number, bytes) = (input.length()?, input.varint()?, input.varint()?);
-            let (smallest, largest) = (input.bytes()?.to_vec(), input.bytes()?.to_vec());
-            edit.added.push((level, TableMeta { number, bytes, smallest, largest }));
+            let tombstones = input.varint()?;
+            let (smallest, end) = (input.bytes()?.to_vec(), input.bytes()?.to_vec());
+            edit.added.push((level, TableMeta { number, bytes, tombstones, smallest, end }));
         }
         input.is_empty().then_some(edit)
     }
@@ -91,7 +92,7 @@ impl Edit {
 }
 
 fn identity(number: u64) -> LogIdentity {
-    LogIdentity { magic: *b"SBlsmmft", number }
+    LogIdentity { magic: *b"SBlsmmf2", number }
 }
 
 pub(super) fn path(dir: &str, number: u64) -> String {
@@ -131,7 +132,7 @@ impl<F: Fs> Manifest<F> {
     /// Whether a fresh manifest should take this one's place.
     pub(super) fn is_full(&self, edit: &Edit) -> bool {
         // Ten bytes bound a varint.
-        let keys: usize = edit.added.iter().map(|(_, m)| m.smallest.len() + m.largest.len() + 50).sum();
+        let keys: usize = edit.added.iter().map(|(_, m)| m.smallest.len() + m.end.len() + 60).sum();
         let size = RECORD_HEADER_BYTES + 50 + edit.removed.len() * 10 + keys;
         self.tail.position() + size as u64 > self.capacity
     }

@@ -1,18 +1,19 @@
 //! The newest writes, sorted, in memory.
 //!
-//! Each key holds its newest version, and beside it those older ones that an open snapshot may still
-//! read: a snapshot of sequence number `s` reads the newest version at or below `s`. A snapshot pins
-//! its number here while it lives; without one an overwritten version is dropped at once.
+//! Each key holds its newest version, and beside it those older ones that an open view may still
+//! read: a view of sequence number `s` reads the newest version at or below `s`. A view pins its
+//! number here while it lives; without one an overwritten version is dropped at once.
+//!
+//! Deleting a range takes the keys in it away and leaves a range tombstone for what is older (see
+//! `ranges`): so a key of a memtable always counts, and only then its tombstones.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::rc::Rc;
 
-/// A key with its value; no value is a tombstone.
-pub(super) type Pair = (Vec<u8>, Option<Vec<u8>>);
-
-/// The changes of a batch.
-pub(super) type Changes = Vec<Pair>;
+use super::ranges::RangeSet;
+use crate::batch::{KeyChange, Mutation, Mutations};
 
 #[derive(Debug)]
 struct Version {
@@ -53,7 +54,9 @@ impl Versions {
 #[derive(Debug, Default)]
 pub(super) struct Memtable {
     entries: RefCell<BTreeMap<Vec<u8>, Versions>>,
-    /// Sequence numbers of open snapshots, with how many of each.
+    /// Copied when it changes while a view shares it.
+    ranges: RefCell<Rc<RangeSet>>,
+    /// Sequence numbers of open views, with how many of each.
     pins: RefCell<BTreeMap<u64, usize>>,
     last_seq: Cell<u64>,
 }
@@ -64,44 +67,41 @@ impl Memtable {
         self.last_seq.get()
     }
 
+    /// Whether no batch was applied to it.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.borrow().is_empty()
+        self.last_seq() == 0
     }
 
     /// Applies batch number `seq`.
-    pub(super) fn apply(&self, seq: u64, batch: Changes) {
+    pub(super) fn apply(&self, seq: u64, batch: Mutations) {
         assert!(seq > self.last_seq.replace(seq), "batches come in the order of their numbers");
         let pinned = self.pins.borrow().last_key_value().map(|(pin, _)| *pin);
-        assert!(pinned.is_none_or(|pin| pin < seq), "a snapshot never sees what is written later");
+        assert!(pinned.is_none_or(|pin| pin < seq), "a view never sees what is written later");
         let mut entries = self.entries.borrow_mut();
-        for (key, value) in batch {
-            let version = Version { seq, value };
-            if let Some(versions) = entries.get_mut(&key) {
-                versions.replace(version, pinned);
-            } else {
-                entries.insert(key, Versions { newest: version, older: Vec::new() });
+        for mutation in batch {
+            match mutation {
+                Mutation::Key((key, value)) => {
+                    let version = Version { seq, value };
+                    if let Some(versions) = entries.get_mut(&key) {
+                        versions.replace(version, pinned);
+                    } else {
+                        entries.insert(key, Versions { newest: version, older: Vec::new() });
+                    }
+                }
+                Mutation::Range((from, to)) => {
+                    remove_range(&mut entries, &from, &to, seq, pinned);
+                    Rc::make_mut(&mut self.ranges.borrow_mut()).insert(&from, &to);
+                }
             }
         }
     }
 
-    /// The newest value of a key; `Some(None)` is a tombstone.
+    /// The newest that is known of a key; `Some(None)`: it is deleted.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
-        self.entries.borrow().get(key).map(|versions| versions.newest.value.clone())
-    }
-
-    /// The value of a key at a snapshot.
-    pub(super) fn get_at(&self, key: &[u8], seq: u64) -> Option<Option<Vec<u8>>> {
-        let entries = self.entries.borrow();
-        entries.get(key)?.at(seq).map(|version| version.value.clone())
-    }
-
-    /// Up to `limit` pairs from `from` on at a snapshot.
-    pub(super) fn range_at(&self, from: Bound<&[u8]>, seq: u64, limit: usize) -> Vec<Pair> {
-        assert!(limit > 0, "an empty chunk would look like the end");
-        let entries = self.entries.borrow();
-        let range = entries.range::<[u8], _>((from, Bound::Unbounded));
-        let visible = range.filter_map(|(key, versions)| Some((key, versions.at(seq)?)));
-        visible.take(limit).map(|(key, version)| (key.clone(), version.value.clone())).collect()
+        if let Some(versions) = self.entries.borrow().get(key) {
+            return Some(versions.newest.value.clone());
+        }
+        self.ranges.borrow().covering(key).map(|_| None)
     }
 
     /// All keys in order with their newest values.
@@ -111,19 +111,97 @@ impl Memtable {
         }
     }
 
-    /// Keeps what a snapshot at `seq` reads, until [`Memtable::unpin`].
-    pub(super) fn pin(&self, seq: u64) {
-        assert!(seq >= self.last_seq(), "a snapshot is of now, not of the past");
-        *self.pins.borrow_mut().entry(seq).or_default() += 1;
+    /// The ranges that were deleted.
+    pub(super) fn ranges(&self) -> Rc<RangeSet> {
+        Rc::clone(&self.ranges.borrow())
     }
+}
 
-    pub(super) fn unpin(&self, seq: u64) {
-        let mut pins = self.pins.borrow_mut();
-        let count = pins.get_mut(&seq).expect("what is unpinned was pinned");
+/// Takes the keys from `from` up to `to` away; what a view reads stays below a tombstone.
+fn remove_range(
+    entries: &mut BTreeMap<Vec<u8>, Versions>,
+    from: &[u8],
+    to: &[u8],
+    seq: u64,
+    pinned: Option<u64>,
+) {
+    let inside = (Bound::Included(from), Bound::Excluded(to));
+    if pinned.is_some() {
+        for (_, versions) in entries.range_mut::<[u8], _>(inside) {
+            versions.replace(Version { seq, value: None }, pinned);
+        }
+        return;
+    }
+    let doomed: Vec<_> = entries.range::<[u8], _>(inside).map(|(key, _)| key.clone()).collect();
+    for key in doomed {
+        entries.remove(&key);
+    }
+}
+
+/// A memtable as of a sequence number. What it reads stays while it lives.
+#[derive(Debug)]
+pub(super) struct View {
+    table: Rc<Memtable>,
+    seq: u64,
+    ranges: Rc<RangeSet>,
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        let mut pins = self.table.pins.borrow_mut();
+        let count = pins.get_mut(&self.seq).expect("what is unpinned was pinned");
         *count -= 1;
         if *count == 0 {
-            pins.remove(&seq);
+            pins.remove(&self.seq);
         }
+    }
+}
+
+impl View {
+    pub(super) fn new(table: &Rc<Memtable>, seq: u64) -> Self {
+        assert!(seq >= table.last_seq(), "a view is of now, not of the past");
+        *table.pins.borrow_mut().entry(seq).or_default() += 1;
+        Self { table: Rc::clone(table), seq, ranges: table.ranges() }
+    }
+
+    /// What is known of a key; `Some(None)`: it is deleted.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let entries = self.table.entries.borrow();
+        if let Some(version) = entries.get(key).and_then(|versions| versions.at(self.seq)) {
+            return Some(version.value.clone());
+        }
+        self.ranges.covering(key).map(|_| None)
+    }
+
+    /// Up to `limit` pairs from `from` on.
+    pub(super) fn after(&self, from: Bound<&[u8]>, limit: usize) -> Vec<KeyChange> {
+        let entries = self.table.entries.borrow();
+        self.visible(entries.range::<[u8], _>((from, Bound::Unbounded)), limit)
+    }
+
+    /// Up to `limit` pairs before `to`, the last one first.
+    pub(super) fn before(&self, to: &[u8], limit: usize) -> Vec<KeyChange> {
+        let entries = self.table.entries.borrow();
+        self.visible(entries.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(to))).rev(), limit)
+    }
+
+    fn visible<'a>(
+        &self,
+        entries: impl Iterator<Item = (&'a Vec<u8>, &'a Versions)>,
+        limit: usize,
+    ) -> Vec<KeyChange> {
+        assert!(limit > 0, "an empty chunk would look like the end");
+        let visible = entries.filter_map(|(key, versions)| Some((key, versions.at(self.seq)?)));
+        visible.take(limit).map(|(key, version)| (key.clone(), version.value.clone())).collect()
+    }
+
+    pub(super) fn ranges(&self) -> &RangeSet {
+        &self.ranges
+    }
+
+    /// The last batch that it shows.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
     }
 }
 
@@ -132,25 +210,42 @@ mod tests {
     use super::*;
 
     fn put(table: &Memtable, seq: u64, value: &str) {
-        table.apply(seq, vec![(b"k".to_vec(), Some(value.as_bytes().to_vec()))]);
+        table.apply(seq, vec![Mutation::Key((b"k".to_vec(), Some(value.as_bytes().to_vec())))]);
     }
 
     #[test]
-    fn a_version_lives_as_long_as_a_snapshot_reads_it() {
-        let table = Memtable::default();
+    fn a_version_lives_as_long_as_a_view_reads_it() {
+        let table = Rc::new(Memtable::default());
+        let older = || table.entries.borrow()[&b"k"[..]].older.len();
         put(&table, 1, "one");
-        table.pin(1);
+        let first = View::new(&table, 1);
         put(&table, 2, "two");
         put(&table, 3, "three");
-        table.pin(3);
+        let third = View::new(&table, 3);
         put(&table, 4, "four");
-        assert_eq!(table.get_at(b"k", 1), Some(Some(b"one".to_vec())));
-        assert_eq!(table.get_at(b"k", 3), Some(Some(b"three".to_vec())));
+        assert_eq!(first.get(b"k"), Some(Some(b"one".to_vec())));
+        assert_eq!(third.get(b"k"), Some(Some(b"three".to_vec())));
         assert_eq!(table.get(b"k"), Some(Some(b"four".to_vec())));
-        assert_eq!(table.entries.borrow()[&b"k"[..]].older.len(), 2, "nobody reads version 2");
-        table.unpin(1);
-        table.unpin(3);
+        assert_eq!(older(), 2, "nobody reads version 2");
+        drop((first, third));
         put(&table, 5, "five");
-        assert!(table.entries.borrow()[&b"k"[..]].older.is_empty());
+        assert_eq!(older(), 0);
+    }
+
+    #[test]
+    fn a_deleted_range_hides_what_was_there_and_nothing_that_comes() {
+        let table = Rc::new(Memtable::default());
+        put(&table, 1, "one");
+        let before = View::new(&table, 1);
+        table.apply(2, vec![Mutation::Range((b"a".to_vec(), b"z".to_vec()))]);
+        let after = View::new(&table, 2);
+        put(&table, 3, "three");
+        assert_eq!(before.get(b"k"), Some(Some(b"one".to_vec())));
+        assert_eq!(before.get(b"b"), None, "the table knew nothing of it then");
+        assert_eq!((after.get(b"k"), after.get(b"b")), (Some(None), Some(None)));
+        assert_eq!(table.get(b"k"), Some(Some(b"three".to_vec())));
+        drop((before, after));
+        table.apply(4, vec![Mutation::Range((b"a".to_vec(), b"z".to_vec()))]);
+        assert!(table.entries.borrow().is_empty(), "without a view a range takes its keys away");
     }
 }

@@ -1,201 +1,85 @@
-//! Many sorted sources read as one: of equal keys the newest source's entry counts.
+//! Many sorted sources read as one: of equal keys the newest source's entry counts, and none that a
+//! range tombstone of a newer source covers.
 
-use std::collections::VecDeque;
-use std::ops::Bound;
-use std::rc::Rc;
+use contract::{EngineError, Fs, Order};
 
-use contract::{EngineError, Fs};
-
-use super::cache::BlockCache;
-use super::memtable::{Memtable, Pair};
-use super::table::{Block, BlockCursor, Table};
-
-/// Pairs taken out of a memtable at once.
-const MEMORY_CHUNK: usize = 64;
-/// Bytes that a compaction reads with one request.
-const READAHEAD_BYTES: usize = 128 << 10;
-
-/// How a source gets its blocks.
-#[derive(Clone)]
-pub(super) enum Blocks {
-    /// One at a time through the cache: for scans.
-    Cached(Rc<BlockCache>),
-    /// Many at once and beside the cache: for compactions.
-    Ahead,
-}
-
-/// One sorted source.
-pub(super) enum Source<F: Fs> {
-    Memory(MemorySource),
-    Tables(TableSource<F>),
-}
-
-/// A memtable as of a sequence number.
-pub(super) struct MemorySource {
-    table: Rc<Memtable>,
-    seq: u64,
-    chunk: VecDeque<Pair>,
-}
-
-/// Tables with disjoint ranges, in key order.
-pub(super) struct TableSource<F: Fs> {
-    tables: Vec<Rc<Table<F>>>,
-    blocks: Blocks,
-    /// The table that is being read; all are read if it is none of them.
-    table: usize,
-    /// Blocks of it that were fetched; the first one is being read.
-    fetched: VecDeque<Rc<Block>>,
-    /// The number of the block that is being read.
-    block: usize,
-    cursor: BlockCursor,
-}
-
-impl MemorySource {
-    fn refill(&mut self, from: Bound<&[u8]>) {
-        self.chunk = self.table.range_at(from, self.seq, MEMORY_CHUNK).into();
-    }
-
-    fn advance(&mut self) {
-        let Some((last, _)) = self.chunk.pop_front() else { return };
-        if self.chunk.is_empty() {
-            self.refill(Bound::Excluded(&last));
-        }
-    }
-}
-
-impl<F: Fs> TableSource<F> {
-    /// Fetches block `block` of the current table, where one at a time or many.
-    async fn fetch(&mut self) -> Result<(), EngineError> {
-        let table = &self.tables[self.table];
-        assert!(self.block < table.blocks(), "a block that is fetched exists");
-        match &self.blocks {
-            Blocks::Cached(cache) => self.fetched.push_back(table.block(self.block, cache).await?),
-            Blocks::Ahead => self.fetched.extend(table.run(self.block, READAHEAD_BYTES).await?),
-        }
-        Ok(())
-    }
-
-    fn malformed(&self, what: &'static str) -> EngineError {
-        self.tables[self.table].corrupt_block(self.block, what)
-    }
-
-    async fn seek(&mut self, from: &[u8]) -> Result<(), EngineError> {
-        self.fetched.clear();
-        self.table = self.tables.partition_point(|table| table.meta.largest.as_slice() < from);
-        let Some(table) = self.tables.get(self.table) else { return Ok(()) };
-        self.block = table.block_of(from);
-        if self.block == table.blocks() {
-            return Err(self.malformed("the index ends before the table's largest key"));
-        }
-        self.fetch().await?;
-        let sought = self.cursor.seek(&self.fetched[0], from);
-        sought.map_err(|what| self.malformed(what))?;
-        self.skip_ends().await
-    }
-
-    async fn advance(&mut self) -> Result<(), EngineError> {
-        assert!(!self.cursor.at_end(), "a source that stands at an entry can leave it");
-        let advanced = self.cursor.advance(&self.fetched[0]);
-        advanced.map_err(|what| self.malformed(what))?;
-        self.skip_ends().await
-    }
-
-    /// At the end of a block, goes to the first entry of the next one.
-    async fn skip_ends(&mut self) -> Result<(), EngineError> {
-        while self.cursor.at_end() {
-            self.fetched.pop_front();
-            self.block += 1;
-            if self.block == self.tables[self.table].blocks() {
-                assert!(self.fetched.is_empty(), "no block is fetched beyond its table");
-                (self.table, self.block) = (self.table + 1, 0);
-                if self.table == self.tables.len() {
-                    return Ok(());
-                }
-            }
-            if self.fetched.is_empty() {
-                self.fetch().await?;
-            }
-            let first = self.cursor.first(&self.fetched[0]);
-            first.map_err(|what| self.malformed(what))?;
-        }
-        Ok(())
-    }
-}
-
-impl<F: Fs> Source<F> {
-    pub(super) fn memory(table: Rc<Memtable>, seq: u64) -> Self {
-        Self::Memory(MemorySource { table, seq, chunk: VecDeque::new() })
-    }
-
-    pub(super) fn tables(tables: Vec<Rc<Table<F>>>, blocks: Blocks) -> Self {
-        assert!(
-            tables.is_sorted_by(|a, b| a.meta.largest < b.meta.smallest),
-            "tables that are read in sequence stand in key order"
-        );
-        Self::Tables(TableSource {
-            tables,
-            blocks,
-            table: 0,
-            fetched: VecDeque::new(),
-            block: 0,
-            cursor: BlockCursor::default(),
-        })
-    }
-
-    fn current(&self) -> Option<(&[u8], Option<&[u8]>)> {
-        match self {
-            Self::Memory(memory) => {
-                memory.chunk.front().map(|(key, value)| (key.as_slice(), value.as_deref()))
-            }
-            Self::Tables(tables) => {
-                tables.fetched.front().map(|block| (tables.cursor.key(), tables.cursor.value(block)))
-            }
-        }
-    }
-
-    async fn seek(&mut self, from: &[u8]) -> Result<(), EngineError> {
-        match self {
-            Self::Memory(memory) => {
-                memory.refill(Bound::Included(from));
-                Ok(())
-            }
-            Self::Tables(tables) => tables.seek(from).await,
-        }
-    }
-
-    async fn advance(&mut self) -> Result<(), EngineError> {
-        match self {
-            Self::Memory(memory) => {
-                memory.advance();
-                Ok(())
-            }
-            Self::Tables(tables) => tables.advance().await,
-        }
-    }
-}
+use super::ranges::RangeSet;
+use super::source::Source;
 
 /// The sources as one, tombstones included.
 pub(super) struct Merge<F: Fs> {
     /// Newest first.
     sources: Vec<Source<F>>,
-    /// The first of the sources that stand at the smallest key.
+    /// Those with range tombstones.
+    ranged: Vec<usize>,
+    order: Order,
+    /// The newest of the sources that stand at the next key.
     lead: Option<usize>,
 }
 
 impl<F: Fs> Merge<F> {
-    /// Begins at the first key at or behind `from`. `sources` are newest first.
-    pub(super) async fn new(mut sources: Vec<Source<F>>, from: &[u8]) -> Result<Self, EngineError> {
+    /// Begins at the first key at or behind `bound` or, descending, at the last one before it.
+    /// `sources` are newest first, and all read in this order.
+    pub(super) async fn new(
+        mut sources: Vec<Source<F>>,
+        bound: &[u8],
+        order: Order,
+    ) -> Result<Self, EngineError> {
         for source in &mut sources {
-            source.seek(from).await?;
+            source.seek(bound).await?;
         }
-        let mut merge = Self { sources, lead: None };
-        merge.choose();
+        let ranged = (0..sources.len()).filter(|source| sources[*source].has_ranges()).collect();
+        let mut merge = Self { sources, ranged, order, lead: None };
+        merge.settle().await?;
         Ok(merge)
+    }
+
+    /// The range tombstones of all sources.
+    pub(super) fn ranges(&self) -> RangeSet {
+        let mut ranges = RangeSet::default();
+        self.sources.iter().for_each(|source| source.collect_ranges(&mut ranges));
+        ranges
     }
 
     fn choose(&mut self) {
         let keys = self.sources.iter().enumerate().filter_map(|(i, s)| Some((s.current()?.0, i)));
-        self.lead = keys.min().map(|(_, source)| source);
+        // Of equal keys the first source's is both the least and the greatest.
+        let lead = match self.order {
+            Order::Ascending => keys.min(),
+            Order::Descending => keys.max_by(|a, b| a.0.cmp(b.0).then(b.1.cmp(&a.1))),
+        };
+        self.lead = lead.map(|(_, source)| source);
+    }
+
+    /// Chooses the next entry, past what range tombstones hide.
+    async fn settle(&mut self) -> Result<(), EngineError> {
+        loop {
+            self.choose();
+            let Some((newer, bound)) = self.hidden() else { return Ok(()) };
+            for source in &mut self.sources[newer + 1..] {
+                let Some((key, _)) = source.current() else { continue };
+                let hidden = match self.order {
+                    Order::Ascending => key < bound.as_slice(),
+                    Order::Descending => key >= bound.as_slice(),
+                };
+                if hidden {
+                    source.seek(&bound).await?;
+                }
+            }
+        }
+    }
+
+    /// If a tombstone hides the lead: whose it is, and how far it reaches.
+    fn hidden(&self) -> Option<(usize, Vec<u8>)> {
+        let lead = self.lead?;
+        let (key, _) = self.sources[lead].current().expect("the lead stands at an entry");
+        let newer = self.ranged.iter().copied().take_while(|source| *source < lead);
+        let covering = newer.filter_map(|source| Some((source, self.sources[source].covering(key)?)));
+        let bound = |(from, to): (&[u8], &[u8])| match self.order {
+            Order::Ascending => to.to_vec(),
+            Order::Descending => from.to_vec(),
+        };
+        covering.map(|(source, range)| (source, bound(range))).next()
     }
 
     /// The entry it stands at; no value is a tombstone.
@@ -216,7 +100,10 @@ impl<F: Fs> Merge<F> {
             }
         }
         newer[lead].advance().await?;
-        self.choose();
-        Ok(())
+        if self.ranged.is_empty() {
+            self.choose();
+            return Ok(());
+        }
+        self.settle().await
     }
 }

@@ -1,9 +1,10 @@
-//! A log-structured merge tree (O'Neil et al., 1996), with leveled compaction as in LevelDB.
+//! A log-structured merge tree (O'Neil et al., 1996), with leveled compaction as in LevelDB, or
+//! size-tiered compaction.
 //!
 //! A batch goes to a write-ahead log and a memtable. A full memtable is written out as a sorted table
 //! of level 0; compactions merge tables downwards, so that each deeper level is ten times as large
 //! and free of overlaps. A read asks the memtables, then the levels from the top: the first that
-//! knows the key decides.
+//! knows the key decides. Deleting a range writes one range tombstone, which hides what is older.
 //!
 //! **After a power loss** the store holds a prefix of the batches, each whole, with all that was
 //! synced. Why:
@@ -20,36 +21,46 @@
 //! After a failed write or flush of a log or the manifest, the engine refuses all later writes with
 //! the same error, and still reads.
 //!
-//! Reading order: `memtable`, `wal`, `table`, `version`, `manifest`, `merge`, `compaction` (the
-//! choice, pure), `maintain` (carrying it out), `recovery`. A future that was begun and is dropped
+//! When maintenance does not keep up, writers help: with too many full memtables, or too many tables of
+//! level 0, each write first does one bounded step itself. So memory and the depth of reads are bounded.
+//!
+//! Reading order: the crate's `batch`, `ranges`, `memtable`, `wal`, `table`, `version`, `manifest`, `source`, `merge`,
+//! `compaction` (the choice, pure), `maintain` (carrying it out), `recovery`, `checkpoint`. A future that was begun and is dropped
 //! half-way stops the engine if it was writing a log or the manifest.
 
 mod cache;
+mod checkpoint;
 mod compaction;
+mod counters;
 mod maintain;
 mod manifest;
 mod memtable;
 mod merge;
+mod ranges;
 mod recovery;
 mod snapshot;
+mod source;
 mod table;
+mod verify;
 mod version;
 mod wal;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::{
-    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
+    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{self, Mutations};
 use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
-use manifest::Manifest;
-use memtable::{Changes, Memtable};
+use counters::Counters;
+use maintain::Upkeep;
+use memtable::{Memtable, View};
 pub use snapshot::LsmSnapshot;
 use table::Table;
 use version::Version;
@@ -60,6 +71,31 @@ use wal::Wal;
 const LAZY_BYTES: usize = 4 << 10;
 /// Full memtables that may wait; with more, a writer writes one out itself.
 const FULL_MEMTABLES: usize = 2;
+/// Level 0 may hold so many times the tables that make its compaction due; with more, each write
+/// carries the compaction on by a step.
+const L0_SLACK: usize = 3;
+
+/// What is written to disk in place of a block of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// The block itself.
+    #[default]
+    None,
+    /// An LZ4 block, where it is shorter.
+    Lz4,
+}
+
+/// Which tables are merged, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compaction {
+    /// Each level is ten times as large as the one above: few bytes to read, many to write.
+    #[default]
+    Leveled,
+    /// Runs of similar size are merged: few bytes to write, more runs to read.
+    Tiered,
+}
 
 /// How an [`Lsm`] is tuned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,12 +106,17 @@ pub struct LsmOptions {
     pub block_bytes: usize,
     /// How many tables of level 0 make a compaction due.
     pub l0_tables: usize,
-    /// How many bytes of level 1 make a compaction due; ten times as many for each deeper level.
+    /// How many bytes of level 1 make a compaction due, if it is leveled; ten times as many for each
+    /// deeper level.
     pub level_bytes: u64,
     /// The size of a table that a compaction writes, about.
     pub table_bytes: usize,
     /// Bytes of blocks that are kept in memory.
     pub block_cache_bytes: usize,
+    /// How blocks of tables that are written from now on are stored.
+    pub compression: Compression,
+    /// How tables are merged.
+    pub compaction: Compaction,
 }
 
 impl Default for LsmOptions {
@@ -87,6 +128,8 @@ impl Default for LsmOptions {
             level_bytes: 8 << 20,
             table_bytes: 2 << 20,
             block_cache_bytes: 1 << 20,
+            compression: Compression::None,
+            compaction: Compaction::Leveled,
         }
     }
 }
@@ -109,8 +152,8 @@ struct Shared<F: Fs> {
     /// Whoever holds it writes and flushes logs.
     logging: Mutex<()>,
     /// Whoever holds it changes the version. Taken before `logging` where both are needed.
-    manifest: Mutex<Manifest<F>>,
-    stats: Cell<EngineStats>,
+    upkeep: Mutex<Upkeep<F>>,
+    counters: Rc<Counters>,
 }
 
 struct State<F: Fs> {
@@ -146,8 +189,8 @@ impl<F: Fs> Clone for Generation<F> {
 }
 
 impl<F: Fs> Generation<F> {
-    fn new(number: u64) -> Self {
-        Self { memtable: Rc::default(), wal: Rc::new(Wal::new(number)) }
+    fn new(dir: &str, number: u64) -> Self {
+        Self { memtable: Rc::default(), wal: Rc::new(wal::create(dir, number)) }
     }
 }
 
@@ -162,16 +205,16 @@ impl<F: Fs> State<F> {
     }
 
     /// Applies a batch, and begins a new memtable behind it if this one is full.
-    fn apply(&mut self, batch: Changes, memtable_bytes: usize) -> u64 {
+    fn apply(&mut self, batch: Mutations, dir: &str, memtable_bytes: usize) -> u64 {
         assert!(!batch.is_empty(), "a batch that changes nothing has no number");
         self.seq += 1;
-        self.active.wal.push(self.seq, &batch);
+        wal::push(&self.active.wal, self.seq, &batch);
         self.active.memtable.apply(self.seq, batch);
         // The log's bytes count, not the memtable's: overwriting one key fills a log too.
         if self.active.wal.bytes() >= memtable_bytes as u64 {
-            let fresh = Generation::new(self.take_file_number());
+            let fresh = Generation::new(dir, self.take_file_number());
             assert_eq!(self.active.memtable.last_seq(), self.seq, "a memtable ends with the last batch");
-            assert!(self.active.wal.number < fresh.wal.number, "numbers of files ascend");
+            assert!(self.active.wal.number() < fresh.wal.number(), "numbers of files ascend");
             self.full.push(std::mem::replace(&mut self.active, fresh));
         }
         self.seq
@@ -214,15 +257,43 @@ impl<F: Fs> Lsm<F> {
     }
 
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
-        let mut stats = self.0.stats.get();
-        change(&mut stats);
-        self.0.stats.set(stats);
+        self.0.counters.count(change);
+    }
+
+    fn snapshot_now(&self) -> LsmSnapshot<F> {
+        let state = self.0.state.borrow();
+        let newest_first = [&state.active].into_iter().chain(state.full.iter().rev());
+        LsmSnapshot::new(
+            newest_first.map(|each| Rc::new(View::new(&each.memtable, state.seq))).collect(),
+            Rc::clone(&state.version),
+            Rc::clone(&self.0.cache),
+        )
+    }
+
+    /// Bytes of the tables of each level, level 0 first: what the store takes on the disk, but for logs
+    /// and manifest. Compared with the bytes of its pairs, that is the space amplification.
+    pub fn level_bytes(&self) -> Vec<u64> {
+        let state = self.0.state.borrow();
+        let bytes = |level: &Vec<Rc<Table<F>>>| level.iter().map(|table| table.meta.bytes).sum();
+        state.version.levels().iter().map(bytes).collect()
+    }
+
+    /// Where maintenance does not keep up, whoever writes helps: so memory and reads stay bounded.
+    async fn help(&self) -> Result<(), EngineError> {
+        let (full, l0_tables) = {
+            let state = self.0.state.borrow();
+            (state.full.len(), state.version.levels()[0].len())
+        };
+        if full > FULL_MEMTABLES {
+            self.flush_beyond(FULL_MEMTABLES).await?;
+        }
+        if l0_tables >= self.0.options.l0_tables * L0_SLACK { self.step().await } else { Ok(()) }
     }
 
     /// Hands all that is buffered to the logs' files, oldest log first. Needs `logging`.
     async fn write_out(&self, generations: &[Generation<F>]) -> Result<(), EngineError> {
         for generation in generations {
-            let bytes = generation.wal.write_out(&self.0.fs, &self.0.dir).await?;
+            let bytes = generation.wal.write_out(&self.0.fs).await?;
             self.count(|stats| stats.bytes_written_to_files += bytes);
         }
         Ok(())
@@ -266,7 +337,7 @@ impl<F: Fs> Lsm<F> {
             self.write_out(&generations).await?;
             // A later log must never outlive an earlier one: so oldest first here too.
             for generation in &generations {
-                generation.wal.sync(&self.0.fs, &self.0.dir).await?;
+                generation.wal.sync(&self.0.fs).await?;
             }
             Ok(())
         })
@@ -279,23 +350,9 @@ impl<F: Fs> Lsm<F> {
     }
 }
 
-/// A key behind its family: all families share the tables.
-fn inner_key(family: Family, key: &[u8]) -> Vec<u8> {
-    [&[family.0], key].concat()
-}
-
-fn inner_changes(batch: Batch) -> Changes {
-    let inner = |change| match change {
-        Change::Put { family, key, value } => (inner_key(family, &key), Some(value)),
-        Change::Delete { family, key } => (inner_key(family, &key), None),
-        Change::DeleteRange { .. } => panic!("this engine does not delete ranges yet"),
-    };
-    batch.changes.into_iter().map(inner).collect()
-}
-
 impl<F: Fs> ReadStore for Lsm<F> {
     async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let key = &inner_key(family, key)[..];
+        let key = &batch::inner(family, key)[..];
         let version = {
             let state = self.0.state.borrow();
             if let Some(found) = state.active.memtable.get(key) {
@@ -310,7 +367,7 @@ impl<F: Fs> ReadStore for Lsm<F> {
     }
 
     async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        self.snapshot().scan(range, limit).await
+        self.snapshot_now().scan(range, limit).await
     }
 }
 
@@ -325,18 +382,17 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
-        if self.0.state.borrow().full.len() > FULL_MEMTABLES {
-            // Maintenance does not keep up: whoever writes helps, so that memory stays bounded.
-            self.flush_beyond(FULL_MEMTABLES).await?;
-        }
+        self.help().await?;
         let seq = {
             let mut state = self.0.state.borrow_mut();
             state.check_running()?;
-            if batch.is_empty() {
+            let bytes = batch.bytes() as u64;
+            let mutations = batch::mutations(batch);
+            if mutations.is_empty() {
                 state.seq
             } else {
-                self.count(|stats| stats.bytes_written_by_callers += batch.bytes() as u64);
-                state.apply(inner_changes(batch), self.0.options.memtable_bytes)
+                self.count(|stats| stats.bytes_written_by_callers += bytes);
+                state.apply(mutations, &self.0.dir, self.0.options.memtable_bytes)
             }
         };
         match durability {
@@ -351,27 +407,11 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     fn snapshot(&self) -> LsmSnapshot<F> {
-        let state = self.0.state.borrow();
-        LsmSnapshot::new(
-            state.seq,
-            Rc::clone(&state.active.memtable),
-            state.full.iter().map(|full| Rc::clone(&full.memtable)).collect(),
-            Rc::clone(&state.version),
-            Rc::clone(&self.0.cache),
-        )
+        self.snapshot_now()
     }
 
     async fn checkpoint(&self, dir: &str) -> Result<(), EngineError> {
-        self.0.fs.create_dir(dir).await?;
-        let store = Self::open(&self.0.fs, dir, &self.0.options).await?;
-        let version = self.snapshot();
-        let mut batch = Batch::default();
-        for family in (0..=u8::MAX).map(Family) {
-            for (key, value) in version.scan(Range::all().of(family), usize::MAX).await? {
-                batch.put_in(family, key, value);
-            }
-        }
-        store.write(batch, Durability::Synced).await
+        self.checkpoint_into(dir).await
     }
 
     async fn maintain(&self) -> Result<bool, EngineError> {
@@ -386,11 +426,10 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn verify(&self) -> Result<(), EngineError> {
-        let version = Rc::clone(&self.0.state.borrow().version);
-        maintain::verify(&version).await
+        self.verify_tables().await
     }
 
     fn stats(&self) -> EngineStats {
-        self.0.stats.get()
+        self.0.counters.stats()
     }
 }

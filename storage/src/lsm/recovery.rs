@@ -1,22 +1,25 @@
 //! Opening a store: the manifest's tables, then the logs behind them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use contract::{EngineError, EngineStats, Fs, OpenMode};
+use contract::{EngineError, Fs};
 use futures::lock::Mutex;
 
 use super::cache::BlockCache;
 use super::compaction::pick;
-use super::maintain::write_table;
+use super::counters::Counters;
+use super::maintain::{Upkeep, write_table};
 use super::manifest::{self, Edit, Manifest};
 use super::memtable::Memtable;
 use super::table::{self, Table, TableBuilder};
 use super::version::{Change, LEVELS, Version};
 use super::{Generation, Lsm, LsmOptions, Shared, State, wal};
-use crate::log::{LogReader, read_whole};
 use crate::paths;
+use crate::replay::{Log, Replay};
+
+const SUFFIXES: [&str; 3] = [".table", ".wal", ".manifest"];
 
 /// The numbers of the files in a store's folder.
 #[derive(Debug, Default)]
@@ -29,8 +32,13 @@ struct Files {
 impl Files {
     async fn list<F: Fs>(fs: &F, dir: &str) -> Result<Self, EngineError> {
         let names = fs.list(dir).await?;
+        paths::refuse_others(dir, &names, |name| {
+            let numbered = SUFFIXES.iter().any(|suffix| paths::numbered(name, suffix).is_some());
+            numbered || name == "CURRENT" || name == "CURRENT.next"
+        })?;
         let of = |suffix| names.iter().filter_map(move |name| paths::numbered(name, suffix)).collect();
-        Ok(Self { tables: of(".table"), logs: of(".wal"), manifests: of(".manifest") })
+        let [tables, logs, manifests] = SUFFIXES.map(of);
+        Ok(Self { tables, logs, manifests })
     }
 
     fn next(&self) -> u64 {
@@ -55,15 +63,24 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         next_file += 1;
         next_file - 1
     };
-    let memtable = Memtable::default();
-    edit.flushed = replay(fs, dir, files.logs.range(edit.log_floor..), edit.flushed, &memtable).await?;
-    if !memtable.is_empty() {
-        let mut builder = TableBuilder::new(take_number(), options.block_bytes);
-        memtable.for_each(|key, value| builder.add(key, value));
-        // Its name is made durable together with the manifest's.
-        edit.added.push((0, write_table(fs, dir, builder.finish()).await?));
+    let (memtable, counters) = (Memtable::default(), Rc::new(Counters::default()));
+    let mut replay = Replay::new(edit.flushed);
+    for &number in files.logs.range(edit.log_floor..) {
+        let log = Log { identity: wal::identity(number), path: wal::path(dir, number).into() };
+        replay.read(fs, &log, |found| memtable.apply(found.seq, found.batch)).await?;
     }
-    let version = open_version(fs, dir, &edit).await?;
+    edit.flushed = replay.last();
+    assert!(memtable.is_empty() || memtable.last_seq() == edit.flushed, "the last batch was applied");
+    counters.count(|stats| stats.bytes_read_from_files += replay.bytes_read());
+    if !memtable.is_empty() {
+        let mut builder = TableBuilder::new(take_number(), &options);
+        builder.add_memtable(&memtable);
+        // Its name is made durable together with the manifest's.
+        let meta = write_table(fs, dir, builder.finish()).await?;
+        counters.count(|stats| stats.bytes_written_to_files += meta.bytes);
+        edit.added.push((0, meta));
+    }
+    let version = open_version(fs, dir, &edit, &counters).await?;
     let (manifest_number, log_number) = (take_number(), take_number());
     (edit.log_floor, edit.next_file) = (log_number, next_file);
     assert!(manifest_number >= files.next(), "a fresh manifest replaces no file");
@@ -73,7 +90,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         seq: edit.flushed,
         durable: edit.flushed,
         flushed: edit.flushed,
-        active: Generation::new(log_number),
+        active: Generation::new(dir, log_number),
         full: Vec::new(),
         choice: pick(&version.metas(), &options),
         version: Rc::new(version),
@@ -85,79 +102,26 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         fs: fs.clone(),
         dir: dir.into(),
         options,
-        cache: Rc::new(BlockCache::new(options.block_cache_bytes)),
+        cache: Rc::new(BlockCache::new(options.block_cache_bytes, &counters)),
         state: RefCell::new(state),
         logging: Mutex::new(()),
-        manifest: Mutex::new(manifest),
-        stats: Cell::new(EngineStats::default()),
+        upkeep: Mutex::new(Upkeep { manifest, compaction: None }),
+        counters,
     })))
 }
 
-async fn open_version<F: Fs>(fs: &F, dir: &str, edit: &Edit) -> Result<Version<F>, EngineError> {
+async fn open_version<F: Fs>(
+    fs: &F,
+    dir: &str,
+    edit: &Edit,
+    counters: &Rc<Counters>,
+) -> Result<Version<F>, EngineError> {
     let mut added = Vec::new();
     for (level, meta) in &edit.added {
         assert!(*level < LEVELS, "a manifest whose checksum is right names levels that exist");
-        added.push((*level, Rc::new(Table::open(fs, dir, meta.clone()).await?)));
+        added.push((*level, Rc::new(Table::open(fs, dir, meta.clone(), counters).await?)));
     }
     Ok(Version::empty().with(&Change { removed: Vec::new(), added }))
-}
-
-/// Where the batches end that can be had back.
-struct Gap {
-    log: u64,
-    offset: u64,
-    what: &'static str,
-}
-
-/// Applies the batches of `logs` behind batch `flushed`, up to the first that is missing; returns the
-/// number of the last.
-async fn replay<F: Fs>(
-    fs: &F,
-    dir: &str,
-    logs: impl Iterator<Item = &u64>,
-    flushed: u64,
-    memtable: &Memtable,
-) -> Result<u64, EngineError> {
-    let mut last = flushed;
-    let mut gap: Option<Gap> = None;
-    for &number in logs {
-        let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
-        let bytes = read_whole(&file).await?;
-        let mut reader = match LogReader::header(wal::identity(number), &bytes) {
-            Ok(_) => LogReader::new(wal::identity(number), &bytes),
-            Err(_) => LogReader::headless(wal::identity(number), &bytes),
-        };
-        loop {
-            let offset = reader.position();
-            let Some(record) = reader.next() else { break };
-            let corrupt = |what| wal::corrupt(dir, number, offset, what);
-            let (seq, batch) =
-                wal::decode(record.tag, record.payload).ok_or_else(|| corrupt("batch is malformed"))?;
-            if seq <= last {
-                return Err(corrupt("batches are out of order"));
-            }
-            if seq != last + 1 {
-                gap.get_or_insert(Gap { log: number, offset, what: "batches before this one are missing" });
-            }
-            match &gap {
-                // A log is flushed only after those before it.
-                Some(gap) if record.durable > 0 => {
-                    return Err(wal::corrupt(dir, gap.log, gap.offset, gap.what));
-                }
-                Some(_) => {}
-                None => {
-                    memtable.apply(seq, batch);
-                    last = seq;
-                }
-            }
-        }
-        let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
-        if let Some(flaw) = end {
-            gap.get_or_insert(Gap { log: number, offset: flaw.offset, what: flaw.what });
-        }
-    }
-    assert_eq!(last, flushed.max(memtable.last_seq()), "the last batch is the last that was applied");
-    Ok(last)
 }
 
 /// Removes what the manifest does not name. Logs are all written out by now.

@@ -6,82 +6,74 @@ use std::rc::Rc;
 use contract::{EngineError, Family, Fs, Order, Pair, Range, ReadStore};
 
 use super::cache::BlockCache;
-use super::inner_key;
-use super::memtable::Memtable;
-use super::merge::{Blocks, Merge, Source};
+use super::memtable::View;
+use super::merge::Merge;
+use super::source::{Blocks, Source};
 use super::version::Version;
+use crate::batch;
 
 /// The content of an [`super::Lsm`] at one moment.
 pub struct LsmSnapshot<F: Fs> {
-    seq: u64,
-    active: Rc<Memtable>,
-    /// Oldest first. Nothing is written to them any more.
-    full: Vec<Rc<Memtable>>,
+    /// Newest first.
+    memory: Vec<Rc<View>>,
     version: Rc<Version<F>>,
     cache: Rc<BlockCache>,
 }
 
-impl<F: Fs> Drop for LsmSnapshot<F> {
-    fn drop(&mut self) {
-        self.active.unpin(self.seq);
-    }
-}
-
 impl<F: Fs> LsmSnapshot<F> {
-    pub(super) fn new(
-        seq: u64,
-        active: Rc<Memtable>,
-        full: Vec<Rc<Memtable>>,
-        version: Rc<Version<F>>,
-        cache: Rc<BlockCache>,
-    ) -> Self {
-        assert!(full.iter().all(|table| table.last_seq() <= seq), "a snapshot has all of what is full");
-        active.pin(seq);
-        Self { seq, active, full, version, cache }
+    /// A snapshot of memtables, newest first, and of the tables behind them.
+    pub(super) fn new(memory: Vec<Rc<View>>, version: Rc<Version<F>>, cache: Rc<BlockCache>) -> Self {
+        assert!(memory.iter().all(|view| view.seq() == memory[0].seq()), "a snapshot is of one moment");
+        Self { memory, version, cache }
     }
 
-    fn sources(&self) -> Vec<Source<F>> {
-        let memory = [&self.active].into_iter().chain(self.full.iter().rev());
-        let mut sources: Vec<_> = memory.map(|table| Source::memory(Rc::clone(table), self.seq)).collect();
-        let blocks = || Blocks::Cached(Rc::clone(&self.cache));
+    pub(super) fn memory(&self) -> &[Rc<View>] {
+        &self.memory
+    }
+
+    pub(super) fn version(&self) -> &Version<F> {
+        &self.version
+    }
+
+    fn sources(&self, order: Order) -> Vec<Source<F>> {
+        let memory = self.memory.iter();
+        let mut sources: Vec<_> = memory.map(|view| Source::memory(Rc::clone(view), order)).collect();
+        let tables = |tables| Source::tables(tables, Blocks::Cached(Rc::clone(&self.cache)), order);
         let levels = self.version.levels();
-        sources.extend(levels[0].iter().rev().map(|table| Source::tables(vec![Rc::clone(table)], blocks())));
-        let deeper = levels[1..].iter().filter(|level| !level.is_empty());
-        sources.extend(deeper.map(|level| Source::tables(level.clone(), blocks())));
+        sources.extend(levels[0].iter().rev().map(|table| tables(vec![Rc::clone(table)])));
+        sources
+            .extend(levels[1..].iter().filter(|level| !level.is_empty()).map(|level| tables(level.clone())));
         sources
     }
 }
 
 impl<F: Fs> ReadStore for LsmSnapshot<F> {
     async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let key = &inner_key(family, key)[..];
-        let mut memory = [&self.active].into_iter().chain(self.full.iter().rev());
-        if let Some(found) = memory.find_map(|table| table.get_at(key, self.seq)) {
+        let key = &batch::inner(family, key)[..];
+        if let Some(found) = self.memory.iter().find_map(|view| view.get(key)) {
             return Ok(found);
         }
         self.version.get(key, &self.cache).await
     }
 
     async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        if range.order == Order::Descending {
-            let mut pairs =
-                Box::pin(self.scan(Range { order: Order::Ascending, ..range }, usize::MAX)).await?;
-            pairs.reverse();
-            pairs.truncate(limit);
-            return Ok(pairs);
-        }
         let mut pairs = Vec::new();
-        if limit == 0 {
+        let (from, to) = batch::inner_range(range.family, range.from, range.to);
+        if limit == 0 || from >= to {
             return Ok(pairs);
         }
-        let mut merge = Merge::new(self.sources(), &inner_key(range.family, range.from)).await?;
+        let bound = if range.order == Order::Ascending { &from } else { &to };
+        let mut merge = Merge::new(self.sources(range.order), bound, range.order).await?;
         while let Some((key, value)) = merge.current() {
-            let (&family, key) = key.split_first().expect("a key stands behind its family");
-            if family != range.family.0 || range.to.is_some_and(|to| key >= to) {
+            let inside = match range.order {
+                Order::Ascending => key < to.as_slice(),
+                Order::Descending => key >= from.as_slice(),
+            };
+            if !inside {
                 break;
             }
             if let Some(value) = value {
-                pairs.push((key.to_vec(), value.to_vec()));
+                pairs.push((batch::outer(range.family, key).to_vec(), value.to_vec()));
                 if pairs.len() == limit {
                     break;
                 }

@@ -39,7 +39,7 @@ impl<F: Fs> Version<F> {
         let after: usize = levels.iter().map(Vec::len).sum();
         assert_eq!(before - after, change.removed.len(), "what is removed was there");
         for (level, table) in &change.added {
-            assert!(table.meta.smallest <= table.meta.largest, "a range runs upward");
+            assert!(table.meta.smallest < table.meta.end, "a range runs upward");
             levels[*level].push(Rc::clone(table));
         }
         levels[0].sort_by_key(|table| table.meta.number);
@@ -58,7 +58,7 @@ impl<F: Fs> Version<F> {
         );
         for level in &self.levels[1..] {
             assert!(
-                level.is_sorted_by(|a, b| a.meta.largest < b.meta.smallest),
+                level.is_sorted_by(|a, b| a.meta.end <= b.meta.smallest),
                 "below level 0 the ranges of tables are disjoint"
             );
         }
@@ -95,7 +95,7 @@ impl<F: Fs> Version<F> {
             }
         }
         for level in &self.levels[1..] {
-            let place = level.partition_point(|table| table.meta.largest.as_slice() < key);
+            let place = level.partition_point(|table| table.meta.end.as_slice() <= key);
             let Some(table) = level.get(place) else { continue };
             if let Some(found) = table.get(key, hash, cache).await? {
                 return Ok(found);

@@ -5,6 +5,12 @@
 //! | entries | … | per entry: bytes shared with the key before (varint), bytes of its own (varint), value's length + 1 or 0 for a tombstone (varint), the key's own bytes, the value |
 //! | restarts | 4 each | offsets of entries that share nothing, the first being 0 |
 //! | restart count | 4 | |
+//!
+//! So far as in memory. In the file stands this, or an LZ4 block of it where that is shorter, and then:
+//!
+//! | Trailer | Bytes | |
+//! |---|---|---|
+//! | size | 4 | of what the LZ4 block holds; 0 if it is none |
 //! | checksum | 4 | CRC32C of all above, started from (table number, block offset) |
 //!
 //! The checksum's start binds a block to its place: a block that was written elsewhere by mistake, or
@@ -14,11 +20,16 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::encoding::{Input, put_varint};
+use crate::lsm::Compression;
 
 /// Entries between two restart points.
 const RESTART_INTERVAL: usize = 16;
-/// Restart count and checksum.
+/// Size and checksum.
 const TRAILER_BYTES: usize = 8;
+/// The restart count.
+const COUNT_BYTES: usize = 4;
+/// How much longer than its LZ4 block a content can be at most.
+const LARGEST_RATIO: usize = 255;
 
 /// CRC32C that holds only at `offset` of table `number`.
 pub(super) fn placed_checksum(number: u64, offset: u64, bytes: &[u8]) -> u32 {
@@ -68,22 +79,40 @@ impl BlockBuilder {
     }
 
     /// Appends the finished block to `file`, the content of table `number` so far, and begins anew.
-    pub(super) fn finish_into(&mut self, number: u64, file: &mut Vec<u8>) {
+    pub(super) fn finish_into(&mut self, number: u64, compression: Compression, file: &mut Vec<u8>) {
         assert!(!self.is_empty(), "no block is empty");
         assert_eq!(self.restarts.len(), self.entries.div_ceil(RESTART_INTERVAL), "restarts are regular");
         assert_eq!(self.restarts[0], 0, "the first entry shares nothing");
-        let start = file.len();
-        file.append(&mut self.buffer);
         for restart in &self.restarts {
-            file.extend_from_slice(&restart.to_le_bytes());
+            self.buffer.extend_from_slice(&restart.to_le_bytes());
         }
         let count = u32::try_from(self.restarts.len()).expect("a block is below 4 GiB");
-        file.extend_from_slice(&count.to_le_bytes());
+        self.buffer.extend_from_slice(&count.to_le_bytes());
+        let start = file.len();
+        let size = match compression {
+            Compression::None => None,
+            Compression::Lz4 => self.compress_into(file),
+        };
+        if size.is_none() {
+            file.extend_from_slice(&self.buffer);
+        }
+        self.buffer.clear();
+        file.extend_from_slice(&size.unwrap_or(0).to_le_bytes());
         let checksum = placed_checksum(number, start as u64, &file[start..]);
         file.extend_from_slice(&checksum.to_le_bytes());
         self.restarts.clear();
         self.last_key.clear();
         self.entries = 0;
+    }
+
+    /// Appends the LZ4 block of the buffer, and returns the buffer's size, if that gains anything.
+    fn compress_into(&self, file: &mut Vec<u8>) -> Option<u32> {
+        let compressed = lz4_flex::block::compress(&self.buffer);
+        if compressed.len() >= self.buffer.len() {
+            return None;
+        }
+        file.extend_from_slice(&compressed);
+        Some(u32::try_from(self.buffer.len()).expect("a block is below 4 GiB"))
     }
 }
 
@@ -97,13 +126,20 @@ pub(in crate::lsm) struct Block {
 
 impl Block {
     /// Checks a block of table `number` as read from `offset`.
-    pub(super) fn new(number: u64, offset: u64, bytes: Vec<u8>) -> Result<Self, &'static str> {
-        let Some(checked) = bytes.len().checked_sub(4) else { return Err("block is cut short") };
-        let stored = u32::from_le_bytes(bytes[checked..].try_into().expect("four bytes"));
-        if placed_checksum(number, offset, &bytes[..checked]) != stored {
+    pub(super) fn new(number: u64, offset: u64, mut bytes: Vec<u8>) -> Result<Self, &'static str> {
+        let Some(stored) = bytes.len().checked_sub(TRAILER_BYTES) else { return Err("block is cut short") };
+        let mut trailer = Input::new(&bytes, stored);
+        let (size, checksum) = (trailer.u32(), trailer.u32());
+        let (size, checksum) =
+            (size.expect("inside the block") as usize, checksum.expect("inside the block"));
+        if placed_checksum(number, offset, &bytes[..stored + 4]) != checksum {
             return Err("block checksum does not match");
         }
-        let entries_end = checked.checked_sub(4).and_then(|count_at| {
+        bytes.truncate(stored);
+        if size > 0 {
+            bytes = decompress(&bytes, size).ok_or("block does not decompress")?;
+        }
+        let entries_end = bytes.len().checked_sub(COUNT_BYTES).and_then(|count_at| {
             let count = Input::new(&bytes, count_at).u32()? as usize;
             (count > 0).then_some(())?;
             count_at.checked_sub(count.checked_mul(4)?)
@@ -124,7 +160,7 @@ impl Block {
     }
 
     fn restarts(&self) -> usize {
-        (self.bytes.len() - TRAILER_BYTES - self.entries_end) / 4
+        (self.bytes.len() - COUNT_BYTES - self.entries_end) / 4
     }
 
     fn restart(&self, index: usize) -> usize {
@@ -146,6 +182,14 @@ impl Block {
         cursor.seek(self, key)?;
         Ok((!cursor.at_end() && cursor.key() == key).then(|| cursor.value(self)))
     }
+}
+
+fn decompress(compressed: &[u8], size: usize) -> Option<Vec<u8>> {
+    if size / LARGEST_RATIO > compressed.len() {
+        return None;
+    }
+    let content = lz4_flex::block::decompress(compressed, size).ok()?;
+    (content.len() == size).then_some(content)
 }
 
 /// A place in a block. It does not own the block, so that it can be kept beside it.
@@ -232,12 +276,99 @@ impl BlockCursor {
     }
 }
 
+/// A place in a block that is read backward. Entries only say how they continue the one before, so
+/// it unfolds one restart interval at a time.
+#[derive(Clone, Debug, Default)]
+pub(in crate::lsm) struct ReverseCursor {
+    /// The keys of the interval, back to back.
+    keys: Vec<u8>,
+    /// Where in `keys` each entry's key is, and its value; the last one is where the cursor stands.
+    entries: Vec<(Range<usize>, Option<Range<usize>>)>,
+    /// The restart point where the interval begins.
+    interval: usize,
+    unfolding: BlockCursor,
+}
+
+impl ReverseCursor {
+    pub(in crate::lsm) fn at_end(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn entry(&self) -> &(Range<usize>, Option<Range<usize>>) {
+        self.entries.last().expect("only who stands at an entry can read it")
+    }
+
+    pub(in crate::lsm) fn key(&self) -> &[u8] {
+        &self.keys[self.entry().0.clone()]
+    }
+
+    pub(in crate::lsm) fn value<'b>(&self, block: &'b Block) -> Option<&'b [u8]> {
+        self.entry().1.as_ref().map(|range| block.slice(range))
+    }
+
+    /// Goes to the last entry.
+    pub(in crate::lsm) fn last(&mut self, block: &Block) -> Result<(), &'static str> {
+        self.unfold(block, block.restarts() - 1)
+    }
+
+    /// Goes to the last entry before `key`.
+    pub(in crate::lsm) fn seek(&mut self, block: &Block, key: &[u8]) -> Result<(), &'static str> {
+        // How many restart points have a key before `key`.
+        let (mut low, mut high) = (0, block.restarts());
+        while low < high {
+            let middle = low.midpoint(high);
+            match block.restart_key(middle).ok_or(MALFORMED)?.cmp(key) {
+                Ordering::Less => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        let Some(interval) = low.checked_sub(1) else {
+            self.entries.clear();
+            return Ok(());
+        };
+        self.unfold(block, interval)?;
+        while self.entries.pop_if(|(place, _)| &self.keys[place.clone()] >= key).is_some() {}
+        assert!(!self.at_end(), "the interval begins before the key");
+        Ok(())
+    }
+
+    /// Goes to the entry before.
+    pub(in crate::lsm) fn advance(&mut self, block: &Block) -> Result<(), &'static str> {
+        self.entries.pop();
+        match self.interval.checked_sub(1) {
+            Some(before) if self.entries.is_empty() => self.unfold(block, before),
+            _ => Ok(()),
+        }
+    }
+
+    fn unfold(&mut self, block: &Block, interval: usize) -> Result<(), &'static str> {
+        let last = interval + 1 == block.restarts();
+        let end = if last { block.entries_end } else { block.restart(interval + 1) };
+        self.keys.clear();
+        self.entries.clear();
+        self.interval = interval;
+        self.unfolding.restart(block.restart(interval));
+        while self.unfolding.next < end {
+            self.unfolding.advance(block)?;
+            let start = self.keys.len();
+            self.keys.extend_from_slice(&self.unfolding.key);
+            self.entries.push((start..self.keys.len(), self.unfolding.value.clone()));
+        }
+        if self.entries.is_empty() || self.unfolding.next != end { Err(MALFORMED) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn finds_what_was_added_and_nothing_else() {
+        found_both_ways(Compression::None);
+        found_both_ways(Compression::Lz4);
+    }
+
+    fn found_both_ways(compression: Compression) {
         let mut builder = BlockBuilder::default();
         for i in (0..200u32).step_by(2) {
             let value = (i % 3 != 0).then(|| i.to_string());
@@ -245,7 +376,7 @@ mod tests {
         }
         let mut file = b"in front of it".to_vec();
         let offset = file.len();
-        builder.finish_into(9, &mut file);
+        builder.finish_into(9, compression, &mut file);
         let bytes = file.split_off(offset);
         let block = Block::new(9, offset as u64, bytes.clone()).expect("intact");
         for i in 0..200u32 {
@@ -258,7 +389,30 @@ mod tests {
         assert_eq!(cursor.key(), b"key00102");
         cursor.seek(&block, b"z").expect("intact");
         assert!(cursor.at_end());
+        backward_is_forward_reversed(&block);
         assert!(Block::new(9, 0, bytes.clone()).is_err(), "a block holds only in its place");
         assert!(Block::new(8, offset as u64, bytes).is_err(), "a block holds only in its table");
+    }
+
+    fn backward_is_forward_reversed(block: &Block) {
+        let mut forward = Vec::new();
+        let mut cursor = BlockCursor::default();
+        cursor.first(block).expect("intact");
+        while !cursor.at_end() {
+            forward.push((cursor.key().to_vec(), cursor.value(block).map(<[u8]>::to_vec)));
+            cursor.advance(block).expect("intact");
+        }
+        let mut reverse = ReverseCursor::default();
+        for i in 0..=200u32 {
+            let bound = format!("key{i:05}").into_bytes();
+            reverse.seek(block, &bound).expect("intact");
+            for expected in forward.iter().rev().filter(|(key, _)| *key < bound) {
+                assert_eq!((reverse.key(), reverse.value(block)), (&expected.0[..], expected.1.as_deref()));
+                reverse.advance(block).expect("intact");
+            }
+            assert!(reverse.at_end());
+        }
+        reverse.last(block).expect("intact");
+        assert_eq!(Some(reverse.key()), forward.last().map(|(key, _)| &key[..]));
     }
 }

@@ -7,22 +7,26 @@
 //! | Section | Bytes | |
 //! |---|---|---|
 //! | blocks | … | see the `block` module; back to back from offset 0 |
+//! | range tombstones | … | per range, ascending: its first key, the first key behind it, each behind its length (varint) |
+//! | their checksum | 4 | CRC32C of them, started from (table number, their offset) |
 //! | filter | … | see the `filter` module |
 //! | filter checksum | 4 | CRC32C of the filter, started from (table number, its offset) |
 //! | index | … | per block: its last key behind its length (varint), its length with checksum (varint) |
 //! | index checksum | 4 | as the filter's |
-//! | footer | 48 | |
+//! | footer | 64 | |
 //!
 //! | Footer | | |
 //! |---|---|---|
-//! | 0 | 8 | offset of the filter = end of the blocks |
-//! | 8 | 8 | offset of the index |
-//! | 16 | 8 | entries, tombstones included |
-//! | 24 | 4 | blocks |
-//! | 28 | 4 | format version, 1 |
-//! | 32 | 8 | magic `SBtable\n` |
-//! | 40 | 4 | zero |
-//! | 44 | 4 | CRC32C of bytes 0 to 44, started from (table number, footer offset) |
+//! | 0 | 8 | offset of the range tombstones = end of the blocks |
+//! | 8 | 8 | offset of the filter |
+//! | 16 | 8 | offset of the index |
+//! | 24 | 8 | entries, tombstones included |
+//! | 32 | 8 | tombstones of single keys |
+//! | 40 | 4 | blocks |
+//! | 44 | 4 | format version, 2 |
+//! | 48 | 8 | magic `SBtable\n` |
+//! | 56 | 4 | zero |
+//! | 60 | 4 | CRC32C of bytes 0 to 60, started from (table number, footer offset) |
 
 mod block;
 mod builder;
@@ -34,14 +38,17 @@ use contract::{EngineError, File, Fs, FsError, OpenMode};
 
 use crate::encoding::Input;
 use crate::lsm::cache::BlockCache;
+use crate::lsm::counters::Counters;
+use crate::lsm::ranges::RangeSet;
 use crate::read::read_at;
 use block::placed_checksum;
-pub(in crate::lsm) use block::{Block, BlockCursor};
+pub(in crate::lsm) use block::{Block, BlockCursor, ReverseCursor};
+use builder::successor;
 pub(in crate::lsm) use builder::{BuiltTable, TableBuilder};
 pub(in crate::lsm) use filter::hash as filter_hash;
 
-const FOOTER_BYTES: usize = 48;
-const FORMAT_VERSION: u32 = 1;
+const FOOTER_BYTES: usize = 64;
+const FORMAT_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"SBtable\n";
 
 /// What the manifest says of a table.
@@ -49,8 +56,12 @@ const MAGIC: &[u8; 8] = b"SBtable\n";
 pub(in crate::lsm) struct TableMeta {
     pub(in crate::lsm) number: u64,
     pub(in crate::lsm) bytes: u64,
+    /// Of keys and of ranges.
+    pub(in crate::lsm) tombstones: u64,
+    /// The first key, or where a range tombstone begins before it.
     pub(in crate::lsm) smallest: Vec<u8>,
-    pub(in crate::lsm) largest: Vec<u8>,
+    /// Behind the last key and the last range tombstone.
+    pub(in crate::lsm) end: Vec<u8>,
 }
 
 /// Where a table is kept.
@@ -69,9 +80,12 @@ pub(in crate::lsm) struct Table<F: Fs> {
     pub(in crate::lsm) meta: TableMeta,
     path: Rc<str>,
     file: F::File,
+    ranges: RangeSet,
     filter: Vec<u8>,
     index: Vec<IndexEntry>,
     entries: u64,
+    key_tombstones: u64,
+    counters: Rc<Counters>,
 }
 
 fn corrupt(path: &Rc<str>, offset: u64, what: &'static str) -> EngineError {
@@ -92,8 +106,13 @@ async fn read_exactly(
 }
 
 impl<F: Fs> Table<F> {
-    /// Opens a table and reads its filter and index.
-    pub(in crate::lsm) async fn open(fs: &F, dir: &str, meta: TableMeta) -> Result<Self, EngineError> {
+    /// Opens a table and reads its range tombstones, filter and index.
+    pub(in crate::lsm) async fn open(
+        fs: &F,
+        dir: &str,
+        meta: TableMeta,
+        counters: &Rc<Counters>,
+    ) -> Result<Self, EngineError> {
         let path: Rc<str> = path(dir, meta.number).into();
         let file = match fs.open(&path, OpenMode::Existing).await {
             Ok(file) => file,
@@ -104,17 +123,63 @@ impl<F: Fs> Table<F> {
             return Err(corrupt(&path, 0, "file is cut short"));
         };
         let footer = read_exactly(&file, &path, footer_at, FOOTER_BYTES).await?;
-        let (filter_at, index_at, entries, blocks) =
-            parse_footer(meta.number, footer_at, &footer).map_err(|what| corrupt(&path, footer_at, what))?;
-        let tail = read_exactly(&file, &path, filter_at, (footer_at - filter_at) as usize).await?;
-        let (filter, index) = tail.split_at((index_at - filter_at) as usize);
-        let filter = checked_section(meta.number, filter_at, filter)
-            .ok_or_else(|| corrupt(&path, filter_at, "filter checksum does not match"))?;
-        let index = checked_section(meta.number, index_at, index)
-            .ok_or_else(|| corrupt(&path, index_at, "index checksum does not match"))?;
-        let index = parse_index(index, filter_at, blocks)
-            .ok_or_else(|| corrupt(&path, index_at, "index is malformed"))?;
-        Ok(Self { filter: filter.to_vec(), index, entries, meta, path, file })
+        let footer =
+            Footer::parse(meta.number, footer_at, &footer).map_err(|what| corrupt(&path, footer_at, what))?;
+        let tail =
+            read_exactly(&file, &path, footer.ranges_at, (footer_at - footer.ranges_at) as usize).await?;
+        counters.count(|stats| stats.bytes_read_from_files += (tail.len() + FOOTER_BYTES) as u64);
+        let section = |from: u64, to: u64, what| {
+            let section = &tail[(from - footer.ranges_at) as usize..(to - footer.ranges_at) as usize];
+            checked_section(meta.number, from, section).ok_or_else(|| corrupt(&path, from, what))
+        };
+        let ranges =
+            section(footer.ranges_at, footer.filter_at, "checksum of range tombstones does not match")?;
+        let filter = section(footer.filter_at, footer.index_at, "filter checksum does not match")?.to_vec();
+        let index = section(footer.index_at, footer_at, "index checksum does not match")?;
+        let ranges = parse_ranges(ranges)
+            .ok_or_else(|| corrupt(&path, footer.ranges_at, "range tombstones are malformed"))?;
+        let index = parse_index(index, footer.ranges_at, footer.blocks)
+            .ok_or_else(|| corrupt(&path, footer.index_at, "index is malformed"))?;
+        let (entries, key_tombstones) = (footer.entries, footer.key_tombstones);
+        let table = Self {
+            meta,
+            path,
+            file,
+            ranges,
+            filter,
+            index,
+            entries,
+            key_tombstones,
+            counters: Rc::clone(counters),
+        };
+        match table.flaw() {
+            Some(what) => Err(corrupt(&table.path, footer_at, what)),
+            None => Ok(table),
+        }
+    }
+
+    /// What contradicts the manifest in all but the blocks.
+    fn flaw(&self) -> Option<&'static str> {
+        let keys_end = self.index.last().map(|last| successor(&last.last_key));
+        let ranges = self.ranges.hull();
+        let end = keys_end.as_deref().into_iter().chain(ranges.map(|(_, to)| to)).max();
+        if end != Some(self.meta.end.as_slice()) {
+            return Some("the table ends elsewhere than the manifest says");
+        }
+        if ranges.is_some_and(|(from, _)| from < self.meta.smallest.as_slice()) {
+            return Some("a range tombstone begins before the table");
+        }
+        let tombstones = self.key_tombstones + self.ranges.len() as u64;
+        (tombstones != self.meta.tombstones).then_some("the manifest counts other tombstones")
+    }
+
+    /// Its range tombstones; they hide nothing of this table.
+    pub(in crate::lsm) fn ranges(&self) -> &RangeSet {
+        &self.ranges
+    }
+
+    pub(in crate::lsm) fn key_tombstones(&self) -> u64 {
+        self.key_tombstones
     }
 
     pub(in crate::lsm) fn blocks(&self) -> usize {
@@ -171,13 +236,21 @@ impl<F: Fs> Table<F> {
         let len = entries.iter().map(|entry| entry.len).sum();
         assert!(start + len as u64 <= self.meta.bytes, "blocks are inside their file");
         let read = read_exactly(&self.file, &self.path, start, len).await?;
+        self.counters.count(|stats| stats.bytes_read_from_files += len as u64);
+        if let [only] = entries {
+            return self.checked_block(only, read).map(|block| vec![block]);
+        }
         let blocks = entries.iter().map(|entry| {
             let at = (entry.offset - start) as usize;
-            Block::new(self.meta.number, entry.offset, read[at..at + entry.len].to_vec())
-                .map(Rc::new)
-                .map_err(|what| corrupt(&self.path, entry.offset, what))
+            self.checked_block(entry, read[at..at + entry.len].to_vec())
         });
         blocks.collect()
+    }
+
+    fn checked_block(&self, entry: &IndexEntry, bytes: Vec<u8>) -> Result<Rc<Block>, EngineError> {
+        Block::new(self.meta.number, entry.offset, bytes)
+            .map(Rc::new)
+            .map_err(|what| corrupt(&self.path, entry.offset, what))
     }
 
     /// The value of a key in this table: `Some(None)` is a tombstone.
@@ -187,15 +260,28 @@ impl<F: Fs> Table<F> {
         hash: u64,
         cache: &BlockCache,
     ) -> Result<Option<Option<Vec<u8>>>, EngineError> {
-        if key < self.meta.smallest.as_slice()
-            || key > self.meta.largest.as_slice()
-            || !self.may_contain(hash)
-        {
+        if key < self.meta.smallest.as_slice() || key >= self.meta.end.as_slice() {
+            return Ok(None);
+        }
+        if let Some(found) = self.get_key(key, hash, cache).await? {
+            return Ok(Some(found));
+        }
+        // A key of this table was written after its range tombstones.
+        Ok(self.ranges.covering(key).map(|_| None))
+    }
+
+    async fn get_key(
+        &self,
+        key: &[u8],
+        hash: u64,
+        cache: &BlockCache,
+    ) -> Result<Option<Option<Vec<u8>>>, EngineError> {
+        if !self.may_contain(hash) {
             return Ok(None);
         }
         let number = self.block_of(key);
         if number == self.blocks() {
-            return Err(self.corrupt_block(number, "the index ends before the table's largest key"));
+            return Ok(None);
         }
         let block = self.block(number, cache).await?;
         let found = block.get(key).map_err(|what| self.corrupt_block(number, what))?;
@@ -203,33 +289,62 @@ impl<F: Fs> Table<F> {
     }
 }
 
-/// Filter offset, index offset, entries and blocks.
-fn parse_footer(number: u64, at: u64, footer: &[u8]) -> Result<(u64, u64, u64, usize), &'static str> {
-    let mut input = Input::new(footer, 44);
-    if input.u32() != Some(placed_checksum(number, at, &footer[..44])) {
-        return Err("footer checksum does not match");
+struct Footer {
+    ranges_at: u64,
+    filter_at: u64,
+    index_at: u64,
+    entries: u64,
+    key_tombstones: u64,
+    blocks: usize,
+}
+
+impl Footer {
+    /// Checks the footer of table `number` as read from offset `at`.
+    fn parse(number: u64, at: u64, footer: &[u8]) -> Result<Self, &'static str> {
+        let checked = FOOTER_BYTES - 4;
+        if Input::new(footer, checked).u32() != Some(placed_checksum(number, at, &footer[..checked])) {
+            return Err("footer checksum does not match");
+        }
+        if footer[48..56] != *MAGIC {
+            return Err("footer is no table's");
+        }
+        let mut input = Input::new(footer, 0);
+        let mut number = || input.u64().ok_or("footer is cut short");
+        let (ranges_at, filter_at, index_at) = (number()?, number()?, number()?);
+        let (entries, key_tombstones) = (number()?, number()?);
+        let (Some(blocks), Some(version)) = (input.u32(), input.u32()) else {
+            return Err("footer is cut short");
+        };
+        if version != FORMAT_VERSION {
+            return Err("table has another format version");
+        }
+        if ranges_at > filter_at || filter_at > index_at || index_at > at || key_tombstones > entries {
+            return Err("footer has impossible numbers");
+        }
+        let blocks = blocks as usize;
+        Ok(Self { ranges_at, filter_at, index_at, entries, key_tombstones, blocks })
     }
-    if footer[32..40] != *MAGIC {
-        return Err("footer is no table's");
+}
+
+fn parse_ranges(section: &[u8]) -> Option<RangeSet> {
+    let mut input = Input::new(section, 0);
+    let mut ranges = RangeSet::default();
+    let mut last: Option<&[u8]> = None;
+    while !input.is_empty() {
+        let (from, to) = (input.bytes()?, input.bytes()?);
+        if from >= to || last.is_some_and(|last| last >= from) {
+            return None;
+        }
+        ranges.insert(from, to);
+        last = Some(to);
     }
-    let mut input = Input::new(footer, 0);
-    let fields = (input.u64(), input.u64(), input.u64(), input.u32(), input.u32());
-    let (Some(filter_at), Some(index_at), Some(entries), Some(blocks), Some(version)) = fields else {
-        return Err("footer is cut short");
-    };
-    if version != FORMAT_VERSION {
-        return Err("table has another format version");
-    }
-    if filter_at > index_at || index_at > at {
-        return Err("footer has impossible offsets");
-    }
-    Ok((filter_at, index_at, entries, blocks as usize))
+    Some(ranges)
 }
 
 fn checked_section(number: u64, offset: u64, section: &[u8]) -> Option<&[u8]> {
     let (content, checksum) = section.split_at_checked(section.len().checked_sub(4)?)?;
     let expected = placed_checksum(number, offset, content).to_le_bytes();
-    (checksum == expected && !content.is_empty()).then_some(content)
+    (checksum == expected).then_some(content)
 }
 
 fn parse_index(bytes: &[u8], blocks_end: u64, blocks: usize) -> Option<Vec<IndexEntry>> {
@@ -242,5 +357,5 @@ fn parse_index(bytes: &[u8], blocks_end: u64, blocks: usize) -> Option<Vec<Index
         index.push(IndexEntry { last_key, offset, len });
         offset += len as u64;
     }
-    (offset == blocks_end && index.len() == blocks && blocks > 0).then_some(index)
+    (offset == blocks_end && index.len() == blocks).then_some(index)
 }
