@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+pub mod btree;
 mod encoding;
 pub mod journal;
 mod log;
@@ -29,6 +30,7 @@ mod paths;
 mod std_fs;
 mod turn;
 
+pub use btree::{BTree, BTreeOptions, BTreeSnapshot, Mode};
 pub use journal::{
     Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
 };

@@ -16,7 +16,7 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Write(Changes, bool),
     Get(Vec<u8>),
     Scan(Vec<u8>, Option<Vec<u8>>, usize),
@@ -45,7 +45,7 @@ fn change() -> impl Strategy<Value = (Vec<u8>, Option<Vec<u8>>)> {
     (key(), prop::option::weighted(0.75, vec(any::<u8>(), 0..60)))
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (vec(change(), 0..6), prop::bool::weighted(0.1)).prop_map(|(c, s)| Step::Write(c, s)),
         4 => key().prop_map(Step::Get),
@@ -92,7 +92,11 @@ pub(crate) fn batch_of(changes: Changes) -> Batch {
     batch
 }
 
-async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -> Result<(), TestCaseError> {
+pub(crate) async fn conforms<E: Engine>(
+    fs: E::Fs,
+    options: E::Options,
+    steps: Vec<Step>,
+) -> Result<(), TestCaseError> {
     let mut engine = E::open(&fs, "a/store", &options).await.expect("opens");
     let mut model = Model::new();
     let mut snapshots: Vec<(E::Snapshot, Model)> = Vec::new();
@@ -158,6 +162,10 @@ async fn settles<E: Engine>(fs: &E::Fs, options: &E::Options, engine: E) -> Resu
         prop_assert!(rounds < 1000, "maintenance goes on for ever");
     }
     engine.verify().await.expect("intact");
+    // The files of a log-structured engine can be counted.
+    if !(options as &dyn std::any::Any).is::<LsmOptions>() {
+        return Ok(());
+    }
     prop_assert!(count(fs, ".manifest").await == 1 && count(fs, ".wal").await <= 1);
     // Opening removes what nobody names, and may write one table out of a log.
     let tables = count(fs, ".table").await;
@@ -174,7 +182,7 @@ async fn count(fs: &impl Fs, suffix: &str) -> usize {
 }
 
 /// `PROPTEST_CASES` raises the number of cases; `slowdown` divides it where a case takes longer.
-fn config(slowdown: u32) -> ProptestConfig {
+pub(crate) fn config(slowdown: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: default.cases.div_ceil(slowdown), rng_seed: RngSeed::Fixed(1), ..default }
 }
