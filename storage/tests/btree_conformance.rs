@@ -1,10 +1,8 @@
 //! Any sequence of operations on a B-tree gives what sorted maps give, in both modes.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use contract::{Batch, Change, Durability, Engine, Env, Family, Order, Pair, Range, ReadStore};
+use contract::{Batch, Change, Durability, Engine, Family, Order, Pair, Range, ReadStore};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

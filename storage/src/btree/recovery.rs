@@ -209,8 +209,20 @@ async fn refuse_later_groups<F: Fs>(data: &DataFile<F>, meta: &Page) -> Result<(
     Ok(())
 }
 
-/// Where the first group is missing.
-struct Gap {
+/// What was read from logs.
+struct Replay {
+    /// The last group.
+    last: u64,
+    /// The last content of each page.
+    images: BTreeMap<PageNo, Page>,
+    /// The first place where a log is not whole. A mark may have been there.
+    flaw: Option<Place>,
+    /// Where the first group is missing.
+    gap: Option<Place>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
     log: u64,
     offset: u64,
     what: &'static str,
@@ -225,15 +237,16 @@ async fn replay<F: Fs>(
 ) -> Result<(), EngineError> {
     let oldest = *logs.first().expect("there are logs");
     let before = oldest.saturating_sub(1);
-    let (mut last, mut images, mut gap) = (before, BTreeMap::new(), None);
+    let mut replay = Replay { last: before, images: BTreeMap::new(), flaw: None, gap: None };
     for &number in logs {
         let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
         file.sync_data().await?;
         let bytes = read_whole(&file).await?;
-        read_log(dir, number, &bytes, &mut last, &mut gap, &mut images)?;
+        replay.read(dir, number, &bytes)?;
     }
-    let missing = |what| match &gap {
-        Some(Gap { log, offset, .. }) => wal::corrupt(dir, *log, *offset, what),
+    let Replay { last, images, flaw, gap } = replay;
+    let missing = |what| match gap.or(flaw) {
+        Some(Place { log, offset, .. }) => wal::corrupt(dir, log, offset, what),
         None => wal::corrupt(dir, oldest, 0, what),
     };
     match read_meta(data).await? {
@@ -258,45 +271,42 @@ async fn replay<F: Fs>(
     Ok(())
 }
 
-/// Takes a log's groups behind group `last`, up to the first that is missing.
-fn read_log(
-    dir: &str,
-    number: u64,
-    bytes: &[u8],
-    last: &mut u64,
-    gap: &mut Option<Gap>,
-    images: &mut BTreeMap<PageNo, Page>,
-) -> Result<(), EngineError> {
-    let identity = wal::identity(number);
-    let mut reader = match LogReader::header(identity, bytes) {
-        Ok(_) => LogReader::new(identity, bytes),
-        Err(_) => LogReader::headless(identity, bytes),
-    };
-    loop {
-        let offset = reader.position();
-        let Some(record) = reader.next() else { break };
-        let corrupt = |what| wal::corrupt(dir, number, offset, what);
-        let recorded =
-            wal::decode(record.tag, record.payload).ok_or_else(|| corrupt("group is malformed"))?;
-        if let Some(gap) = gap.as_ref().filter(|_| record.durable > 0) {
-            // A log is flushed only after those before it.
-            return Err(wal::corrupt(dir, gap.log, gap.offset, gap.what));
+impl Replay {
+    /// Takes a log's groups, up to the first that is missing.
+    fn read(&mut self, dir: &str, number: u64, bytes: &[u8]) -> Result<(), EngineError> {
+        let identity = wal::identity(number);
+        let mut reader = match LogReader::header(identity, bytes) {
+            Ok(_) => LogReader::new(identity, bytes),
+            Err(_) => LogReader::headless(identity, bytes),
+        };
+        loop {
+            let offset = reader.position();
+            let Some(record) = reader.next() else { break };
+            let corrupt = |what| wal::corrupt(dir, number, offset, what);
+            let recorded =
+                wal::decode(record.tag, record.payload).ok_or_else(|| corrupt("group is malformed"))?;
+            if let Recorded::Group(group, pages) = recorded {
+                if group <= self.last {
+                    return Err(corrupt("groups are out of order"));
+                }
+                if group != self.last + 1 && self.gap.is_none() {
+                    let here = Place { log: number, offset, what: "groups before this one are missing" };
+                    self.gap = Some(self.flaw.unwrap_or(here));
+                }
+                if self.gap.is_none() {
+                    self.images.extend(pages.into_iter().map(|page| (page.no(), page)));
+                    self.last = group;
+                }
+            }
+            if let Some(Place { log, offset, what }) = self.gap.filter(|_| record.durable > 0) {
+                // A log is flushed only after those before it.
+                return Err(wal::corrupt(dir, log, offset, what));
+            }
         }
-        let Recorded::Group(group, pages) = recorded else { continue };
-        if group <= *last {
-            return Err(corrupt("groups are out of order"));
+        let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
+        if let Some(flaw) = end {
+            self.flaw.get_or_insert(Place { log: number, offset: flaw.offset, what: flaw.what });
         }
-        if group != *last + 1 {
-            gap.get_or_insert(Gap { log: number, offset, what: "groups before this one are missing" });
-        }
-        if gap.is_none() {
-            images.extend(pages.into_iter().map(|page| (page.no(), page)));
-            *last = group;
-        }
+        Ok(())
     }
-    let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
-    if let Some(flaw) = end {
-        gap.get_or_insert(Gap { log: number, offset: flaw.offset, what: flaw.what });
-    }
-    Ok(())
 }
