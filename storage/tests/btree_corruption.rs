@@ -101,8 +101,9 @@ async fn right_or_told(
     }
     match everything(&store).await {
         Ok(content) => {
+            // It may succeed where a get did not: only a get compares keys with those of branches, which
+            // may be in overflow pages.
             assert!(right.contains(&content), "{place}: wrong content");
-            assert!(!told, "{place}: a scan read what a get could not");
         }
         Err(error) => {
             is_told(&error, files, place);
@@ -166,7 +167,7 @@ fn every_flipped_bit_of_a_data_file_is_told_or_harmless() {
 #[test]
 fn every_flipped_bit_of_a_log_is_told_or_harmless() {
     // All of it in one log, and the data file as it began.
-    flipped(BTreeOptions { wal_bytes: 1 << 20, ..tiny(Mode::Wal) }, 20_000);
+    flipped(BTreeOptions { wal_bytes: 1 << 20, ..tiny(Mode::Wal) }, 19_000);
 }
 
 /// A journal that recovery needs: a flipped bit in it, or in what it restores.
@@ -224,8 +225,14 @@ fn a_missing_file_is_told() {
     run(&world, async move {
         let options = BTreeOptions { wal_bytes: 4 << 10, ..tiny(Mode::Wal) };
         let store = BTree::open(&fs, "store", &options).await.expect("opens");
-        for batch in batches() {
+        let mut names = Vec::new();
+        for batch in batches().into_iter().chain(batches()) {
             store.write(batch, Durability::Synced).await.expect("writes");
+            let before = std::mem::replace(&mut names, fs.list("store").await.expect("lists"));
+            // The second group of a log says that the first was durable, and all logs before it.
+            if names.len() > 4 && names == before {
+                break;
+            }
         }
         let files = read_files(&fs).await;
         let last = files.keys().rfind(|name| name.ends_with(".wal")).expect("a log").clone();

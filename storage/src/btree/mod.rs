@@ -307,6 +307,7 @@ impl<F: Fs> Engine for BTree<F> {
     }
 
     async fn sync(&self) -> Result<(), EngineError> {
+        self.0.state.borrow().check_running()?;
         let seq = self.0.state.borrow().seq;
         self.sync_up_to(seq).await
     }
