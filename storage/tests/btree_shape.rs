@@ -50,7 +50,7 @@ fn vacuum_gives_pages_back() {
             let snapshot = store.snapshot();
             let then = model.clone();
             let mut batch = Batch::default();
-            for i in (0..1500u32).filter(|i| i % 20 != 3) {
+            for i in (0..1500u32).filter(|i| i % 8 != 3) {
                 batch.delete(i.to_be_bytes());
             }
             batch.delete_range(Family(7), vec![b'k'; 400], Some([vec![b'k'; 400], vec![0, 0, 4]].concat()));

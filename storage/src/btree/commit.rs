@@ -1,9 +1,13 @@
 //! Groups: the pages that changed since the last group, taken at a moment between two batches.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use contract::{Durability, EngineError, Fs};
+use futures::lock::MutexGuard;
 
 use super::page::{Page, PageNo};
 use super::rollback::Rollback;
@@ -20,11 +24,55 @@ pub(super) struct Group {
     pub(super) store_pages: u32,
 }
 
+/// Wakes all who wait for the end of a flush at once. If they came one by one, the first of them would
+/// have written again and begun a flush of its own before the second.
+#[derive(Default)]
+pub(super) struct Bell(RefCell<Vec<Waker>>);
+
+impl Bell {
+    /// Waits until it rings.
+    pub(super) async fn next(&self) {
+        let mut waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            self.0.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn ring(&self) {
+        self.0.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The right to write groups.
+pub(super) struct Committing<'a, F: Fs> {
+    rollback: MutexGuard<'a, Rollback<F>>,
+    bell: &'a Bell,
+}
+
+impl<F: Fs> Drop for Committing<'_, F> {
+    fn drop(&mut self) {
+        self.bell.ring();
+    }
+}
+
 impl<F: Fs> BTree<F> {
+    pub(super) async fn committing(&self) -> Committing<'_, F> {
+        Committing { rollback: self.0.committing.lock().await, bell: &self.0.bell }
+    }
+
+    pub(super) fn try_committing(&self) -> Option<Committing<'_, F>> {
+        Some(Committing { rollback: self.0.committing.try_lock()?, bell: &self.0.bell })
+    }
+
     /// Writes what changed as a group; flushes it if it must. In mode `Rollback` every group is flushed.
     pub(super) async fn commit(
         &self,
-        rollback: &mut Rollback<F>,
+        committing: &mut Committing<'_, F>,
         durability: Durability,
     ) -> Result<(), EngineError> {
         let (seq, group) = {
@@ -40,7 +88,7 @@ impl<F: Fs> BTree<F> {
             match self.0.options.mode {
                 Mode::Rollback => {
                     if let Some(group) = group {
-                        self.commit_in_place(rollback, group).await?;
+                        self.commit_in_place(&mut committing.rollback, group).await?;
                     }
                 }
                 Mode::Wal => {

@@ -34,7 +34,7 @@ impl<F: Fs> BTree<F> {
         if state.wals.logs.len() > 1 {
             return Some(Due::Copy);
         }
-        if state.dirty.len() >= state.pool.capacity() / 4 {
+        if state.dirty.len() >= state.pool.capacity() / 2 {
             return Some(Due::Commit);
         }
         if state.wals.logs.back().is_some_and(|log| log.lacks_mark()) {
@@ -51,11 +51,11 @@ impl<F: Fs> BTree<F> {
             None => Ok(()),
             Some(Due::Copy) => self.copy_some().await,
             Some(Due::Commit) => {
-                let mut committing = self.0.committing.lock().await;
+                let mut committing = self.committing().await;
                 self.commit(&mut committing, Durability::Lazy).await
             }
             Some(Due::Mark) => {
-                let _committing = self.0.committing.lock().await;
+                let _committing = self.committing().await;
                 let last = self.0.state.borrow().wals.logs.back().cloned();
                 match last.filter(|log| log.lacks_mark()) {
                     Some(log) => self.or_stop(self.mark(&log)).await,
@@ -77,7 +77,7 @@ impl<F: Fs> BTree<F> {
             }
         }
         if self.0.state.borrow().is_full() {
-            let mut committing = self.0.committing.lock().await;
+            let mut committing = self.committing().await;
             if self.0.state.borrow().is_full() {
                 self.commit(&mut committing, Durability::Lazy).await?;
             }
@@ -89,7 +89,7 @@ impl<F: Fs> BTree<F> {
     async fn copy_some(&self) -> Result<(), EngineError> {
         let log = self.0.state.borrow().wals.logs.front().cloned().expect("a full log is there");
         if !log.is_flushed() || log.lacks_mark() {
-            let _committing = self.0.committing.lock().await;
+            let _committing = self.committing().await;
             return self
                 .or_stop(async {
                     log.sync(&self.0.fs, &self.0.dir).await?;

@@ -2,7 +2,7 @@
 //! log, as in SQLite.
 //!
 //! A batch changes pages in memory, all at once. From time to time all pages that were changed since
-//! the last time are written as one *group*: when somebody wants a batch durable, when half of the
+//! the last time are written as one *group*: when somebody wants a batch durable, when most of the
 //! pool is changed, or by maintenance. A group is of whole batches and in their order, and it is there
 //! after a crash as a whole or not at all: so the store is always that of a prefix of the batches. A
 //! lazy batch costs memory only; many that change the same page cost one write of it.
@@ -42,7 +42,7 @@
 //! with the same error, and still reads. A batch whose reading failed is not applied, and the engine goes on.
 //!
 //! A page is always 512 bytes at least, a sector. A lazy batch never flushes in mode `Wal`; in mode
-//! `Rollback` it must when half of the pool is changed, since a page can only be overwritten after its
+//! `Rollback` it must when three quarters of the pool are changed, since a page can only be overwritten after its
 //! content is safe.
 //!
 //! Reading order: `page`, `cell`, `header`: what is in the data file, field by field; `pool`, `history`,
@@ -81,6 +81,7 @@ use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::turn::yield_once;
+use commit::Bell;
 use header::Header;
 use history::History;
 use load::{DataFile, Loads};
@@ -108,7 +109,7 @@ pub enum Mode {
 pub struct BTreeOptions {
     /// The size of a page in bytes, a power of two from 512 to 32768. A store that exists keeps its own.
     pub page_bytes: usize,
-    /// Bytes of pages that are kept in memory; up to half of them may be changed and not written yet.
+    /// Bytes of pages that are kept in memory; up to three quarters may be changed and not written yet.
     pub pool_bytes: usize,
     /// How groups are made durable. A store may be opened in another mode than before.
     pub mode: Mode,
@@ -139,8 +140,9 @@ struct Shared<F: Fs> {
     state: RefCell<State<F>>,
     /// Whoever holds it applies a batch. Taken last.
     writing: Mutex<()>,
-    /// Whoever holds it writes groups and flushes them.
+    /// Whoever holds it writes groups and flushes them. The bell rings when somebody lets go of it.
     committing: Mutex<Rollback<F>>,
+    bell: Bell,
     /// Whoever holds it does background work. Taken first.
     maintaining: Mutex<Sweep>,
     stats: Cell<EngineStats>,
@@ -175,7 +177,7 @@ impl<F: Fs> State<F> {
 
     /// Whether so much was changed that it must be written before more is.
     fn is_full(&self) -> bool {
-        self.dirty.len() >= self.pool.capacity() / 2
+        self.dirty.len() >= self.pool.capacity() / 4 * 3
     }
 }
 
@@ -246,13 +248,18 @@ impl<F: Fs> BTree<F> {
         if is_durable() {
             return Ok(());
         }
+        // So that all who are about to write have written.
         yield_once().await;
-        let mut committing = self.0.committing.lock().await;
-        if is_durable() {
-            return Ok(());
+        while !is_durable() {
+            self.0.state.borrow().check_running()?;
+            match self.try_committing() {
+                Some(mut committing) => {
+                    self.commit(&mut committing, Durability::Synced).await?;
+                    assert!(is_durable(), "a flush covers those who waited for it");
+                }
+                None => self.0.bell.next().await,
+            }
         }
-        self.commit(&mut committing, Durability::Synced).await?;
-        assert!(is_durable(), "a flush covers those who waited for it");
         Ok(())
     }
 }

@@ -24,7 +24,7 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use super::cell::Cell;
+use super::cell::{Cell, max_local};
 use contract::Family;
 
 /// Bytes of a page before its body.
@@ -184,7 +184,7 @@ impl Page {
         self.0[16] == Kind::Leaf as u8
     }
 
-    fn is_node(&self) -> bool {
+    pub(super) fn is_node(&self) -> bool {
         self.is_leaf() || self.0[16] == Kind::Branch as u8
     }
 
@@ -253,13 +253,32 @@ impl Page {
     }
 
     /// How a cell's key compares with `key`; `None` if that cannot be told without its overflow pages.
+    #[inline]
     pub(super) fn compare(&self, i: usize, key: &[u8]) -> Option<Ordering> {
-        let cell = self.cell(i);
-        let local = cell.local_key();
-        if local.len() == cell.key_len || !key.starts_with(local) || key.len() == local.len() {
-            return Some(local.cmp(key).then(cell.key_len.cmp(&key.len())));
+        let (key_len, local) = self.key_part(i);
+        if local.len() == key_len {
+            return Some(local.cmp(key));
         }
-        None
+        if !key.starts_with(local) {
+            return Some(local.cmp(key));
+        }
+        // What begins with all of a shorter key is behind it.
+        if key.len() == local.len() { Some(Ordering::Greater) } else { None }
+    }
+
+    /// The length of a cell's key, and as much of it as is in the cell.
+    #[inline]
+    fn key_part(&self, i: usize) -> (usize, &[u8]) {
+        let slot = self.slot(i);
+        // Nearly every length fits into one byte.
+        let (lengths, key) = if self.is_leaf() { (slot, slot + 2) } else { (slot + 4, slot + 5) };
+        let short = self.0[lengths] < 0x80 && self.0[key - 1] < 0x80;
+        let key_len = usize::from(self.0[lengths]);
+        if short && key_len <= max_local(self.size()) {
+            return (key_len, &self.0[key..key + key_len]);
+        }
+        let cell = self.cell(i);
+        (cell.key_len, cell.local_key())
     }
 
     /// Bytes that cells and their slots take.

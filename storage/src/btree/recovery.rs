@@ -13,6 +13,7 @@ use std::rc::Rc;
 use contract::{EngineError, EngineStats, File, Fs, OpenMode};
 use futures::lock::Mutex;
 
+use super::commit::Bell;
 use super::header::{Header, page_size_in};
 use super::history::History;
 use super::load::{DataFile, Loads, data_path};
@@ -91,6 +92,7 @@ pub(super) async fn open<F: Fs>(
         state: RefCell::new(state),
         writing: Mutex::new(()),
         committing: Mutex::new(Rollback::new(fixed)),
+        bell: Bell::default(),
         maintaining: Mutex::new(Sweep::default()),
         stats: Cell::new(EngineStats::default()),
     })))

@@ -89,14 +89,32 @@ async fn compare<P: Pages>(pages: &P, page: &Page, i: usize, key: &[u8]) -> Resu
     }
 }
 
-/// The first cell of a leaf at or behind a key, and whether it has the key itself.
-pub(super) async fn lower_bound<P: Pages>(
+/// The first cell from `low` on at or behind a key, and whether it has the key itself; `None` if that
+/// cannot be told without overflow pages.
+#[inline]
+fn position_at_once(page: &Page, mut low: usize, key: &[u8]) -> Option<(usize, bool)> {
+    let mut high = page.cells();
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        match page.compare(middle, key)? {
+            Ordering::Less => low = middle + 1,
+            Ordering::Equal => return Some((middle, true)),
+            Ordering::Greater => high = middle,
+        }
+    }
+    Some((low, false))
+}
+
+async fn position<P: Pages>(
     pages: &P,
     page: &Page,
+    mut low: usize,
     key: &[u8],
 ) -> Result<(usize, bool), EngineError> {
-    assert!(page.is_leaf(), "keys are sought in leaves");
-    let (mut low, mut high) = (0, page.cells());
+    if let Some(found) = position_at_once(page, low, key) {
+        return Ok(found);
+    }
+    let mut high = page.cells();
     while low < high {
         let middle = usize::midpoint(low, high);
         match compare(pages, page, middle, key).await? {
@@ -108,18 +126,22 @@ pub(super) async fn lower_bound<P: Pages>(
     Ok((low, false))
 }
 
+/// The first cell of a leaf at or behind a key, and whether it has the key itself.
+pub(super) async fn lower_bound<P: Pages>(
+    pages: &P,
+    page: &Page,
+    key: &[u8],
+) -> Result<(usize, bool), EngineError> {
+    assert!(page.is_leaf(), "keys are sought in leaves");
+    position(pages, page, 0, key).await
+}
+
 /// The cell of a branch that leads to a key.
 pub(super) async fn child_for<P: Pages>(pages: &P, page: &Page, key: &[u8]) -> Result<usize, EngineError> {
     assert!(!page.is_leaf(), "branches lead to keys");
-    let (mut low, mut high) = (1, page.cells());
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        match compare(pages, page, middle, key).await? {
-            Ordering::Less | Ordering::Equal => low = middle + 1,
-            Ordering::Greater => high = middle,
-        }
-    }
-    Ok(low - 1)
+    // The first cell has no key, and leads to all before the second.
+    let (behind, found) = position(pages, page, 1, key).await?;
+    Ok(if found { behind } else { behind - 1 })
 }
 
 /// What pages in memory say about a key at once; `None` if more pages are needed.
@@ -134,30 +156,23 @@ pub(super) fn get_at_once<'a>(
     }
     loop {
         let page = cached(no)?;
-        let leaf = page.is_leaf();
-        if !leaf && page.kind() != Some(Kind::Branch) || page.cells() == 0 {
+        if page.cells() == 0 || !page.is_node() {
             // Whoever reads with care tells what is wrong.
             return None;
         }
-        let (mut low, mut high) = (usize::from(!leaf), page.cells());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            match page.compare(middle, key)? {
-                Ordering::Equal if leaf => {
-                    let cell = page.cell(middle);
-                    return if cell.overflow.is_none() {
-                        Some(Some(cell.local[cell.key_len..].to_vec()))
-                    } else {
-                        None
-                    };
-                }
-                Ordering::Less | Ordering::Equal => low = middle + 1,
-                Ordering::Greater => high = middle,
+        if page.is_leaf() {
+            let (i, found) = position_at_once(page, 0, key)?;
+            if !found {
+                return Some(None);
             }
+            let cell = page.cell(i);
+            return if cell.overflow.is_none() {
+                Some(Some(cell.local[cell.key_len..].to_vec()))
+            } else {
+                None
+            };
         }
-        if leaf {
-            return Some(None);
-        }
-        no = page.cell(low - 1).child;
+        let (behind, found) = position_at_once(page, 1, key)?;
+        no = page.cell(if found { behind } else { behind - 1 }).child;
     }
 }

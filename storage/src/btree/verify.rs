@@ -138,7 +138,7 @@ pub(super) async fn verify<F: Fs>(engine: &BTree<F>, snapshot: &BTreeSnapshot<F>
     let header = snapshot.header();
     {
         // They are written in place while a group is.
-        let _committing = engine.0.committing.lock().await;
+        let _committing = engine.committing().await;
         let grouped = engine.0.state.borrow().grouped.clone();
         for no in (0..grouped.pages()).map(PageNo).filter(|no| grouped.is_fixed(*no)) {
             engine.read(no).await?;
