@@ -22,6 +22,7 @@
 //! ```
 
 mod batch;
+pub mod btree;
 mod encoding;
 pub mod journal;
 mod log;
@@ -35,6 +36,7 @@ mod replay;
 mod std_fs;
 mod turn;
 
+pub use btree::{BTree, BTreeOptions, BTreeSnapshot, Mode};
 pub use journal::{
     Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
 };

@@ -9,8 +9,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError};
 use storage::lsm::{Compaction, Compression};
-use storage::{LogStore, LogStoreOptions, Lsm, LsmOptions};
+use storage::{BTree, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode};
 
+use crate::btree_conformance::tiny as tiny_pages;
 use crate::ground::{Folder, NODE, block_on, run, world};
 use crate::model::{FAMILIES, Model, OwnedRange, settle};
 
@@ -271,6 +272,8 @@ macro_rules! conformance {
 conformance!(lsm, Lsm, tiny(), 50);
 conformance!(lsm_tiered, Lsm, tiny_tiered(), 20);
 conformance!(logstore, LogStore, tiny_segments(), 1);
+conformance!(btree_rollback, BTree, tiny_pages(Mode::Rollback), 0);
+conformance!(btree_wal, BTree, tiny_pages(Mode::Wal), 0);
 
 /// Readers, writers and maintenance beside each other, on a disk that takes its time.
 fn beside_each_other<E: Engine<Fs = sim::SimFs>>(options: E::Options) -> u64 {

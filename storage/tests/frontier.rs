@@ -338,6 +338,7 @@ fn lsms() -> impl Iterator<Item = EngineRun<Lsm<Disk>>> {
         level_bytes: 512,
         table_bytes: 256,
         block_cache_bytes: 1024,
+        ..LsmOptions::default()
     };
     let runs = [(12, 128, 3, 2), (14, 256, 3, 3), (9, 4096, 3, 4), (150, 16384, 75, 150)];
     runs.into_iter().map(move |(batches, bytes, syncs_every, maintains_every)| EngineRun {

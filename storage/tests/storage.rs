@@ -2,6 +2,16 @@
 
 extern crate seedbed_storage as storage;
 
+#[path = "btree_conformance.rs"]
+mod btree_conformance;
+#[path = "btree_corruption.rs"]
+mod btree_corruption;
+#[path = "btree_crash.rs"]
+mod btree_crash;
+#[path = "btree_faulty.rs"]
+mod btree_faulty;
+#[path = "btree_shape.rs"]
+mod btree_shape;
 #[path = "conformance.rs"]
 mod conformance;
 #[path = "corruption.rs"]

@@ -1,8 +1,10 @@
 //! Where names are bound to what they stand for, once.
 
+use contract::Replica;
 use protocols::raft::{self, Raft};
 use sim::SimFs;
-use storage::lsm::{Lsm, LsmOptions};
+use storage::lsm::Compaction;
+use storage::{BTree, BTreeOptions, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode};
 
 use crate::plan::Plan;
 use crate::run::{self, Run, RunOptions};
@@ -20,8 +22,13 @@ pub struct Named {
 pub const PROTOCOLS: &[Named] = &[Named { name: "raft", about: "Raft with ReadIndex and snapshots" }];
 
 /// Where servers keep their state.
-pub const ENGINES: &[Named] =
-    &[Named { name: "lsm", about: "log-structured merge tree with leveled compaction" }];
+pub const ENGINES: &[Named] = &[
+    Named { name: "lsm", about: "log-structured merge tree with leveled compaction" },
+    Named { name: "lsm-tiered", about: "log-structured merge tree with size-tiered compaction" },
+    Named { name: "btree", about: "B+tree with a write-ahead log" },
+    Named { name: "btree-rollback", about: "B+tree with a rollback journal" },
+    Named { name: "log", about: "log-structured store with an index in memory" },
+];
 
 /// What clients do.
 pub const WORKLOADS: &[Named] =
@@ -62,12 +69,35 @@ fn raft_options(options: &serde_json::Value) -> Result<raft::Options, String> {
 /// # Panics
 /// If the plan names what is not registered: scenarios and replays are checked when they are read.
 pub fn run(plan: &Plan, options: RunOptions) -> Run {
-    match (plan.protocol.as_str(), plan.engine.as_str()) {
-        ("raft", "lsm") => {
+    match plan.protocol.as_str() {
+        "raft" => {
             let raft = raft_options(&plan.options).expect("a plan's options were checked");
-            let lsm = LsmOptions { memtable_bytes: plan.memtable_bytes, ..LsmOptions::default() };
-            run::run::<Raft, Lsm<SimFs>>(plan, raft, lsm, options)
+            on_engine::<Raft>(plan, raft, options)
         }
-        (protocol, engine) => panic!("{protocol} on {engine} is not registered"),
+        other => panic!("the protocol {other} is not registered"),
     }
 }
+
+fn on_engine<R: Replica>(plan: &Plan, protocol: R::Options, options: RunOptions) -> Run {
+    let memory = plan.memtable_bytes;
+    let lsm = |compaction| LsmOptions { memtable_bytes: memory, compaction, ..LsmOptions::default() };
+    let btree = |mode| BTreeOptions {
+        mode,
+        wal_bytes: memory.max(BTREE_LOG_BYTES) as u64,
+        ..BTreeOptions::default()
+    };
+    match plan.engine.as_str() {
+        "lsm" => run::run::<R, Lsm<SimFs>>(plan, protocol, lsm(Compaction::Leveled), options),
+        "lsm-tiered" => run::run::<R, Lsm<SimFs>>(plan, protocol, lsm(Compaction::Tiered), options),
+        "btree" => run::run::<R, BTree<SimFs>>(plan, protocol, btree(Mode::Wal), options),
+        "btree-rollback" => run::run::<R, BTree<SimFs>>(plan, protocol, btree(Mode::Rollback), options),
+        "log" => {
+            let log = LogStoreOptions { segment_bytes: memory as u64, ..LogStoreOptions::default() };
+            run::run::<R, LogStore<SimFs>>(plan, protocol, log, options)
+        }
+        other => panic!("the engine {other} is not registered"),
+    }
+}
+
+/// The least size of a B-tree's write-ahead log: a few batches of pages.
+const BTREE_LOG_BYTES: usize = 64 << 10;

@@ -231,8 +231,8 @@ situations! {
     "message-lost" "a link lost a message" |r| r.world.messages_lost;
     "message-repeated" "a link repeated a message" |r| r.world.messages_duplicated;
     "message-cut" "a partition was in a message's way" |r| r.world.messages_partitioned;
-    "memtable-flushed" "a memtable was written out" |r| r.storage.engine_flushes;
-    "compaction" "a compaction was carried out" |r| r.storage.engine_compactions;
+    "memtable-flushed" "a memtable, or the log of a B-tree, was written out" |r| r.storage.engine_flushes;
+    "compaction" "a compaction, a merge or a step of a vacuum was carried out" |r| r.storage.engine_compactions;
     "snapshot-installed" "a snapshot replaced a node's state" |r| r.seen.snapshots_installed;
     "outcome-unknown" "a client gave an operation up" |r| r.operations.unknown;
     "fault-fired" "a fault struck" |r| r.fired.iter().filter(|fired| fired.action.is_some()).count() as u64;

@@ -63,7 +63,8 @@ section! {
 
     /// How the storage engine is tuned.
     Engine {
-        /// How much is kept in memory before it is written out as a table.
+        /// How much is kept in memory before it is written out as a table. Of a B-tree, the size of its
+        /// log, at least 64KiB; of a log-structured store, that of a segment.
         "memtable" memtable: At<Draw<Size>> = "64KiB",
     }
 

@@ -1,0 +1,312 @@
+//! Opening a store: finishing or undoing what a crash interrupted.
+//!
+//! Files that are found are flushed before they are believed: after the death of a process alone they
+//! may have content that the next power loss takes away. At the end there is one file, `data`, and the
+//! header in it is what it was after some group.
+//!
+//! A new store is written as `data.new`, flushed and renamed, so `data` is never half a store.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use contract::{EngineError, EngineStats, File, Fs, OpenMode};
+use futures::lock::Mutex;
+
+use super::commit::Bell;
+use super::header::{Header, page_size_in};
+use super::history::History;
+use super::load::{DataFile, Loads, data_path};
+use super::page::{Page, PageNo, SMALLEST};
+use super::pool::Pool;
+use super::rollback::{self, Found, Rollback};
+use super::vacuum::Sweep;
+use super::wal::{self, Recorded, Wals};
+use super::{BTree, BTreeOptions, Mode, Shared, State};
+use crate::log::{LogReader, read_whole};
+use crate::paths::{create_dir_durably, numbered};
+
+/// Pages that are read with one request where all are read.
+const PAGES_AT_ONCE: u32 = 64;
+
+pub(super) async fn open<F: Fs>(
+    fs: &F,
+    dir: &str,
+    mut options: BTreeOptions,
+) -> Result<BTree<F>, EngineError> {
+    if !fs.exists(dir).await? {
+        create_dir_durably(fs, dir).await?;
+    }
+    let names = fs.list(dir).await?;
+    let has = |name: &str| names.iter().any(|other| other == name);
+    let logs: BTreeSet<u64> = names.iter().filter_map(|name| numbered(name, ".wal")).collect();
+    if has("data.new") {
+        fs.remove(&format!("{dir}/data.new")).await?;
+    }
+    if !has("data") {
+        if has("journal") || !logs.is_empty() {
+            let file = data_path(dir).into();
+            return Err(EngineError::Corrupt { file, offset: 0, what: "data file is missing" });
+        }
+        let header = Header::new(options.page_bytes);
+        let mut pages = header.encode(None);
+        pages.iter_mut().for_each(|page| page.seal(1));
+        let new = NewStore::begin(fs, dir, &header).await?;
+        new.file.write(&pages).await?;
+        new.finish(fs, dir).await?;
+    }
+    let path = data_path(dir);
+    let file = fs.open(&path, OpenMode::Existing).await?;
+    let len = file.len().await?;
+    let data = DataFile::new(path, file, len);
+    if !logs.is_empty() {
+        replay(fs, dir, &data, &logs).await?;
+    }
+    if has("journal") {
+        roll_back(fs, dir, &data).await?;
+    }
+    let (header, fixed) = read_header(&data).await?;
+    options.page_bytes = header.page_bytes();
+    let group = fixed[0].group();
+    assert!(group > 0, "groups are numbered from 1");
+    let header = Rc::new(header);
+    let state = State {
+        seq: 0,
+        durable: 0,
+        group,
+        grouped: Rc::clone(&header),
+        header,
+        pool: Pool::new(options.pool_bytes, options.page_bytes),
+        dirty: BTreeSet::new(),
+        originals: (options.mode == Mode::Rollback).then(BTreeMap::new),
+        history: History::default(),
+        loads: Loads::default(),
+        wals: Wals::default(),
+        stopped: None,
+    };
+    Ok(BTree(Rc::new(Shared {
+        fs: fs.clone(),
+        dir: dir.into(),
+        options,
+        data,
+        state: RefCell::new(state),
+        writing: Mutex::new(()),
+        committing: Mutex::new(Rollback::new(fixed)),
+        bell: Bell::default(),
+        maintaining: Mutex::new(Sweep::default()),
+        stats: Cell::new(EngineStats::default()),
+    })))
+}
+
+/// A store that is being written, under another name.
+pub(super) struct NewStore<F: Fs> {
+    pub(super) file: DataFile<F>,
+}
+
+impl<F: Fs> NewStore<F> {
+    pub(super) async fn begin(fs: &F, dir: &str, header: &Header) -> Result<Self, EngineError> {
+        let path = format!("{dir}/data.new");
+        let file = fs.open(&path, OpenMode::Truncate).await?;
+        let len = u64::from(header.pages()) * header.page_bytes() as u64;
+        file.allocate(len).await?;
+        Ok(Self { file: DataFile::new(path, file, len) })
+    }
+
+    /// Makes it durable, and gives it its name.
+    pub(super) async fn finish(self, fs: &F, dir: &str) -> Result<(), EngineError> {
+        self.file.file.sync_data().await?;
+        fs.rename(&self.file.path, &data_path(dir)).await?;
+        fs.sync_dir(dir).await?;
+        Ok(())
+    }
+}
+
+/// Reads a page's bytes; fewer at the end of the file.
+async fn read_at<F: Fs>(data: &DataFile<F>, offset: u64, len: usize) -> Result<Vec<u8>, EngineError> {
+    Ok(crate::read::read_at(&data.file, offset, len).await?)
+}
+
+/// The meta page, or what is wrong with it.
+async fn read_meta<F: Fs>(data: &DataFile<F>) -> Result<Result<Page, &'static str>, EngineError> {
+    let Some(page_bytes) = page_size_in(&read_at(data, 0, SMALLEST).await?) else {
+        return Ok(Err("not the meta page of a store"));
+    };
+    let bytes = read_at(data, 0, page_bytes).await?;
+    if bytes.len() < page_bytes {
+        return Ok(Err("file ends within the meta page"));
+    }
+    Ok(Page::check(&bytes, PageNo(0)))
+}
+
+/// The header, and the pages it is in, the meta page first.
+async fn read_header<F: Fs>(data: &DataFile<F>) -> Result<(Header, Vec<Page>), EngineError> {
+    let meta = read_meta(data).await?.map_err(|what| data.corrupt(PageNo(0), SMALLEST, what))?;
+    let corrupt = |no, what| data.corrupt(no, meta.size(), what);
+    let begun = Header::begin(&meta);
+    let mut header = begun.ok_or_else(|| corrupt(PageNo(0), "not the meta page of a store"))?;
+    let mut pages = vec![meta.clone()];
+    for no in header.parts() {
+        let bytes = read_at(data, u64::from(no.0) * meta.size() as u64, meta.size()).await?;
+        if bytes.len() < meta.size() {
+            return Err(corrupt(no, "file ends within the page"));
+        }
+        let page = Page::check(&bytes, no).map_err(|what| corrupt(no, what))?;
+        if page.group() > meta.group() {
+            return Err(corrupt(no, "page is of a group that never was"));
+        }
+        header.add(&page).map_err(|what| corrupt(no, what))?;
+        pages.push(page);
+    }
+    header.finish().map_err(|what| corrupt(PageNo(0), what))?;
+    Ok((header, pages))
+}
+
+/// Undoes the group that was under way, if one was.
+async fn roll_back<F: Fs>(fs: &F, dir: &str, data: &DataFile<F>) -> Result<(), EngineError> {
+    let path = rollback::path(dir);
+    let journal = fs.open(&path, OpenMode::Existing).await?;
+    journal.sync_data().await?;
+    data.file.sync_data().await?;
+    let corrupt = |offset, what| EngineError::Corrupt { file: path.as_str().into(), offset, what };
+    let bytes = read_whole(&journal).await?;
+    let meta = read_meta(data).await?;
+    match (rollback::read(&bytes).map_err(|(offset, what)| corrupt(offset, what))?, meta) {
+        (Found::Nothing, _) => {}
+        (Found::Torn, Ok(meta)) => refuse_later_groups(data, &meta).await?,
+        (Found::Torn, Err(what)) => return Err(data.corrupt(PageNo(0), SMALLEST, what)),
+        (Found::Pages(group, _), Ok(meta)) if meta.group() >= group => {}
+        (Found::Pages(group, pages), meta) => {
+            if pages[0].group() + 1 != group || meta.is_ok_and(|meta| meta != pages[0]) {
+                return Err(corrupt(0, "journal is of another time than the data file"));
+            }
+            data.write(&pages).await?;
+            data.file.sync_data().await?;
+        }
+    }
+    fs.remove(&path).await?;
+    fs.sync_dir(dir).await?;
+    Ok(())
+}
+
+/// A journal that is not whole was never complete, unless the data file has pages of its group.
+async fn refuse_later_groups<F: Fs>(data: &DataFile<F>, meta: &Page) -> Result<(), EngineError> {
+    let (header, _) = read_header(data).await?;
+    let page_bytes = header.page_bytes();
+    for first in (0..header.pages()).step_by(PAGES_AT_ONCE as usize) {
+        let bytes =
+            read_at(data, u64::from(first) * page_bytes as u64, PAGES_AT_ONCE as usize * page_bytes).await?;
+        for (no, page) in (first..header.pages()).map(PageNo).zip(bytes.chunks_exact(page_bytes)) {
+            let group = u64::from_le_bytes(page[8..16].try_into().expect("eight bytes"));
+            if header.is_used(no) && group > meta.group() {
+                return Err(data.corrupt(
+                    no,
+                    page_bytes,
+                    "page is of a later group than the store, and its journal is not whole",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was read from logs.
+struct Replay {
+    /// The last group.
+    last: u64,
+    /// The last content of each page.
+    images: BTreeMap<PageNo, Page>,
+    /// The first place where a log is not whole. A mark may have been there.
+    flaw: Option<Place>,
+    /// Where the first group is missing.
+    gap: Option<Place>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    log: u64,
+    offset: u64,
+    what: &'static str,
+}
+
+/// Copies what is whole in the logs into the data file.
+async fn replay<F: Fs>(
+    fs: &F,
+    dir: &str,
+    data: &DataFile<F>,
+    logs: &BTreeSet<u64>,
+) -> Result<(), EngineError> {
+    let oldest = *logs.first().expect("there are logs");
+    let before = oldest.saturating_sub(1);
+    let mut replay = Replay { last: before, images: BTreeMap::new(), flaw: None, gap: None };
+    for &number in logs {
+        let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
+        file.sync_data().await?;
+        let bytes = read_whole(&file).await?;
+        replay.read(dir, number, &bytes)?;
+    }
+    let Replay { last, images, flaw, gap } = replay;
+    let missing = |what| match gap.or(flaw) {
+        Some(Place { log, offset, .. }) => wal::corrupt(dir, log, offset, what),
+        None => wal::corrupt(dir, oldest, 0, what),
+    };
+    match read_meta(data).await? {
+        Ok(meta) if meta.group() < before => return Err(missing("groups before this log are missing")),
+        Ok(meta) if meta.group() > last => {
+            return Err(missing("the data file has groups that the logs have lost"));
+        }
+        Err(what) if images.is_empty() => return Err(data.corrupt(PageNo(0), SMALLEST, what)),
+        _ => {}
+    }
+    let images: Vec<Page> = images.into_values().collect();
+    if let Some(header) = images.first().and_then(Header::begin) {
+        let kept = images.partition_point(|page| page.no().0 < header.pages());
+        data.write(&images[..kept]).await?;
+        data.file.sync_data().await?;
+        data.trim(header.pages(), header.page_bytes()).await?;
+    }
+    for number in logs {
+        fs.remove(&wal::path(dir, *number)).await?;
+    }
+    fs.sync_dir(dir).await?;
+    Ok(())
+}
+
+impl Replay {
+    /// Takes a log's groups, up to the first that is missing.
+    fn read(&mut self, dir: &str, number: u64, bytes: &[u8]) -> Result<(), EngineError> {
+        let identity = wal::identity(number);
+        let mut reader = match LogReader::header(identity, bytes) {
+            Ok(_) => LogReader::new(identity, bytes),
+            Err(_) => LogReader::headless(identity, bytes),
+        };
+        loop {
+            let offset = reader.position();
+            let Some(record) = reader.next() else { break };
+            let corrupt = |what| wal::corrupt(dir, number, offset, what);
+            let recorded =
+                wal::decode(record.tag, record.payload).ok_or_else(|| corrupt("group is malformed"))?;
+            if let Recorded::Group(group, pages) = recorded {
+                if group <= self.last {
+                    return Err(corrupt("groups are out of order"));
+                }
+                if group != self.last + 1 && self.gap.is_none() {
+                    let here = Place { log: number, offset, what: "groups before this one are missing" };
+                    self.gap = Some(self.flaw.unwrap_or(here));
+                }
+                if self.gap.is_none() {
+                    self.images.extend(pages.into_iter().map(|page| (page.no(), page)));
+                    self.last = group;
+                }
+            }
+            if let Some(Place { log, offset, what }) = self.gap.filter(|_| record.durable > 0) {
+                // A log is flushed only after those before it.
+                return Err(wal::corrupt(dir, log, offset, what));
+            }
+        }
+        let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
+        if let Some(flaw) = end {
+            self.flaw.get_or_insert(Place { log: number, offset: flaw.offset, what: flaw.what });
+        }
+        Ok(())
+    }
+}

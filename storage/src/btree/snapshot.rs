@@ -1,0 +1,221 @@
+//! The content at one moment, and walking over it in both directions.
+//!
+//! A snapshot is the number of a batch and the header as that batch left it. Its pages are those of the
+//! present, but where one changed since: then `history` has the content before. Both modes do it so,
+//! since only the writer's memory knows which batch a page is of: the log and the data file know groups
+//! of batches.
+
+use std::rc::Rc;
+
+use contract::{EngineError, Family, Fs, Order, Pair, Range, ReadStore};
+
+use super::BTree;
+use super::header::Header;
+use super::page::{Page, PageNo};
+use super::search::{Pages, child_for, lower_bound, node, payload};
+
+/// The content of a [`BTree`] at one moment.
+pub struct BTreeSnapshot<F: Fs> {
+    engine: BTree<F>,
+    seq: u64,
+    header: Rc<Header>,
+}
+
+impl<F: Fs> Drop for BTreeSnapshot<F> {
+    fn drop(&mut self) {
+        self.engine.0.state.borrow_mut().history.unpin(self.seq);
+    }
+}
+
+impl<F: Fs> BTreeSnapshot<F> {
+    pub(super) fn new(engine: &BTree<F>) -> Self {
+        let state = &mut *engine.0.state.borrow_mut();
+        state.history.pin(state.seq);
+        Self { engine: engine.clone(), seq: state.seq, header: Rc::clone(&state.header) }
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The page as it was then, if it is in memory only: changed since, or not written yet.
+    pub(super) fn unwritten(&self, no: PageNo) -> Option<Page> {
+        let state = self.engine.0.state.borrow();
+        let held = || state.pool.hold(no).is_some_and(|hold| hold != super::pool::Hold::Clean);
+        match state.history.get(no, self.seq) {
+            Some(page) => Some(page.clone()),
+            None if held() => state.pool.get(no).cloned(),
+            None => None,
+        }
+    }
+
+    fn earlier(&self, no: PageNo) -> Option<Page> {
+        self.engine.0.state.borrow().history.get(no, self.seq).cloned()
+    }
+}
+
+impl<F: Fs> Pages for BTreeSnapshot<F> {
+    async fn page(&self, no: PageNo) -> Result<Page, EngineError> {
+        if no.0 >= self.header.pages() {
+            return Err(self.corrupt(no, "a page behind the end is referred to"));
+        }
+        if let Some(page) = self.earlier(no) {
+            return Ok(page);
+        }
+        let now = self.engine.load(no).await?;
+        // It may have changed while it was read.
+        Ok(self.earlier(no).unwrap_or(now))
+    }
+
+    fn corrupt(&self, no: PageNo, what: &'static str) -> EngineError {
+        self.engine.corrupt(no, what)
+    }
+}
+
+impl<F: Fs> ReadStore for BTreeSnapshot<F> {
+    async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let root = self.header.root(family);
+        if !root.exists() {
+            return Ok(None);
+        }
+        let mut page = node(self, root, family, None).await?;
+        while !page.is_leaf() {
+            let child = page.cell(child_for(self, &page, key).await?).child;
+            page = node(self, child, family, Some(page.level() - 1)).await?;
+        }
+        let (i, found) = lower_bound(self, &page, key).await?;
+        if !found {
+            return Ok(None);
+        }
+        Ok(Some(self.pair(&page, i).await?.1))
+    }
+
+    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        let mut pairs = Vec::new();
+        if limit == 0 || range.to.is_some_and(|to| to <= range.from) {
+            return Ok(pairs);
+        }
+        let mut cursor = Cursor { snapshot: self, family: range.family, path: Vec::new() };
+        match range.order {
+            Order::Ascending => cursor.seek(range.from).await?,
+            Order::Descending => cursor.seek_before(range.to).await?,
+        }
+        while let Some((page, i)) = cursor.current() {
+            let pair = self.pair(page, i).await?;
+            let inside = match range.order {
+                Order::Ascending => range.to.is_none_or(|to| pair.0.as_slice() < to),
+                Order::Descending => pair.0.as_slice() >= range.from,
+            };
+            if !inside {
+                break;
+            }
+            pairs.push(pair);
+            if pairs.len() == limit {
+                break;
+            }
+            cursor.advance(range.order).await?;
+        }
+        assert!(pairs.len() <= limit, "a scan stops at its limit");
+        Ok(pairs)
+    }
+}
+
+impl<F: Fs> BTreeSnapshot<F> {
+    async fn pair(&self, page: &Page, i: usize) -> Result<Pair, EngineError> {
+        let cell = page.cell(i);
+        if cell.overflow.is_none() {
+            let (key, value) = cell.local.split_at(cell.key_len);
+            return Ok((key.to_vec(), value.to_vec()));
+        }
+        let mut key = payload(self, cell, cell.key_len + cell.value_len).await?;
+        let value = key.split_off(cell.key_len);
+        Ok((key, value))
+    }
+}
+
+/// A place in a tree: the cells that lead to it, from the root to a leaf. At the end, none.
+struct Cursor<'a, F: Fs> {
+    snapshot: &'a BTreeSnapshot<F>,
+    family: Family,
+    path: Vec<(Page, usize)>,
+}
+
+impl<F: Fs> Cursor<'_, F> {
+    fn current(&self) -> Option<(&Page, usize)> {
+        self.path.last().map(|(page, i)| (page, *i))
+    }
+
+    async fn root(&self) -> Result<Option<Page>, EngineError> {
+        let root = self.snapshot.header.root(self.family);
+        if root.exists() { node(self.snapshot, root, self.family, None).await.map(Some) } else { Ok(None) }
+    }
+
+    async fn child(&self, page: &Page, i: usize) -> Result<Page, EngineError> {
+        node(self.snapshot, page.cell(i).child, self.family, Some(page.level() - 1)).await
+    }
+
+    /// Goes to the first key at or behind `from`.
+    async fn seek(&mut self, from: &[u8]) -> Result<(), EngineError> {
+        let Some(mut page) = self.root().await? else { return Ok(()) };
+        while !page.is_leaf() {
+            let i = child_for(self.snapshot, &page, from).await?;
+            let child = self.child(&page, i).await?;
+            self.path.push((page, i));
+            page = child;
+        }
+        let (i, _) = lower_bound(self.snapshot, &page, from).await?;
+        let behind = i == page.cells();
+        self.path.push((page, i.saturating_sub(usize::from(behind))));
+        if behind { self.advance(Order::Ascending).await } else { Ok(()) }
+    }
+
+    /// Goes to the last key before `to`, or to the last of all.
+    async fn seek_before(&mut self, to: Option<&[u8]>) -> Result<(), EngineError> {
+        let Some(to) = to else {
+            let Some(root) = self.root().await? else { return Ok(()) };
+            return self.descend(root, Order::Descending).await;
+        };
+        let Some(mut page) = self.root().await? else { return Ok(()) };
+        while !page.is_leaf() {
+            let i = child_for(self.snapshot, &page, to).await?;
+            let child = self.child(&page, i).await?;
+            self.path.push((page, i));
+            page = child;
+        }
+        let (i, _) = lower_bound(self.snapshot, &page, to).await?;
+        self.path.push((page, i.saturating_sub(1)));
+        if i == 0 { self.advance(Order::Descending).await } else { Ok(()) }
+    }
+
+    /// Goes down to the first leaf below a page, or to the last.
+    async fn descend(&mut self, mut page: Page, order: Order) -> Result<(), EngineError> {
+        loop {
+            let i = if order == Order::Ascending { 0 } else { page.cells() - 1 };
+            if page.is_leaf() {
+                self.path.push((page, i));
+                return Ok(());
+            }
+            let child = self.child(&page, i).await?;
+            self.path.push((page, i));
+            page = child;
+        }
+    }
+
+    async fn advance(&mut self, order: Order) -> Result<(), EngineError> {
+        while let Some((page, i)) = self.path.pop() {
+            let next = match order {
+                Order::Ascending => Some(i + 1).filter(|next| *next < page.cells()),
+                Order::Descending => i.checked_sub(1),
+            };
+            let Some(next) = next else { continue };
+            if page.is_leaf() {
+                self.path.push((page, next));
+                return Ok(());
+            }
+            let child = self.child(&page, next).await?;
+            self.path.push((page, next));
+            return self.descend(child, order).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! What trees look like, and what the machinery around them does.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use contract::{Batch, Durability, Engine, Family, File, Fs, OpenMode, Range, ReadStore};
+use storage::{BTree, BTreeOptions, Mode};
+
+use crate::btree_conformance::{Model, apply, everything, tiny};
+use crate::ground::{NODE, run, world};
+
+const MODES: [Mode; 2] = [Mode::Wal, Mode::Rollback];
+
+async fn data_bytes(fs: &impl Fs) -> u64 {
+    fs.open("store/data", OpenMode::Existing).await.expect("exists").len().await.expect("has a length")
+}
+
+fn one(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Batch {
+    let mut batch = Batch::default();
+    batch.put(key, value);
+    batch
+}
+
+/// A store that has few keys left gives its pages back, in bounded steps, and keeps what is left.
+#[test]
+fn vacuum_gives_pages_back() {
+    for mode in MODES {
+        let world = world(1, "ideal");
+        let fs = world.fs(NODE);
+        run(&world, async move {
+            let options = BTreeOptions { wal_bytes: 4 << 10, ..tiny(mode) };
+            let store = BTree::open(&fs, "store", &options).await.expect("opens");
+            let mut model = Model::new();
+            for i in 0..1500u32 {
+                let mut batch = one((i * 7919 % 1500).to_be_bytes(), vec![i as u8; 60]);
+                if i.is_multiple_of(50) {
+                    batch.put_in(
+                        Family(7),
+                        [vec![b'k'; 400], i.to_be_bytes().to_vec()].concat(),
+                        vec![1; 900],
+                    );
+                }
+                apply(&mut model, &batch);
+                store.write(batch, Durability::Lazy).await.expect("writes");
+            }
+            store.sync().await.expect("syncs");
+            while store.maintain().await.expect("maintains") {}
+            let before = data_bytes(&fs).await;
+            let snapshot = store.snapshot();
+            let then = model.clone();
+            let mut batch = Batch::default();
+            for i in (0..1500u32).filter(|i| i % 8 != 3) {
+                batch.delete(i.to_be_bytes());
+            }
+            batch.delete_range(Family(7), vec![b'k'; 400], Some([vec![b'k'; 400], vec![0, 0, 4]].concat()));
+            apply(&mut model, &batch);
+            store.write(batch, Durability::Synced).await.expect("writes");
+            assert!(store.needs_maintenance(), "most pages are free");
+            let mut steps = 0;
+            while store.maintain().await.expect("maintains") {
+                steps += 1;
+                assert!(steps < 1000, "vacuum goes on for ever");
+                if steps % 8 == 0 {
+                    store.verify().await.expect("intact at every step");
+                }
+            }
+            assert!(steps >= 5, "{mode:?}: a step is a part of the work, not {steps} of it");
+            assert!(store.stats().compactions >= 3, "{:?}", store.stats());
+            // Enough groups that those with the end cut off are in the data file.
+            for i in 0..40u32 {
+                let batch = one("again", i.to_be_bytes());
+                apply(&mut model, &batch);
+                store.write(batch, Durability::Synced).await.expect("writes");
+                while store.maintain().await.expect("maintains") {}
+            }
+            let after = data_bytes(&fs).await;
+            assert!(after * 3 < before, "{mode:?}: {before} bytes became {after}");
+            store.verify().await.expect("intact");
+            assert_eq!(everything(&store).await.expect("reads"), model);
+            assert_eq!(everything(&snapshot).await.expect("reads"), then, "a snapshot sees nothing of it");
+            drop(snapshot);
+            let again = BTree::open(&fs, "store", &options).await.expect("opens again");
+            again.verify().await.expect("intact");
+            assert_eq!(everything(&again).await.expect("reads"), model);
+        });
+    }
+}
+
+/// Lazy batches do not flush in mode `Wal`, and not before memory is half full in the other.
+#[test]
+fn lazy_batches_do_not_flush() {
+    for (mode, batches) in [(Mode::Wal, 3000u32), (Mode::Rollback, 60)] {
+        let world = world(1, "ideal");
+        let fs = world.fs(NODE);
+        let options = BTreeOptions { wal_bytes: 1 << 24, pool_bytes: 64 << 9, ..tiny(mode) };
+        let store = run(&world, async move { BTree::open(&fs, "store", &options).await.expect("opens") });
+        let before = world.stats().disk_flushes;
+        let writer = store.clone();
+        run(&world, async move {
+            for i in 0..batches {
+                let batch = one((i * 7919 % 3000).to_be_bytes(), [i as u8; 40]);
+                writer.write(batch, Durability::Lazy).await.expect("writes");
+            }
+        });
+        assert_eq!(world.stats().disk_flushes, before, "{mode:?}");
+        assert_eq!(store.stats().flushes > 10, mode == Mode::Wal, "{mode:?}: {:?}", store.stats());
+    }
+}
+
+/// A commit of one batch takes one flush with a log, and three with a journal.
+#[test]
+fn a_commit_takes_as_many_flushes_as_told() {
+    for (mode, flushes) in [(Mode::Wal, 1), (Mode::Rollback, 3)] {
+        let world = world(1, "ideal");
+        let fs = world.fs(NODE);
+        let options = BTreeOptions { wal_bytes: 1 << 24, ..tiny(mode) };
+        let store = run(&world, async move {
+            let store = BTree::open(&fs, "store", &options).await.expect("opens");
+            store.write(one("a", "b"), Durability::Synced).await.expect("writes");
+            store
+        });
+        let before = world.stats().disk_flushes;
+        run(&world, async move {
+            for i in 0..100u32 {
+                store.write(one("key", i.to_be_bytes()), Durability::Synced).await.expect("writes");
+            }
+        });
+        assert_eq!(world.stats().disk_flushes - before, 100 * flushes, "{mode:?}");
+    }
+}
+
+/// A pool that is far smaller than the store: everything is read again and again, and is right.
+#[test]
+fn a_small_pool_reads_again() {
+    let world = world(1, "ideal");
+    let fs = world.fs(NODE);
+    run(&world, async move {
+        let options = BTreeOptions { pool_bytes: 0, ..tiny(Mode::Wal) };
+        let store = BTree::open(&fs, "store", &options).await.expect("opens");
+        for i in 0..2000u32 {
+            store.write(one(i.to_be_bytes(), [i as u8; 40]), Durability::Lazy).await.expect("writes");
+            while store.needs_maintenance() {
+                store.maintain().await.expect("maintains");
+            }
+        }
+        let before = store.stats();
+        for i in 0..2000u32 {
+            let i = i * 7919 % 2000;
+            assert_eq!(store.get(&i.to_be_bytes()).await.expect("reads"), Some(vec![i as u8; 40]));
+        }
+        let after = store.stats();
+        assert!(after.cache_misses - before.cache_misses > 1000, "{after:?}");
+        assert!(after.cache_hits - before.cache_hits > 2000, "{after:?}");
+        assert_eq!(
+            after.bytes_read_from_files - before.bytes_read_from_files,
+            (after.cache_misses - before.cache_misses) * 512,
+            "what is missed is read, a page at a time"
+        );
+    });
+}
+
+/// Keys that come in order fill pages to the brim; keys in any order fill them to two thirds and more.
+#[test]
+fn pages_are_well_filled() {
+    for (step, most_pages) in [(1u64, 1.1), (7919, 1.6)] {
+        let world = world(1, "ideal");
+        let fs = world.fs(NODE);
+        run(&world, async move {
+            let options = BTreeOptions { page_bytes: 4096, ..BTreeOptions::default() };
+            let store = BTree::open(&fs, "store", &options).await.expect("opens");
+            for i in 0..20_000u64 {
+                let batch = one((i * step % 20_000).to_be_bytes(), [1; 92]);
+                store.write(batch, Durability::Lazy).await.expect("writes");
+            }
+            store.sync().await.expect("syncs");
+            drop(BTree::open(&fs, "store", &options).await.expect("copies the log"));
+            let share = data_bytes(&fs).await as f64 / (20_000.0 * 104.0);
+            assert!(
+                share < most_pages * 1.07,
+                "step {step}: {share:.2} bytes for each byte that was written"
+            );
+        });
+    }
+}
+
+/// Readers, writers, vacuum and flushes beside each other, on a disk that takes its time.
+#[test]
+fn snapshots_hold_while_others_write_and_maintain() {
+    for mode in MODES {
+        let world = world(1, "nvme");
+        let (fs, env) = (world.fs(NODE), world.env(NODE));
+        let stats = run(&world, async move {
+            let engine = BTree::open(&fs, "store", &tiny(mode)).await.expect("opens");
+            let model = RefCell::new(Model::new());
+            let (writing, done, checked) = (Cell::new(false), Cell::new(false), Cell::new(0));
+            let write = async {
+                for i in 0..1500u32 {
+                    let mut batch = one((i * 7919 % 300).to_be_bytes(), vec![i as u8; 30 + i as usize % 160]);
+                    if i.is_multiple_of(31) {
+                        batch.put_in(Family(7), "large", vec![i as u8; 2000]);
+                    }
+                    if i % 150 == 149 {
+                        batch.delete_range(
+                            Family::DEFAULT,
+                            20u32.to_be_bytes(),
+                            Some(290u32.to_be_bytes().into()),
+                        );
+                    }
+                    writing.set(true);
+                    engine.write(batch.clone(), Durability::Lazy).await.expect("writes");
+                    apply(&mut model.borrow_mut(), &batch);
+                    writing.set(false);
+                    if i.is_multiple_of(10) {
+                        env.sleep(Duration::from_micros(50)).await;
+                    }
+                }
+                done.set(true);
+            };
+            let maintain = async {
+                while !done.get() || engine.needs_maintenance() {
+                    engine.maintain().await.expect("maintains");
+                    env.sleep(Duration::from_micros(20)).await;
+                }
+            };
+            let read = async {
+                while !done.get() {
+                    // Within a write nobody can say whether it is in the snapshot.
+                    if writing.get() {
+                        env.sleep(Duration::from_micros(1)).await;
+                        continue;
+                    }
+                    let (snapshot, then) = (engine.snapshot(), model.borrow().clone());
+                    env.sleep(Duration::from_millis(2)).await;
+                    assert_eq!(everything(&snapshot).await.expect("reads"), then);
+                    checked.set(checked.get() + 1);
+                }
+            };
+            let check = async {
+                while !done.get() {
+                    engine.verify().await.expect("intact");
+                    engine.sync().await.expect("syncs");
+                    env.sleep(Duration::from_millis(5)).await;
+                }
+            };
+            futures::join!(write, maintain, read, check);
+            assert!(checked.get() > 5, "only {} snapshots", checked.get());
+            assert_eq!(everything(&engine).await.expect("reads"), *model.borrow());
+            engine.verify().await.expect("intact");
+            let all = engine.scan(Range::all(), usize::MAX).await.expect("reads").len();
+            assert!(all > 20, "{all} keys are left");
+            engine.stats()
+        });
+        assert!(stats.flushes > 20 && stats.compactions > 2, "{mode:?}: {stats:?}");
+    }
+}
+
+/// A checkpoint is of one moment although writing goes on, and a store of its own.
+#[test]
+fn a_checkpoint_is_of_one_moment() {
+    for mode in MODES {
+        let world = world(1, "nvme");
+        let (fs, env) = (world.fs(NODE), world.env(NODE));
+        let model = Rc::new(RefCell::new(Model::new()));
+        let written = Rc::clone(&model);
+        run(&world, async move {
+            let store = BTree::open(&fs, "store", &tiny(mode)).await.expect("opens");
+            for i in 0..500u32 {
+                let batch = one((i * 7919 % 500).to_be_bytes(), vec![i as u8; 80]);
+                apply(&mut written.borrow_mut(), &batch);
+                store.write(batch, Durability::Lazy).await.expect("writes");
+            }
+            let writing = async {
+                for i in 0..300u32 {
+                    store.write(one(i.to_be_bytes(), "later"), Durability::Lazy).await.expect("writes");
+                    env.sleep(Duration::from_micros(20)).await;
+                }
+            };
+            let (copied, ()) = futures::join!(store.checkpoint("copy"), writing);
+            copied.expect("copies");
+        });
+        world.crash(NODE);
+        world.restart(NODE);
+        let fs = world.fs(NODE);
+        run(&world, async move {
+            let copy = BTree::open(&fs, "copy", &tiny(mode)).await.expect("opens the copy");
+            copy.verify().await.expect("intact");
+            assert_eq!(everything(&copy).await.expect("reads"), *model.borrow());
+            copy.write(one("own", "life"), Durability::Synced).await.expect("writes");
+            copy.verify().await.expect("intact");
+        });
+    }
+}
