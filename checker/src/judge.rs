@@ -14,6 +14,7 @@ use crate::models::kv::Kv;
 use crate::origins::{Numbered, Register};
 use crate::parts::{Malformed, Part, split};
 use crate::spec::Spec;
+use crate::windows;
 use crate::witness::witness;
 use crate::zones::{Decision, Zones};
 
@@ -34,9 +35,11 @@ impl Default for Budget {
 }
 
 /// How many bytes the states of all searches may take together.
-const STATE_BYTES_MAX: u64 = 512 << 20;
+pub(crate) const STATE_BYTES_MAX: u64 = 512 << 20;
 /// From how many bytes of states on a search of one part is given up for layers, which forget.
 const SEARCH_BYTES_MAX: u64 = 128 << 20;
+/// How many pairs of operations that are open together searches may store.
+const OPEN_PAIRS_MAX: u64 = 1 << 26;
 /// The first turn of each part, unless it is so long that four steps for each operation are more: what
 /// needs more than its first turn is hard.
 const SLICE_STEPS_MIN: u64 = 1 << 12;
@@ -65,6 +68,8 @@ pub enum Resource {
     Steps,
     /// The memory for states, half a gibibyte.
     Memory,
+    /// Certainty about what was read: some values may have been written by more than one operation.
+    Origins,
 }
 
 /// How far a checker came before its budget ran out.
@@ -92,11 +97,18 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { steps, linearized, operations, .. } = self;
         let what = match self.what {
             Resource::Steps => "steps",
             Resource::Memory => "memory",
+            Resource::Origins => {
+                let several = operations - linearized;
+                return write!(
+                    f,
+                    "{several} of {operations} reads returned what more than one operation may have written"
+                );
+            }
         };
-        let Self { steps, linearized, operations, .. } = self;
         write!(f, "out of {what} after {steps} steps, with {linearized} of {operations} operations in order")
     }
 }
@@ -152,7 +164,7 @@ pub fn judge_with<S: Spec>(
 }
 
 /// Judges all parts: first those that need no search, then the others side by side.
-fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
+pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
     let operations = parts.iter().map(|part| part.answered).sum();
     let (mut steps, mut linearized) = (0, 0);
     let mut undecided: Vec<(&Part<'_, S>, Option<Vec<Numbered>>)> = Vec::new();
@@ -179,6 +191,9 @@ fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> V
             }
             Decision::Unsure => undecided.push((part, (!has_appends).then_some(numbered))),
         }
+    }
+    if undecided.iter().map(|(part, _)| windows::pairs(part)).sum::<u64>() > OPEN_PAIRS_MAX {
+        return Verdict::Unknown(Exhausted { what: Resource::Memory, steps, linearized, operations });
     }
     let cells: Vec<Option<Part<'_, Cell>>> = undecided
         .iter()

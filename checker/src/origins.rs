@@ -22,6 +22,20 @@ pub(crate) enum Numbered {
     Append(u32),
 }
 
+impl Numbered {
+    pub(crate) fn of<'a>(op: RegisterOp<'a>, values: &mut Values<'a>) -> Self {
+        match op {
+            RegisterOp::Read(content) => Self::Read(values.number(content)),
+            RegisterOp::Write(content) => Self::Write(values.number(content)),
+            RegisterOp::Swap { old, new } => {
+                Self::Swap { old: values.number(old), new: values.number(new) }
+            }
+            RegisterOp::Refused { old } => Self::Refused(values.number(old)),
+            RegisterOp::Append(bytes) => Self::Append(values.number(Content::Bytes(bytes))),
+        }
+    }
+}
+
 /// The operations of a part on one register.
 pub(crate) struct Register<'a> {
     pub(crate) operations: Vec<Numbered>,
@@ -38,18 +52,9 @@ impl<'a> Register<'a> {
         let mut operations = Vec::with_capacity(part.operations.len());
         let mut has_appends = false;
         for operation in &part.operations {
-            operations.push(match S::register_op(operation.op, operation.ret)? {
-                RegisterOp::Read(content) => Numbered::Read(values.number(content)),
-                RegisterOp::Write(content) => Numbered::Write(values.number(content)),
-                RegisterOp::Swap { old, new } => {
-                    Numbered::Swap { old: values.number(old), new: values.number(new) }
-                }
-                RegisterOp::Refused { old } => Numbered::Refused(values.number(old)),
-                RegisterOp::Append(bytes) => {
-                    has_appends = true;
-                    Numbered::Append(values.number(Content::Bytes(bytes)))
-                }
-            });
+            let op = S::register_op(operation.op, operation.ret)?;
+            has_appends |= matches!(op, RegisterOp::Append(_));
+            operations.push(Numbered::of(op, &mut values));
         }
         Some(Self { operations, values, has_appends })
     }
@@ -86,6 +91,50 @@ pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>
     }
     origins.resize(register.values.len(), None);
     Some(origins)
+}
+
+/// Where a content that was observed comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// It was there at the start.
+    Start,
+    /// One operation left it behind, which must have found `before`, if that matters.
+    Operation {
+        operation: u32,
+        before: Option<u32>,
+    },
+    /// No operation can have.
+    Nowhere,
+    /// Several can have.
+    Several,
+}
+
+/// Like [`origins`], but where a content has several only that content has no origin.
+pub(crate) fn sources(register: &mut Register<'_>) -> Vec<Option<Source>> {
+    let mut makers = Makers::new(register);
+    let mut sources: Vec<Option<Source>> = vec![None; register.values.len()];
+    for at in 0..register.operations.len() {
+        let mut observed = match register.operations[at] {
+            Numbered::Read(value) | Numbered::Swap { old: value, .. } => value,
+            _ => continue,
+        };
+        while sources.get(observed as usize).is_none_or(Option::is_none) {
+            let source = match makers.as_mut().and_then(|makers| makers.origin(observed, register)) {
+                Some(Origin { operation: Some(operation), before }) => Source::Operation { operation, before },
+                Some(_) if observed == INITIAL => Source::Start,
+                Some(_) => Source::Nowhere,
+                None => Source::Several,
+            };
+            sources.resize(register.values.len(), None);
+            sources[observed as usize] = Some(source);
+            match source {
+                Source::Operation { before: Some(before), .. } => observed = before,
+                _ => break,
+            }
+        }
+    }
+    sources.resize(register.values.len(), None);
+    sources
 }
 
 /// Who can have left a content behind.

@@ -124,6 +124,21 @@ impl<'h, S: Spec> Part<'h, S> {
         Self { keys, operations, answered, blind: OnceCell::new() }
     }
 
+    /// Those of `operations` at the places `chosen`, in order.
+    pub(crate) fn of(
+        operations: &[Operation<'h, S::Op, S::Ret>],
+        chosen: &[usize],
+        keys: Vec<S::Key>,
+    ) -> Self {
+        let copy = |at: &usize| {
+            let Operation { id, client, op, ret, invoked, returned, call, end } = operations[*at];
+            Operation { id, client, op, ret, invoked, returned, call, end }
+        };
+        let chosen: Vec<Operation<'h, S::Op, S::Ret>> = chosen.iter().map(copy).collect();
+        let answered = chosen.partition_point(Operation::is_answered);
+        Self::new(keys, chosen, answered)
+    }
+
     /// [`Spec::blind`] of the operation of unknown outcome at a place of the part.
     pub fn is_blind(&self, place: usize) -> bool {
         self.blind.get_or_init(|| S::blind(self))[place - self.answered]

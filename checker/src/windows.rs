@@ -102,6 +102,17 @@ impl Windows {
     }
 }
 
+/// How many pairs of answered operations of a part are open together.
+pub(crate) fn pairs<S: Spec>(part: &Part<'_, S>) -> u64 {
+    let answered = &part.operations[..part.answered];
+    let mut calls: Vec<u32> = answered.iter().map(|operation| operation.call).collect();
+    calls.sort_unstable();
+    let open = (0..).zip(answered).map(|(returned, operation)| {
+        (calls.partition_point(|call| *call < operation.end) - returned) as u64
+    });
+    open.sum()
+}
+
 /// The places of an operation's keys among those of its part.
 fn places<K: Ord>(keys: &[K], touched: Keys<K>) -> (u32, u32) {
     let (low, high) = match touched {
