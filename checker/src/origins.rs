@@ -27,9 +27,7 @@ impl Numbered {
         match op {
             RegisterOp::Read(content) => Self::Read(values.number(content)),
             RegisterOp::Write(content) => Self::Write(values.number(content)),
-            RegisterOp::Swap { old, new } => {
-                Self::Swap { old: values.number(old), new: values.number(new) }
-            }
+            RegisterOp::Swap { old, new } => Self::Swap { old: values.number(old), new: values.number(new) },
             RegisterOp::Refused { old } => Self::Refused(values.number(old)),
             RegisterOp::Append(bytes) => Self::Append(values.number(Content::Bytes(bytes))),
         }
@@ -99,10 +97,7 @@ pub(crate) enum Source {
     /// It was there at the start.
     Start,
     /// One operation left it behind, which must have found `before`, if that matters.
-    Operation {
-        operation: u32,
-        before: Option<u32>,
-    },
+    Operation { operation: u32, before: Option<u32> },
     /// No operation can have.
     Nowhere,
     /// Several can have.
@@ -120,7 +115,9 @@ pub(crate) fn sources(register: &mut Register<'_>) -> Vec<Option<Source>> {
         };
         while sources.get(observed as usize).is_none_or(Option::is_none) {
             let source = match makers.as_mut().and_then(|makers| makers.origin(observed, register)) {
-                Some(Origin { operation: Some(operation), before }) => Source::Operation { operation, before },
+                Some(Origin { operation: Some(operation), before }) => {
+                    Source::Operation { operation, before }
+                }
                 Some(_) if observed == INITIAL => Source::Start,
                 Some(_) => Source::Nowhere,
                 None => Source::Several,

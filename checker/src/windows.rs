@@ -107,9 +107,9 @@ pub(crate) fn pairs<S: Spec>(part: &Part<'_, S>) -> u64 {
     let answered = &part.operations[..part.answered];
     let mut calls: Vec<u32> = answered.iter().map(|operation| operation.call).collect();
     calls.sort_unstable();
-    let open = (0..).zip(answered).map(|(returned, operation)| {
-        (calls.partition_point(|call| *call < operation.end) - returned) as u64
-    });
+    let open = (0..)
+        .zip(answered)
+        .map(|(returned, operation)| (calls.partition_point(|call| *call < operation.end) - returned) as u64);
     open.sum()
 }
 

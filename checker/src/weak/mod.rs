@@ -74,7 +74,9 @@ impl Consistency {
 impl fmt::Display for Consistency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StaleBounded(bound) => write!(f, "{}={}", self.name(), clock(contract::Time::ZERO + *bound)),
+            Self::StaleBounded(bound) => {
+                write!(f, "{}={}", self.name(), clock(contract::Time::ZERO + *bound))
+            }
             _ => f.write_str(self.name()),
         }
     }

@@ -157,9 +157,8 @@ pub(super) fn found(lines: &Lines, keys: &[Accesses], steps: &mut u64) -> Option
 fn facts(lines: &Lines, keys: &[Accesses]) -> (Vec<Sight>, Vec<Vec<Vec<u32>>>, Vec<bool>) {
     let is_answered = |at: usize| (lines.places[at].line as usize) < lines.clients;
     let mut is_certain: Vec<bool> = (0..lines.places.len()).map(is_answered).collect();
-    let source = |accesses: &Accesses, saw: u32| {
-        (saw != START).then(|| accesses.list[saw as usize - 1].at as u32)
-    };
+    let source =
+        |accesses: &Accesses, saw: u32| (saw != START).then(|| accesses.list[saw as usize - 1].at as u32);
     // What an operation of unknown outcome saw counts only if it was seen itself.
     for accesses in keys {
         let mut open: Vec<usize> =
@@ -213,7 +212,8 @@ fn follow(
     if let (Some(other), Some(source)) = (other, source) {
         add(other, source, other);
     }
-    let is_later = |write: &u32| source.is_none_or(|source| *write != source && clocks.is_before(lines, source, *write));
+    let is_later =
+        |write: &u32| source.is_none_or(|source| *write != source && clocks.is_before(lines, source, *write));
     let later = writes.partition_point(|write| !is_later(write));
     if let Some(other) = writes[later..].iter().find(|write| **write != reader).copied() {
         add(reader, other, other);

@@ -18,9 +18,9 @@
 
 use contract::{History, OpId};
 
+use super::Consistency;
 use super::precedence::{self, Clocks, Found, Lines, Why};
 use super::versions::{Accesses, by_key};
-use super::Consistency;
 use crate::cache::{Configurations, States};
 use crate::explain::{Violation, short, told};
 use crate::judge::{self, Budget, Exhausted, Resource, STATE_BYTES_MAX, Verdict};
@@ -101,7 +101,12 @@ fn whole<'h, S: Spec>(all: &[Operation<'h, S::Op, S::Ret>]) -> Part<'h, S> {
 }
 
 fn violation<S: Spec>(all: &[Operation<'_, S::Op, S::Ret>], failing: usize, reason: Reason) -> Verdict {
-    Verdict::Violation(Violation::of_promise(Consistency::Sequential.name(), &whole::<S>(all), failing, reason))
+    Verdict::Violation(Violation::of_promise(
+        Consistency::Sequential.name(),
+        &whole::<S>(all),
+        failing,
+        reason,
+    ))
 }
 
 /// Why what is known has no order, and the operation that shows it.
@@ -386,7 +391,11 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
 
     fn mark(&mut self, operation: usize, is_placed: bool) {
         let line = self.lines.places[operation].line as usize;
-        if is_placed { self.placed[line] += 1 } else { self.placed[line] -= 1 }
+        if is_placed {
+            self.placed[line] += 1
+        } else {
+            self.placed[line] -= 1
+        }
         match operation.checked_sub(self.part.answered) {
             Some(optional) => self.used[optional / 64] ^= 1 << (optional % 64),
             None if is_placed => self.answered += 1,

@@ -128,7 +128,9 @@ where
         self.claim_what_always_holds(&mut order);
         match self.guarantee {
             Consistency::MonotonicReads => self.claim_reads(&mut order, |_| ALL),
-            Consistency::MonotonicWrites => self.claim_reads(&mut order, |saw| Some(self.writer(saw)?.client)),
+            Consistency::MonotonicWrites => {
+                self.claim_reads(&mut order, |saw| Some(self.writer(saw)?.client))
+            }
             Consistency::ReadYourWrites => self.claim_own_writes(&mut order),
             Consistency::WritesFollowReads => self.claim_writes_after_reads(&mut order),
             other => unreachable!("{other} is no session guarantee"),
@@ -190,7 +192,11 @@ where
         for (place, access) in self.accesses() {
             let client = self.operation(place).client;
             if let (true, Some(saw), Some(&earlier)) = (access.reads, access.saw, last_write.get(&client)) {
-                order.claim(earlier as Version + 1, saw, Claim { kind: Kind::Promised, earlier, later: place });
+                order.claim(
+                    earlier as Version + 1,
+                    saw,
+                    Claim { kind: Kind::Promised, earlier, later: place },
+                );
             }
             if access.writes && self.operation(place).is_answered() {
                 last_write.insert(client, place);
@@ -273,7 +279,12 @@ where
         let mut named: Vec<_> =
             [claim.earlier].into_iter().chain(evidence).map(|place| self.operation(place).id).collect();
         let mut known = vec![later.id];
-        named.retain(|id| !known.contains(id) && { known.push(*id); true });
+        named.retain(|id| {
+            !known.contains(id) && {
+                known.push(*id);
+                true
+            }
+        });
         Reason { kind: kind.to_owned(), sentence, named }
     }
 

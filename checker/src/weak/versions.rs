@@ -93,7 +93,8 @@ impl Accesses {
         let has_appends = touches.iter().any(|touch| matches!(touch.op, RegisterOp::Append(_)));
         let mut register = Register { operations: numbered, values, has_appends };
         let sources = sources(&mut register);
-        let mut accesses = Self { list: Vec::with_capacity(touches.len()), from_nowhere: None, is_certain: true };
+        let mut accesses =
+            Self { list: Vec::with_capacity(touches.len()), from_nowhere: None, is_certain: true };
         let mut built_on = vec![None; touches.len()];
         for source in sources.iter().flatten() {
             if let Source::Operation { operation, before: Some(before) } = source {
@@ -123,7 +124,8 @@ impl Accesses {
                 None => None,
             };
             let writes = !matches!(touch.op, RegisterOp::Read(_) | RegisterOp::Refused { .. });
-            let reads = touch.is_answered && matches!(touch.op, RegisterOp::Read(_) | RegisterOp::Swap { .. });
+            let reads =
+                touch.is_answered && matches!(touch.op, RegisterOp::Read(_) | RegisterOp::Swap { .. });
             accesses.list.push(Access { at: touch.at, saw, reads, writes });
         }
         accesses
