@@ -167,10 +167,10 @@ pub fn judge_with<S: Spec>(
 pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
     let operations = parts.iter().map(|part| part.answered).sum();
     let (mut steps, mut linearized) = (0, 0);
-    let mut undecided: Vec<(&Part<'_, S>, Option<Vec<Numbered>>)> = Vec::new();
+    let mut undecided: Vec<Undecided<'_, '_, S>> = Vec::new();
     for part in parts {
         let Some(register) = Register::new(part, initial) else {
-            undecided.push((part, None));
+            undecided.push(Undecided { part, numbered: None, refuted: None });
             continue;
         };
         steps += part.operations.len() as u64;
@@ -179,7 +179,12 @@ pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: B
         let decision = Zones::new(part, initial, register).map_or(Decision::Unsure, |zones| zones.decide());
         match decision {
             Decision::Linearizable => linearized += part.answered,
-            Decision::Refuted { failing, placed } => {
+            // The search may find one that fails earlier. If it takes long, this one will do.
+            Decision::Refuted { failing, placed, is_first: false } => {
+                let numbered = (!has_appends).then_some(numbered);
+                undecided.push(Undecided { part, numbered, refuted: Some((failing, placed)) });
+            }
+            Decision::Refuted { failing, placed, is_first: true } => {
                 let cell = (!has_appends).then(|| Cell::part(part, &numbered));
                 return Verdict::Violation(Violation::of_part(
                     part,
@@ -189,18 +194,21 @@ pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: B
                     &placed,
                 ));
             }
-            Decision::Unsure => undecided.push((part, (!has_appends).then_some(numbered))),
+            Decision::Unsure => {
+                let numbered = (!has_appends).then_some(numbered);
+                undecided.push(Undecided { part, numbered, refuted: None });
+            }
         }
     }
-    if undecided.iter().map(|(part, _)| windows::pairs(part)).sum::<u64>() > OPEN_PAIRS_MAX {
+    if undecided.iter().map(|open| windows::pairs(open.part)).sum::<u64>() > OPEN_PAIRS_MAX {
         return Verdict::Unknown(Exhausted { what: Resource::Memory, steps, linearized, operations });
     }
     let cells: Vec<Option<Part<'_, Cell>>> = undecided
         .iter()
-        .map(|(part, numbered)| numbered.as_ref().map(|numbered| Cell::part(part, numbered)))
+        .map(|open| open.numbered.as_ref().map(|numbered| Cell::part(open.part, numbered)))
         .collect();
     let mut running: Vec<Runner<'_, '_, S>> = Vec::new();
-    for ((part, _), cell) in undecided.iter().zip(&cells) {
+    for (Undecided { part, refuted, .. }, cell) in undecided.iter().zip(&cells) {
         let attempt: Box<dyn Attempt + '_> = match cell {
             Some(cell) => Box::new(Search::new(cell, &Cell::START)),
             None => Box::new(Search::new(part, initial)),
@@ -210,6 +218,7 @@ pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: B
             initial,
             cell: cell.as_ref(),
             attempt,
+            refuted: refuted.as_ref(),
             longest: None,
             front: 0,
             looked_at: 0,
@@ -241,6 +250,15 @@ pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: B
     Verdict::Ok
 }
 
+/// A part that needs a search.
+struct Undecided<'p, 'h, S: Spec> {
+    part: &'p Part<'h, S>,
+    /// What it is as operations on a register, if it is that.
+    numbered: Option<Vec<Numbered>>,
+    /// An operation that fails, though perhaps not the first, and an order of those before it.
+    refuted: Option<(usize, Vec<u32>)>,
+}
+
 /// What judges one part, turn by turn. A search that does not end soon is hard, and the usual cause is
 /// an answer that cannot be right: so the operations at which the search is stuck are looked at for a
 /// reason, which is a proof.
@@ -250,6 +268,8 @@ struct Runner<'p, 'h, S: Spec> {
     /// The part as operations on a register, if it is that.
     cell: Option<&'p Part<'p, Cell>>,
     attempt: Box<dyn Attempt + 'p>,
+    /// What is known to fail.
+    refuted: Option<&'p (usize, Vec<u32>)>,
     /// The longest order that the search found before it was given up for layers.
     longest: Option<Vec<u32>>,
     /// Where the search was at the end of the last turn.
@@ -287,6 +307,9 @@ impl<S: Spec> Runner<'_, '_, S> {
                     &placed,
                 )))
             }
+            Status::Paused if let Some((failing, placed)) = self.refuted => TurnResult::Violation(Box::new(
+                Violation::of_part(self.part, self.initial, self.cell, *failing, placed),
+            )),
             Status::Paused => {
                 let places = self.stuck_at();
                 steps += (places.len() * self.part.operations.len()) as u64 / 4;

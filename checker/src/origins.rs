@@ -39,6 +39,8 @@ pub(crate) struct Register<'a> {
     pub(crate) operations: Vec<Numbered>,
     pub(crate) values: Values<'a>,
     pub(crate) has_appends: bool,
+    /// Below which number contents were given numbers of their own ([`twins`](crate::twins)).
+    pub(crate) fresh: u32,
 }
 
 impl<'a> Register<'a> {
@@ -52,9 +54,22 @@ impl<'a> Register<'a> {
         for operation in &part.operations {
             let op = S::register_op(operation.op, operation.ret)?;
             has_appends |= matches!(op, RegisterOp::Append(_));
-            operations.push(Numbered::of(op, &mut values));
+            operations.push(match (op, operation.content_hash) {
+                (RegisterOp::Read(content), Some(hash)) => {
+                    Numbered::Read(values.number_hashed(content, hash))
+                }
+                (RegisterOp::Write(content), Some(hash)) => {
+                    Numbered::Write(values.number_hashed(content, hash))
+                }
+                (op, _) => Numbered::of(op, &mut values),
+            });
         }
-        Some(Self { operations, values, has_appends })
+        Some(Self { operations, values, has_appends, fresh: 0 })
+    }
+
+    /// Below which number all contents have theirs.
+    pub(crate) fn numbers(&self) -> usize {
+        self.values.len().max(self.fresh as usize)
     }
 }
 
@@ -71,7 +86,7 @@ pub(crate) struct Origin {
 /// `None` if one of these contents can have come about in several ways.
 pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>> {
     let mut makers = Makers::new(register)?;
-    let mut origins: Vec<Option<Origin>> = vec![None; register.values.len()];
+    let mut origins: Vec<Option<Origin>> = vec![None; register.numbers()];
     for at in 0..register.operations.len() {
         let mut observed = match register.operations[at] {
             Numbered::Read(value) | Numbered::Swap { old: value, .. } => value,
@@ -79,7 +94,7 @@ pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>
         };
         while origins.get(observed as usize).is_none_or(Option::is_none) {
             let origin = makers.origin(observed, register)?;
-            origins.resize(register.values.len(), None);
+            origins.resize(register.numbers(), None);
             origins[observed as usize] = Some(origin);
             match origin.before {
                 Some(before) => observed = before,
@@ -87,7 +102,7 @@ pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>
             }
         }
     }
-    origins.resize(register.values.len(), None);
+    origins.resize(register.numbers(), None);
     Some(origins)
 }
 
@@ -157,7 +172,7 @@ const NO_WAY: Ways = Ways { count: 0, origin: Origin { operation: None, before: 
 impl Makers {
     /// `None` if something empty is appended: that may leave behind what was there before.
     fn new(register: &Register<'_>) -> Option<Self> {
-        let values = register.values.len();
+        let values = register.numbers();
         let mut makers = Self {
             direct: vec![(NONE, 0); values],
             appends: if register.has_appends { vec![(NONE, 0); values] } else { Vec::new() },
@@ -173,7 +188,8 @@ impl Makers {
             };
             let maker = &mut maker[*made as usize];
             *maker = (at as u32, maker.1 + 1);
-            if let (Numbered::Append(_), Content::Bytes(added)) = (operation, register.values.get(*made))
+            if let Numbered::Append(_) = operation
+                && let Content::Bytes(added) = register.values.get(*made)
                 && let Err(place) = makers.lengths.binary_search(&added.len())
             {
                 makers.lengths.insert(place, added.len());

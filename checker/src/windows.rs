@@ -1,5 +1,6 @@
 //! Which operations can be placed while a given one is the front of a search.
 
+use crate::nearly;
 use crate::parts::{Operation, Part};
 use crate::spec::{Keys, Spec};
 
@@ -46,8 +47,7 @@ impl Windows {
         let ranges: Vec<(u32, u32)> = known.iter().map(range).collect();
         // Whatever nobody knows the outcome of stays open, and may tie keys together.
         let ties: Vec<(u32, u32)> = unknown.iter().map(range).collect();
-        let mut by_call: Vec<u32> = (0..part.answered as u32).collect();
-        by_call.sort_unstable_by_key(|o| known[*o as usize].call);
+        let by_call = nearly::sorted(known.len(), |o| known[o as usize].call);
         let mut calls = by_call.into_iter().peekable();
         let mut windows = Self {
             open: Lists::new(),

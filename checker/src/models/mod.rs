@@ -19,6 +19,7 @@ pub mod lock;
 pub mod log;
 pub mod queue;
 pub mod register;
+mod register_reason;
 pub mod set;
 pub mod unordered_queue;
 

@@ -91,7 +91,7 @@ impl Accesses {
         assert_eq!(values.number(initial), INITIAL, "the start has the first number");
         let numbered = touches.iter().map(|touch| Numbered::of(touch.op, &mut values)).collect();
         let has_appends = touches.iter().any(|touch| matches!(touch.op, RegisterOp::Append(_)));
-        let mut register = Register { operations: numbered, values, has_appends };
+        let mut register = Register { operations: numbered, values, has_appends, fresh: 0 };
         let sources = sources(&mut register);
         let mut accesses =
             Self { list: Vec::with_capacity(touches.len()), from_nowhere: None, is_certain: true };
