@@ -70,7 +70,7 @@ impl Twins {
         let mut versions: Vec<Vec<Maker>> = vec![Vec::new(); makers.len()];
         // What was there at the start keeps its number.
         versions[INITIAL as usize].push(Maker { call: 0, end: 0, number: INITIAL, next_call: 0 });
-        let mut made = vec![0; register.operations.len()];
+        let mut made = vec![u32::MAX; register.operations.len()];
         for (at, operation) in register.operations.iter().enumerate() {
             let (Numbered::Write(content) | Numbered::Swap { new: content, .. }) = *operation else {
                 continue;
