@@ -43,6 +43,7 @@ impl Cell {
             returned: Time::ZERO,
             call: operation.call,
             end: operation.end,
+            content_hash: None,
         };
         let operations = part.operations.iter().zip(operations).map(number).collect();
         Part::new(vec![Whole], operations, part.answered)

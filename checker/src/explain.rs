@@ -22,7 +22,7 @@ const TEXT_CHARACTERS_MAX: usize = 100;
 /// The evidence that a history is not linearizable. `Display` is its sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
-    /// What was checked: `linearizable`.
+    /// What was checked: `linearizable`, or the name of a weaker promise.
     pub check: String,
     /// The keys of the part that no order explains.
     pub keys: Vec<String>,
@@ -80,6 +80,16 @@ impl Violation {
             None => relax::core(part, initial, failing, &near),
         };
         Self::with_core(part, core, failing, placed, reason)
+    }
+
+    /// The evidence that a promise `check` is broken by the operation at place `failing` of a part.
+    pub(crate) fn of_promise<S: Spec>(
+        check: &str,
+        part: &Part<'_, S>,
+        failing: usize,
+        reason: Reason,
+    ) -> Self {
+        Self { check: check.to_owned(), ..Self::with_core(part, None, failing, &[], reason) }
     }
 
     fn with_core<S: Spec>(

@@ -14,6 +14,7 @@ use crate::models::kv::Kv;
 use crate::origins::{Numbered, Register};
 use crate::parts::{Malformed, Part, split};
 use crate::spec::Spec;
+use crate::windows;
 use crate::witness::witness;
 use crate::zones::{Decision, Zones};
 
@@ -34,9 +35,11 @@ impl Default for Budget {
 }
 
 /// How many bytes the states of all searches may take together.
-const STATE_BYTES_MAX: u64 = 512 << 20;
+pub(crate) const STATE_BYTES_MAX: u64 = 512 << 20;
 /// From how many bytes of states on a search of one part is given up for layers, which forget.
 const SEARCH_BYTES_MAX: u64 = 128 << 20;
+/// How many pairs of operations that are open together searches may store.
+const OPEN_PAIRS_MAX: u64 = 1 << 26;
 /// The first turn of each part, unless it is so long that four steps for each operation are more: what
 /// needs more than its first turn is hard.
 const SLICE_STEPS_MIN: u64 = 1 << 12;
@@ -65,6 +68,8 @@ pub enum Resource {
     Steps,
     /// The memory for states, half a gibibyte.
     Memory,
+    /// Certainty about what was read: some values may have been written by more than one operation.
+    Origins,
 }
 
 /// How far a checker came before its budget ran out.
@@ -92,11 +97,18 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { steps, linearized, operations, .. } = self;
         let what = match self.what {
             Resource::Steps => "steps",
             Resource::Memory => "memory",
+            Resource::Origins => {
+                let several = operations - linearized;
+                return write!(
+                    f,
+                    "{several} of {operations} reads returned what more than one operation may have written"
+                );
+            }
         };
-        let Self { steps, linearized, operations, .. } = self;
         write!(f, "out of {what} after {steps} steps, with {linearized} of {operations} operations in order")
     }
 }
@@ -152,13 +164,13 @@ pub fn judge_with<S: Spec>(
 }
 
 /// Judges all parts: first those that need no search, then the others side by side.
-fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
+pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
     let operations = parts.iter().map(|part| part.answered).sum();
     let (mut steps, mut linearized) = (0, 0);
-    let mut undecided: Vec<(&Part<'_, S>, Option<Vec<Numbered>>)> = Vec::new();
+    let mut undecided: Vec<Undecided<'_, '_, S>> = Vec::new();
     for part in parts {
         let Some(register) = Register::new(part, initial) else {
-            undecided.push((part, None));
+            undecided.push(Undecided { part, numbered: None, refuted: None });
             continue;
         };
         steps += part.operations.len() as u64;
@@ -167,7 +179,12 @@ fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> V
         let decision = Zones::new(part, initial, register).map_or(Decision::Unsure, |zones| zones.decide());
         match decision {
             Decision::Linearizable => linearized += part.answered,
-            Decision::Refuted { failing, placed } => {
+            // The search may find one that fails earlier. If it takes long, this one will do.
+            Decision::Refuted { failing, placed, is_first: false } => {
+                let numbered = (!has_appends).then_some(numbered);
+                undecided.push(Undecided { part, numbered, refuted: Some((failing, placed)) });
+            }
+            Decision::Refuted { failing, placed, is_first: true } => {
                 let cell = (!has_appends).then(|| Cell::part(part, &numbered));
                 return Verdict::Violation(Violation::of_part(
                     part,
@@ -177,15 +194,21 @@ fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> V
                     &placed,
                 ));
             }
-            Decision::Unsure => undecided.push((part, (!has_appends).then_some(numbered))),
+            Decision::Unsure => {
+                let numbered = (!has_appends).then_some(numbered);
+                undecided.push(Undecided { part, numbered, refuted: None });
+            }
         }
+    }
+    if undecided.iter().map(|open| windows::pairs(open.part)).sum::<u64>() > OPEN_PAIRS_MAX {
+        return Verdict::Unknown(Exhausted { what: Resource::Memory, steps, linearized, operations });
     }
     let cells: Vec<Option<Part<'_, Cell>>> = undecided
         .iter()
-        .map(|(part, numbered)| numbered.as_ref().map(|numbered| Cell::part(part, numbered)))
+        .map(|open| open.numbered.as_ref().map(|numbered| Cell::part(open.part, numbered)))
         .collect();
     let mut running: Vec<Runner<'_, '_, S>> = Vec::new();
-    for ((part, _), cell) in undecided.iter().zip(&cells) {
+    for (Undecided { part, refuted, .. }, cell) in undecided.iter().zip(&cells) {
         let attempt: Box<dyn Attempt + '_> = match cell {
             Some(cell) => Box::new(Search::new(cell, &Cell::START)),
             None => Box::new(Search::new(part, initial)),
@@ -195,6 +218,7 @@ fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> V
             initial,
             cell: cell.as_ref(),
             attempt,
+            refuted: refuted.as_ref(),
             longest: None,
             front: 0,
             looked_at: 0,
@@ -226,6 +250,15 @@ fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> V
     Verdict::Ok
 }
 
+/// A part that needs a search.
+struct Undecided<'p, 'h, S: Spec> {
+    part: &'p Part<'h, S>,
+    /// What it is as operations on a register, if it is that.
+    numbered: Option<Vec<Numbered>>,
+    /// An operation that fails, though perhaps not the first, and an order of those before it.
+    refuted: Option<(usize, Vec<u32>)>,
+}
+
 /// What judges one part, turn by turn. A search that does not end soon is hard, and the usual cause is
 /// an answer that cannot be right: so the operations at which the search is stuck are looked at for a
 /// reason, which is a proof.
@@ -235,6 +268,8 @@ struct Runner<'p, 'h, S: Spec> {
     /// The part as operations on a register, if it is that.
     cell: Option<&'p Part<'p, Cell>>,
     attempt: Box<dyn Attempt + 'p>,
+    /// What is known to fail.
+    refuted: Option<&'p (usize, Vec<u32>)>,
     /// The longest order that the search found before it was given up for layers.
     longest: Option<Vec<u32>>,
     /// Where the search was at the end of the last turn.
@@ -272,6 +307,9 @@ impl<S: Spec> Runner<'_, '_, S> {
                     &placed,
                 )))
             }
+            Status::Paused if let Some((failing, placed)) = self.refuted => TurnResult::Violation(Box::new(
+                Violation::of_part(self.part, self.initial, self.cell, *failing, placed),
+            )),
             Status::Paused => {
                 let places = self.stuck_at();
                 steps += (places.len() * self.part.operations.len()) as u64 / 4;

@@ -28,7 +28,8 @@
 //!
 //! Reading order: [`spec`] (what is checked against) and [`models`]; [`parts`] (what of a history is
 //! judged together); [`linearizability`] (the search); [`judge`](mod@judge) (the front door, and the budget that all
-//! parts share); [`explain`]; [`stream`] (the same while a run goes on, in bounded memory). Beside them stand [`witness`](mod@witness), which checks a known order,
+//! parts share); [`explain`]; [`stream`] (the same while a run goes on, in bounded memory);
+//! [`weak`] (what services promise that do not promise that much). Beside them stand [`witness`](mod@witness), which checks a known order,
 //! [`formats`], which reads histories that others recorded, and [`generate`], which makes histories to
 //! test checkers with.
 //!
@@ -44,12 +45,15 @@ pub mod judge;
 mod layers;
 pub mod linearizability;
 pub mod models;
+mod nearly;
 mod origins;
 pub mod parts;
 mod relax;
 pub mod spec;
 pub mod stream;
+mod twins;
 mod values;
+pub mod weak;
 mod windows;
 pub mod witness;
 mod zones;
@@ -59,4 +63,5 @@ pub use judge::{Budget, Exhausted, Options, Resource, Verdict, judge, judge_kv, 
 pub use parts::Malformed;
 pub use spec::{Content, FromSequential, Keys, Reason, RegisterOp, Spec};
 pub use stream::Stream;
+pub use weak::{Consistency, WeakError, judge_weak};
 pub use witness::witness;

@@ -22,11 +22,25 @@ pub(crate) enum Numbered {
     Append(u32),
 }
 
+impl Numbered {
+    pub(crate) fn of<'a>(op: RegisterOp<'a>, values: &mut Values<'a>) -> Self {
+        match op {
+            RegisterOp::Read(content) => Self::Read(values.number(content)),
+            RegisterOp::Write(content) => Self::Write(values.number(content)),
+            RegisterOp::Swap { old, new } => Self::Swap { old: values.number(old), new: values.number(new) },
+            RegisterOp::Refused { old } => Self::Refused(values.number(old)),
+            RegisterOp::Append(bytes) => Self::Append(values.number(Content::Bytes(bytes))),
+        }
+    }
+}
+
 /// The operations of a part on one register.
 pub(crate) struct Register<'a> {
     pub(crate) operations: Vec<Numbered>,
     pub(crate) values: Values<'a>,
     pub(crate) has_appends: bool,
+    /// Below which number contents were given numbers of their own ([`twins`](crate::twins)).
+    pub(crate) fresh: u32,
 }
 
 impl<'a> Register<'a> {
@@ -38,20 +52,24 @@ impl<'a> Register<'a> {
         let mut operations = Vec::with_capacity(part.operations.len());
         let mut has_appends = false;
         for operation in &part.operations {
-            operations.push(match S::register_op(operation.op, operation.ret)? {
-                RegisterOp::Read(content) => Numbered::Read(values.number(content)),
-                RegisterOp::Write(content) => Numbered::Write(values.number(content)),
-                RegisterOp::Swap { old, new } => {
-                    Numbered::Swap { old: values.number(old), new: values.number(new) }
+            let op = S::register_op(operation.op, operation.ret)?;
+            has_appends |= matches!(op, RegisterOp::Append(_));
+            operations.push(match (op, operation.content_hash) {
+                (RegisterOp::Read(content), Some(hash)) => {
+                    Numbered::Read(values.number_hashed(content, hash))
                 }
-                RegisterOp::Refused { old } => Numbered::Refused(values.number(old)),
-                RegisterOp::Append(bytes) => {
-                    has_appends = true;
-                    Numbered::Append(values.number(Content::Bytes(bytes)))
+                (RegisterOp::Write(content), Some(hash)) => {
+                    Numbered::Write(values.number_hashed(content, hash))
                 }
+                (op, _) => Numbered::of(op, &mut values),
             });
         }
-        Some(Self { operations, values, has_appends })
+        Some(Self { operations, values, has_appends, fresh: 0 })
+    }
+
+    /// Below which number all contents have theirs.
+    pub(crate) fn numbers(&self) -> usize {
+        self.values.len().max(self.fresh as usize)
     }
 }
 
@@ -68,7 +86,7 @@ pub(crate) struct Origin {
 /// `None` if one of these contents can have come about in several ways.
 pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>> {
     let mut makers = Makers::new(register)?;
-    let mut origins: Vec<Option<Origin>> = vec![None; register.values.len()];
+    let mut origins: Vec<Option<Origin>> = vec![None; register.numbers()];
     for at in 0..register.operations.len() {
         let mut observed = match register.operations[at] {
             Numbered::Read(value) | Numbered::Swap { old: value, .. } => value,
@@ -76,7 +94,7 @@ pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>
         };
         while origins.get(observed as usize).is_none_or(Option::is_none) {
             let origin = makers.origin(observed, register)?;
-            origins.resize(register.values.len(), None);
+            origins.resize(register.numbers(), None);
             origins[observed as usize] = Some(origin);
             match origin.before {
                 Some(before) => observed = before,
@@ -84,8 +102,51 @@ pub(crate) fn origins(register: &mut Register<'_>) -> Option<Vec<Option<Origin>>
             }
         }
     }
-    origins.resize(register.values.len(), None);
+    origins.resize(register.numbers(), None);
     Some(origins)
+}
+
+/// Where a content that was observed comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// It was there at the start.
+    Start,
+    /// One operation left it behind, which must have found `before`, if that matters.
+    Operation { operation: u32, before: Option<u32> },
+    /// No operation can have.
+    Nowhere,
+    /// Several can have.
+    Several,
+}
+
+/// Like [`origins`], but where a content has several only that content has no origin.
+pub(crate) fn sources(register: &mut Register<'_>) -> Vec<Option<Source>> {
+    let mut makers = Makers::new(register);
+    let mut sources: Vec<Option<Source>> = vec![None; register.values.len()];
+    for at in 0..register.operations.len() {
+        let mut observed = match register.operations[at] {
+            Numbered::Read(value) | Numbered::Swap { old: value, .. } => value,
+            _ => continue,
+        };
+        while sources.get(observed as usize).is_none_or(Option::is_none) {
+            let source = match makers.as_mut().and_then(|makers| makers.origin(observed, register)) {
+                Some(Origin { operation: Some(operation), before }) => {
+                    Source::Operation { operation, before }
+                }
+                Some(_) if observed == INITIAL => Source::Start,
+                Some(_) => Source::Nowhere,
+                None => Source::Several,
+            };
+            sources.resize(register.values.len(), None);
+            sources[observed as usize] = Some(source);
+            match source {
+                Source::Operation { before: Some(before), .. } => observed = before,
+                _ => break,
+            }
+        }
+    }
+    sources.resize(register.values.len(), None);
+    sources
 }
 
 /// Who can have left a content behind.
@@ -111,7 +172,7 @@ const NO_WAY: Ways = Ways { count: 0, origin: Origin { operation: None, before: 
 impl Makers {
     /// `None` if something empty is appended: that may leave behind what was there before.
     fn new(register: &Register<'_>) -> Option<Self> {
-        let values = register.values.len();
+        let values = register.numbers();
         let mut makers = Self {
             direct: vec![(NONE, 0); values],
             appends: if register.has_appends { vec![(NONE, 0); values] } else { Vec::new() },
@@ -127,7 +188,8 @@ impl Makers {
             };
             let maker = &mut maker[*made as usize];
             *maker = (at as u32, maker.1 + 1);
-            if let (Numbered::Append(_), Content::Bytes(added)) = (operation, register.values.get(*made))
+            if let Numbered::Append(_) = operation
+                && let Content::Bytes(added) = register.values.get(*made)
                 && let Err(place) = makers.lengths.binary_search(&added.len())
             {
                 makers.lengths.insert(place, added.len());

@@ -10,7 +10,8 @@ use std::hash::{Hash, Hasher};
 use contract::{ClientId, Event, EventKind, History, OpId, Outcome, Time};
 
 use crate::cache::{Table, Words};
-use crate::spec::{Keys, Spec};
+use crate::spec::{Keys, RegisterOp, Spec};
+use crate::values::hash;
 
 /// The end of an operation that has none: later than every event.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -88,6 +89,8 @@ pub struct Operation<'h, O, R> {
     pub returned: Time,
     pub(crate) call: u32,
     pub(crate) end: u32,
+    /// The hash of the content that it reads or writes, if that was looked at when it was near.
+    pub(crate) content_hash: Option<u64>,
 }
 
 impl<O, R> Operation<'_, O, R> {
@@ -122,6 +125,22 @@ impl<'h, S: Spec> Part<'h, S> {
         answered: usize,
     ) -> Self {
         Self { keys, operations, answered, blind: OnceCell::new() }
+    }
+
+    /// Those of `operations` at the places `chosen`, in order.
+    pub(crate) fn of(
+        operations: &[Operation<'h, S::Op, S::Ret>],
+        chosen: &[usize],
+        keys: Vec<S::Key>,
+    ) -> Self {
+        let copy = |at: &usize| {
+            let Operation { id, client, op, ret, invoked, returned, call, end, content_hash } =
+                operations[*at];
+            Operation { id, client, op, ret, invoked, returned, call, end, content_hash }
+        };
+        let chosen: Vec<Operation<'h, S::Op, S::Ret>> = chosen.iter().map(copy).collect();
+        let answered = chosen.partition_point(Operation::is_answered);
+        Self::new(keys, chosen, answered)
     }
 
     /// [`Spec::blind`] of the operation of unknown outcome at a place of the part.
@@ -168,10 +187,22 @@ impl<'h, S: Spec> Part<'h, S> {
 
 /// Validates a history and divides it, smallest part first.
 pub fn split<S: Spec>(history: &History<S::Op, S::Ret>) -> Result<Vec<Part<'_, S>>, Malformed> {
-    let mut operations = operations(history)?;
-    // An operation without an answer that changes nothing says nothing, but would join keys.
-    operations.retain(|operation| operation.is_answered() || !S::is_read(operation.op, None));
-    let mut parts = divide(operations);
+    let mut keys = Touched::new();
+    // A long history does not fit into the caches of a processor: so what its operations touch is looked
+    // at as soon as they return.
+    let operations = operations_with(history, |operation| {
+        // An operation without an answer that changes nothing says nothing, but would join keys.
+        let says_something = operation.is_answered() || !S::is_read(operation.op, None);
+        if says_something {
+            keys.add::<S>(operation.op);
+            operation.content_hash = match S::register_op(operation.op, operation.ret) {
+                Some(RegisterOp::Read(content) | RegisterOp::Write(content)) => Some(hash(content)),
+                _ => None,
+            };
+        }
+        says_something
+    })?;
+    let mut parts = divide::<S>(operations, keys);
     parts.sort_by_key(|part| part.operations.len());
     Ok(parts)
 }
@@ -188,11 +219,19 @@ enum Progress {
 /// The operations of a history without those that failed: first those that were answered, in order of
 /// return, then the others in order of invocation.
 pub(crate) fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<'_, O, R>>, Malformed> {
+    operations_with(history, |_| true)
+}
+
+/// The same without those for which `keep`, which is asked in the same order, says no.
+fn operations_with<'h, O, R>(
+    history: &'h History<O, R>,
+    mut keep: impl FnMut(&mut Operation<'h, O, R>) -> bool,
+) -> Result<Vec<Operation<'h, O, R>>, Malformed> {
     let events = history.events();
     if events.len() >= NEVER as usize {
         return Err(Malformed::TooLong { events: events.len() });
     }
-    let mut operations: Vec<Operation<'_, O, R>> = Vec::with_capacity(history.operations());
+    let mut operations: Vec<Operation<'h, O, R>> = Vec::with_capacity(history.operations());
     let mut progress: Vec<Progress> = vec![Progress::Unseen; history.operations()];
     let mut awaited: Vec<Option<OpId>> = Vec::new();
     let mut now = Time::ZERO;
@@ -220,12 +259,11 @@ pub(crate) fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<
             (EventKind::Return(outcome), Progress::Open(call)) if *awaited == Some(op) => {
                 *awaited = None;
                 if let Outcome::Ok(ret) = outcome {
-                    operations.push(Operation {
-                        ret: Some(ret),
-                        returned: now,
-                        end: at as u32,
-                        ..invoked(events, call)
-                    });
+                    let mut operation =
+                        Operation { ret: Some(ret), returned: now, end: at as u32, ..invoked(events, call) };
+                    if keep(&mut operation) {
+                        operations.push(operation);
+                    }
                 }
                 if !matches!(outcome, Outcome::Unknown) {
                     *progress = Progress::Over;
@@ -234,13 +272,15 @@ pub(crate) fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<
             (EventKind::Return(_), _) => return Err(Malformed::NotAwaited { event: at, client, op }),
         }
     }
-    let answered = operations.len();
-    for progress in progress {
-        if let Progress::Open(call) = progress {
-            operations.push(invoked(events, call));
-        }
-    }
-    operations[answered..].sort_unstable_by_key(|operation| operation.call);
+    let open = |progress| if let Progress::Open(call) = progress { Some(call) } else { None };
+    let mut calls: Vec<u32> = progress.into_iter().filter_map(open).collect();
+    calls.sort_unstable();
+    operations.extend(
+        calls
+            .into_iter()
+            .map(|call| invoked(events, call))
+            .filter_map(|mut operation| keep(&mut operation).then_some(operation)),
+    );
     Ok(operations)
 }
 
@@ -257,24 +297,41 @@ fn invoked<O, R>(events: &[Event<O, R>], call: u32) -> Operation<'_, O, R> {
         returned: Time::FAR,
         call,
         end: NEVER,
+        content_hash: None,
     }
 }
 
-/// Gathers operations into parts that share no key.
-fn divide<S: Spec>(operations: Vec<Operation<'_, S::Op, S::Ret>>) -> Vec<Part<'_, S>> {
-    let mut known: Known<S::Key> = Known { table: Table::with_capacity(0), keys: Vec::new() };
-    let mut ranges: Vec<(usize, S::Key, S::Key)> = Vec::new();
-    // Per operation one of its keys; an operation on a range without keys has none.
-    let mut one_key: Vec<Option<u32>> = Vec::with_capacity(operations.len());
-    for (at, operation) in operations.iter().enumerate() {
-        one_key.push(match S::keys(operation.op) {
-            Keys::One(key) => Some(known.number(key)),
+/// What operations touch, in their order.
+struct Touched<K> {
+    known: Known<K>,
+    ranges: Vec<(usize, K, K)>,
+    /// Per operation one of its keys, by number; an operation on a range without keys has none.
+    one_key: Vec<Option<u32>>,
+}
+
+impl<K: Clone + Ord + Hash + std::fmt::Display> Touched<K> {
+    fn new() -> Self {
+        let known = Known { table: Table::with_capacity(0), keys: Vec::new() };
+        Self { known, ranges: Vec::new(), one_key: Vec::new() }
+    }
+
+    fn add<S: Spec<Key = K>>(&mut self, op: &S::Op) {
+        self.one_key.push(match S::keys(op) {
+            Keys::One(key) => Some(self.known.number(key)),
             Keys::Range { from, to } => {
-                ranges.push((at, from, to));
+                self.ranges.push((self.one_key.len(), from, to));
                 None
             }
         });
     }
+}
+
+/// Gathers operations into parts that share no key.
+fn divide<'h, S: Spec>(
+    operations: Vec<Operation<'h, S::Op, S::Ret>>,
+    touched: Touched<S::Key>,
+) -> Vec<Part<'h, S>> {
+    let Touched { known, ranges, mut one_key } = touched;
     let keys = known.keys;
     let mut sorted: Vec<u32> = (0..keys.len() as u32).collect();
     sorted.sort_unstable_by_key(|key| &keys[*key as usize]);
@@ -293,7 +350,7 @@ fn divide<S: Spec>(operations: Vec<Operation<'_, S::Op, S::Ret>>) -> Vec<Part<'_
     for key in one_key.iter().flatten() {
         sizes[groups.root(*key as usize)] += 1;
     }
-    let mut parts: Vec<Part<'_, S>> = Vec::new();
+    let mut parts: Vec<Part<'h, S>> = Vec::new();
     let mut part_of: Vec<Option<usize>> = vec![None; keys.len()];
     for key in sorted {
         let root = groups.root(key as usize);

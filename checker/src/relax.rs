@@ -10,6 +10,7 @@
 //! cannot be told within it is kept, and where nothing is found nearby there is no core.
 
 use crate::linearizability::{Search, Status};
+use crate::nearly;
 use crate::origins::Register;
 use crate::parts::{NEVER, Operation, Part};
 use crate::spec::{Helpers, Spec};
@@ -103,14 +104,16 @@ fn shrunk<S: Spec>(
     Core { kept, observed, is_minimal }
 }
 
-/// What may change the object and was invoked before the failing operation returned.
+/// What may change the object and was invoked before the failing operation returned, in the order of
+/// invocation.
 fn writers<S: Spec>(part: &Part<'_, S>, failing: usize) -> Vec<usize> {
     let end = part.operations[failing].end;
     let is_writer = |at: &usize| {
         let operation = &part.operations[*at];
         operation.call < end && !S::is_read(operation.op, operation.ret)
     };
-    (0..part.operations.len()).filter(is_writer).collect()
+    let by_call = nearly::sorted(part.operations.len(), |at| part.operations[at as usize].call);
+    by_call.into_iter().map(|at| at as usize).filter(is_writer).collect()
 }
 
 /// The part in which only the operations in `kept` were answered, and those in `optional` may have taken
@@ -120,7 +123,8 @@ fn relaxed<'h, S: Spec>(part: &Part<'h, S>, kept: &[usize], optional: &[usize]) 
     let unknown = unknown(part, kept, optional);
     let mut operations = Vec::with_capacity(answered.len() + unknown.len());
     for at in answered.iter().chain(&unknown) {
-        let Operation { id, client, op, ret, invoked, returned, call, end } = part.operations[*at];
+        let Operation { id, client, op, ret, invoked, returned, call, end, content_hash } =
+            part.operations[*at];
         let is_kept = operations.len() < answered.len();
         operations.push(Operation {
             id,
@@ -131,6 +135,7 @@ fn relaxed<'h, S: Spec>(part: &Part<'h, S>, kept: &[usize], optional: &[usize]) 
             returned,
             call,
             end: if is_kept { end } else { NEVER },
+            content_hash,
         });
     }
     Part::new(part.keys.clone(), operations, answered.len())
@@ -148,6 +153,7 @@ fn unknown<S: Spec>(part: &Part<'_, S>, kept: &[usize], optional: &[usize]) -> V
     let kept = in_order(kept);
     let mut unknown: Vec<usize> =
         optional.iter().copied().filter(|at| kept.binary_search(at).is_err()).collect();
+    // Nearly always they are in order: that is found out at once.
     unknown.sort_unstable_by_key(|at| part.operations[*at].call);
     unknown
 }

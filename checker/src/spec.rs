@@ -64,6 +64,12 @@ pub trait Spec: Clone + PartialEq + Hash {
         None
     }
 
+    /// What an answered operation on several keys shows of them, if it is a read and the keys are
+    /// registers: per key that it names the content. The other keys that it touches hold nothing.
+    fn shown<'a>(_op: &'a Self::Op, _ret: &'a Self::Ret) -> Option<Vec<(Self::Key, Content<'a>)>> {
+        None
+    }
+
     /// What this state holds under a key, if operations on it are [`Spec::register_op`]s.
     fn register(&self, _key: &Self::Key) -> Option<Content<'_>> {
         None

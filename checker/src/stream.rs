@@ -316,6 +316,7 @@ where
                 returned: recorded.returned,
                 call,
                 end,
+                content_hash: None,
             });
         }
         let keys = if keys.is_empty() { all_keys::<S>(&operations) } else { keys };

@@ -1,5 +1,6 @@
 //! Which operations can be placed while a given one is the front of a search.
 
+use crate::nearly;
 use crate::parts::{Operation, Part};
 use crate::spec::{Keys, Spec};
 
@@ -46,8 +47,7 @@ impl Windows {
         let ranges: Vec<(u32, u32)> = known.iter().map(range).collect();
         // Whatever nobody knows the outcome of stays open, and may tie keys together.
         let ties: Vec<(u32, u32)> = unknown.iter().map(range).collect();
-        let mut by_call: Vec<u32> = (0..part.answered as u32).collect();
-        by_call.sort_unstable_by_key(|o| known[*o as usize].call);
+        let by_call = nearly::sorted(known.len(), |o| known[o as usize].call);
         let mut calls = by_call.into_iter().peekable();
         let mut windows = Self {
             open: Lists::new(),
@@ -100,6 +100,17 @@ impl Windows {
     pub(crate) fn widest(&self) -> usize {
         self.widest
     }
+}
+
+/// How many pairs of answered operations of a part are open together.
+pub(crate) fn pairs<S: Spec>(part: &Part<'_, S>) -> u64 {
+    let answered = &part.operations[..part.answered];
+    let mut calls: Vec<u32> = answered.iter().map(|operation| operation.call).collect();
+    calls.sort_unstable();
+    let open = (0..)
+        .zip(answered)
+        .map(|(returned, operation)| (calls.partition_point(|call| *call < operation.end) - returned) as u64);
+    open.sum()
 }
 
 /// The places of an operation's keys among those of its part.

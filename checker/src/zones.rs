@@ -13,10 +13,15 @@
 //! what it did, and need not have happened otherwise. Refused swaps are left aside: if the rest has no
 //! order, neither has the whole; and if it has, the refused are put where they fit, and the result is
 //! checked by replay.
+//!
+//! Equal contents of several origins are told apart first, as far as the intervals allow
+//! ([`twins`](crate::twins)). What remains is left out: if the rest has no order, neither has the whole.
 
+use crate::nearly;
 use crate::origins::{INITIAL, Numbered, Origin, Register, origins};
 use crate::parts::{NEVER, Part};
 use crate::spec::Spec;
+use crate::twins::Twins;
 
 /// A place in time: events are counted from 1, and the register holds its first content from 0 on.
 type Moment = u32;
@@ -32,8 +37,10 @@ pub(crate) enum Decision {
         /// The first answered operation in the order of returns that has no place together with all
         /// before it.
         failing: usize,
-        /// An order of those before it.
+        /// An order of those before it, but that some of them may be missing if it is not the first.
         placed: Vec<u32>,
+        /// Whether it is certain that none before it fails.
+        is_first: bool,
     },
     /// There may be one, but the blocks do not show it.
     Unsure,
@@ -47,6 +54,7 @@ pub(crate) struct Zones<'p, 'h, S: Spec> {
     nodes: Vec<Origin>,
     /// Per swap its node, per write its node if it was observed.
     made: Vec<u32>,
+    twins: Twins,
 }
 
 /// What the blocks say about the answered operations up to some return.
@@ -101,6 +109,7 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     /// `None` if it is not certain what the reads observed.
     pub(crate) fn new(part: &'p Part<'h, S>, initial: &'p S, mut register: Register<'p>) -> Option<Self> {
         let nobody = Origin { operation: None, before: None };
+        let twins = Twins::told_apart(part, &mut register)?;
         let mut made = vec![NONE; part.operations.len()];
         let origins = origins(&mut register)?;
         let mut nodes = Vec::with_capacity(origins.len());
@@ -116,33 +125,33 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
                 nodes.push(Origin { operation: Some(at as u32), before: Some(*old) });
             }
         }
-        Some(Self { part, initial, register, nodes, made })
+        Some(Self { part, initial, register, nodes, made, twins })
     }
 
     /// Judges the part.
     pub(crate) fn decide(&self) -> Decision {
         match self.blocks(self.part.answered) {
+            Finding::Ordered(_) if self.twins.is_any_left => Decision::Unsure,
             Finding::Ordered(blocks) if self.is_any_refused() => {
                 let order = self.linearization(self.part.answered, &blocks);
                 if self.with_refused(&order) { Decision::Linearizable } else { Decision::Unsure }
             }
             Finding::Ordered(_) => Decision::Linearizable,
             Finding::Refuted(until) => {
-                let failing = self.first_refuted(until) - 1;
-                let Finding::Ordered(blocks) = self.blocks(failing) else {
-                    unreachable!("the first that is refuted has none before it")
-                };
-                Decision::Refuted { failing, placed: self.linearization(failing, &blocks) }
+                let (failing, blocks) = self.last_ordered(until);
+                let placed = self.linearization(failing, &blocks);
+                Decision::Refuted { failing, placed, is_first: !self.twins.is_any_left }
             }
         }
     }
 
-    /// How many of the answered operations have no order, at least, where all have none, and those up
-    /// to `until` probably neither.
-    fn first_refuted(&self, until: Moment) -> usize {
+    /// How many of the answered operations have an order, at most, and its blocks, where all have none
+    /// and those up to `until` probably neither.
+    fn last_ordered(&self, until: Moment) -> (usize, Blocks) {
         let count =
             |until: Moment| self.part.operations[..self.part.answered].partition_point(|o| o.end < until);
         let (mut low, mut high, mut guess) = (0, self.part.answered, count(until));
+        let mut ordered = Blocks { order: Vec::new(), next: vec![NONE; self.nodes.len()] };
         // The guess is nearly always right, so it is tried before the middle.
         for is_guess in [true, true, true, false].into_iter().chain(std::iter::repeat(false)) {
             if high - low <= 1 {
@@ -156,11 +165,11 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
                 low.midpoint(high)
             };
             match self.blocks(at) {
-                Finding::Ordered(_) => low = at,
+                Finding::Ordered(blocks) => (low, ordered) = (at, blocks),
                 Finding::Refuted(until) => (high, guess) = (at, count(until)),
             }
         }
-        high
+        (low, ordered)
     }
 
     fn is_any_refused(&self) -> bool {
@@ -365,7 +374,7 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
             if let Numbered::Refused(old) = self.register.operations[at] {
                 let returned = known.partition_point(|o| o.end < operation.call);
                 let mut own = behind[returned];
-                while contents.get(own as usize) == Some(&old) {
+                while contents.get(own as usize).is_some_and(|content| self.twins.is_one(*content, old)) {
                     own += 1;
                 }
                 if own as usize >= contents.len() {
@@ -411,15 +420,12 @@ fn alone(at: usize, call: Moment, end: Moment) -> Block {
 
 /// Puts the blocks in order, unless two must stand before each other.
 fn in_order(blocks: &[Block], next: Vec<u32>) -> Finding {
-    let mut keys: Vec<u64> = Vec::with_capacity(blocks.len());
-    for (at, block) in blocks.iter().enumerate() {
-        keys.push(u64::from(block.first_return.min(block.last_call)) << 32 | at as u64);
-    }
-    keys.sort_unstable();
+    let moment = |place: u32| blocks[place as usize].first_return.min(blocks[place as usize].last_call);
+    let places = nearly::sorted(blocks.len(), moment);
     let (mut last_call, mut until) = (0, 0);
     let mut order = Vec::with_capacity(blocks.len());
-    for key in keys {
-        let block = &blocks[key as u32 as usize];
+    for place in places {
+        let block = &blocks[place as usize];
         if block.first_return < last_call {
             return Finding::Refuted(until.max(block.until));
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use testbed::Bug;
-use testbed::checker::Budget;
 use testbed::checker::formats::Format;
 use testbed::checker::models::{MODELS, Model};
-use testbed::scenario::Seeds;
+use testbed::checker::{Budget, Consistency};
+use testbed::scenario::{Seeds, nearest};
 use testbed::units::parse_duration;
 
 /// Deterministic simulation testbed for distributed protocols.
@@ -149,6 +149,10 @@ pub(crate) struct CheckArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
+    /// What the service promises: linearizable, sequential, monotonic-reads, monotonic-writes,
+    /// read-your-writes, writes-follow-reads, or stale-bounded=DURATION
+    #[arg(long, value_name = "PROMISE", default_value = "linearizable", value_parser = consistency)]
+    pub(crate) consistency: Consistency,
     /// How many steps a verdict may cost; with fewer than it needs a history is inconclusive
     #[arg(long, value_name = "N", default_value_t = Budget::default().steps)]
     pub(crate) steps: u64,
@@ -245,6 +249,24 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
         let listed = Format::ALL.iter().find(|(_, known)| *known == name);
         listed.expect("a listed name is a format's").0
     })
+}
+
+fn consistency(text: &str) -> Result<Consistency, String> {
+    let bounded = Consistency::STALE_BOUNDED;
+    if let Some(bound) = text.strip_prefix(bounded).and_then(|rest| rest.strip_prefix('=')) {
+        return duration(bound).map(Consistency::StaleBounded);
+    }
+    if text == bounded {
+        return Err(format!("say how stale a read may be: {bounded}=500ms"));
+    }
+    if let Some((promise, _)) = Consistency::NAMED.iter().find(|(_, name)| *name == text) {
+        return Ok(*promise);
+    }
+    let mut names: Vec<&str> = Consistency::NAMED.iter().map(|(_, name)| *name).collect();
+    names.push(bounded);
+    let meant = nearest(text, names.iter().copied());
+    let meant = meant.map_or_else(String::new, |name| format!("did you mean {name}? "));
+    Err(format!("{meant}one of {}=DURATION", names.join(", ")))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

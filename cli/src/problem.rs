@@ -91,6 +91,11 @@ impl BadHistory {
             FormatError::NoFormat => Some("give one with --format".to_owned()),
             FormatError::UnknownModel(name) => nearest(name, MODELS.iter().map(|model| model.name))
                 .map(|name| format!("did you mean --model {name}?")),
+            FormatError::NoRegister(_) => Some(
+                "give --consistency linearizable, sequential or stale-bounded=DURATION, which are about any \
+                 model, or a --model of registers: kv, register, cas-register"
+                    .to_owned(),
+            ),
             FormatError::Io { .. } => similar(&self.path),
             _ => None,
         };

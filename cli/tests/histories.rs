@@ -125,3 +125,45 @@ fn a_converted_history_has_the_same_verdict() {
     let document: Value = serde_json::from_str(&text).expect("one document");
     assert_eq!(document["Partitions"][0]["History"].as_array().map(Vec::len), Some(3));
 }
+
+/// One process writes 1 and 2; another reads 2 and then 1.
+const BACK: &str = r#"{"history":1,"model":"register"}
+{"client":1,"type":"invoke","f":"write","value":1,"time":1000000000}
+{"client":1,"type":"ok","time":2000000000}
+{"client":1,"type":"invoke","f":"write","value":2,"time":3000000000}
+{"client":1,"type":"ok","time":4000000000}
+{"client":2,"type":"invoke","f":"read","time":5000000000}
+{"client":2,"type":"ok","value":2,"time":6000000000}
+{"client":2,"type":"invoke","f":"read","time":7000000000}
+{"client":2,"type":"ok","value":1,"time":8000000000}
+"#;
+
+#[test]
+fn a_promise_can_be_chosen() {
+    let place = Place::new("promise");
+    place.write("back.jsonl", BACK);
+    let (out, _) = place.run(&["check", "back.jsonl", "--consistency", "monotonic-reads"], 1);
+    let expected = "back.jsonl: violation (register, monotonic-reads, 4 operations, 4 answered)
+  read by c2 returned 1 at 8.000s, but read by c2 had returned 2 at 6.000s, which is newer: c1 invoked \
+write(1) before write(2)
+  invoked in  back.jsonl:8
+  signature   monotonic-reads/read/went-back
+";
+    assert!(out.starts_with(expected), "{out}");
+    place.run(&["check", "back.jsonl", "--consistency", "read-your-writes"], 0);
+    place.run(&["check", "back.jsonl", "--consistency", "sequential"], 1);
+    place.run(&["check", "back.jsonl", "--consistency", "stale-bounded=2s"], 1);
+    let (out, _) = place.run(&["check", "back.jsonl", "--consistency", "stale-bounded=3500ms", "--json"], 0);
+    let document: Value = serde_json::from_str(&out).expect("stdout is one document");
+    assert_eq!(document["histories"][0]["consistency"], "stale-bounded=3.500s");
+
+    let (_, err) = place.run(&["check", "good.jsonl", "--consistency", "monotonic-reads"], 2);
+    assert!(err.contains("monotonic-reads is about reads and writes of registers"), "{err}");
+    assert!(err.contains("help: give --consistency linearizable, sequential or"), "{err}");
+    let (_, err) = place.run(&["check", "back.jsonl", "--consistency", "stale-bounded"], 2);
+    assert!(err.contains("say how stale a read may be: stale-bounded=500ms"), "{err}");
+    let (_, err) = place.run(&["check", "back.jsonl", "--consistency", "monotonic-read"], 2);
+    assert!(err.contains("did you mean monotonic-reads? one of linearizable, sequential,"), "{err}");
+    let (_, err) = place.run(&["check", "back.jsonl", "--consistency", "stale-bounded=5"], 2);
+    assert!(err.contains("unit"), "{err}");
+}

@@ -26,6 +26,7 @@ pub use recording::{Judged, Kind, Located, Record, Recorder, Recording};
 
 use crate::models::Expected;
 use crate::parts::Malformed;
+use crate::weak::{Consistency, WeakError};
 
 /// A history that could not be read. Lines are counted from 1.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,9 @@ pub enum FormatError {
     /// No clients can have produced the history.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The promise says nothing about such operations.
+    #[error("{0} is about reads and writes of registers, and this history has other operations")]
+    NoRegister(Consistency),
     /// A file could not be read.
     #[error("{path}: {source}")]
     Io {
@@ -144,8 +148,18 @@ impl FormatError {
             | Self::UnknownModel(_)
             | Self::NoFormat
             | Self::Malformed(_)
+            | Self::NoRegister(_)
             | Self::Io { .. }
             | Self::In { .. } => None,
+        }
+    }
+}
+
+impl From<WeakError> for FormatError {
+    fn from(error: WeakError) -> Self {
+        match error {
+            WeakError::Malformed(malformed) => Self::Malformed(malformed),
+            WeakError::NoRegister(promise) => Self::NoRegister(promise),
         }
     }
 }

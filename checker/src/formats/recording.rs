@@ -7,8 +7,9 @@ use contract::{ClientId, EventKind, History, OpId, Outcome, Time};
 use serde_json::Value;
 
 use super::{FormatError, wrong};
-use crate::judge::{Budget, Verdict, judge};
+use crate::judge::{Budget, Verdict};
 use crate::models::{Model, Recorded, kv_recorded};
+use crate::weak::{Consistency, judge_weak};
 
 /// What became of an operation, or that it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,13 +172,14 @@ impl Recording {
         Ok(Located { history, lines })
     }
 
-    /// Judges it by a model.
+    /// Judges whether it keeps a promise by a model.
     ///
     /// # Errors
-    /// [`FormatError`] if a record is none of this model's operations or answers.
-    pub fn judge_as<S: Recorded>(&self, budget: Budget) -> Result<Judged, FormatError> {
+    /// [`FormatError`] if a record is none of this model's operations or answers, or if the promise says
+    /// nothing about them.
+    pub fn judge_as<S: Recorded>(&self, promise: Consistency, budget: Budget) -> Result<Judged, FormatError> {
         let Located { history, lines } = self.history::<S>()?;
-        let verdict = judge(&history, &self.start::<S>()?, budget)?;
+        let verdict = judge_weak(&history, &self.start::<S>()?, promise, budget)?;
         let line = match &verdict {
             Verdict::Violation(violation) => lines.get(violation.failing.0 as usize).copied(),
             Verdict::Ok | Verdict::Unknown(_) => None,

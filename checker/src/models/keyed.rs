@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::answer::Datum;
-use super::{Expected, Recorded};
-use crate::spec::{Content, Keys, RegisterOp, Spec};
+use super::{Expected, Recorded, register_reason};
+use crate::parts::Part;
+use crate::spec::{Content, Keys, Reason, RegisterOp, Spec};
 
 /// The objects that were used, in key order; all others are as at the start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +74,11 @@ impl<S: Recorded> Spec for Keyed<S> {
 
     fn register(&self, key: &Datum) -> Option<Content<'_>> {
         self.object(key).content()
+    }
+
+    fn reason(part: &Part<'_, Self>, initial: &Self, failing: usize) -> Option<Reason> {
+        let [key] = &part.keys[..] else { return None };
+        register_reason::reason(part, initial.register(key)?, failing)
     }
 
     fn bytes_beyond(&self, _before: &Self) -> usize {

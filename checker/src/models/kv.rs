@@ -151,6 +151,11 @@ impl Spec for Kv {
         }
     }
 
+    fn shown<'a>(_op: &'a Op, ret: &'a Ret) -> Option<Vec<(Bytes, Content<'a>)>> {
+        let Ret::Pairs(pairs) = ret else { return None };
+        Some(pairs.iter().map(|(key, value)| (key.clone(), content(Some(value)))).collect())
+    }
+
     fn register(&self, key: &Bytes) -> Option<Content<'_>> {
         Some(content(self.get(key)))
     }

@@ -153,9 +153,11 @@ impl<'c, 'h> Claim<'c, 'h> {
     /// The others that may change the key.
     fn mutations(&self) -> impl Iterator<Item = &'c KvOperation<'h>> {
         let Self { part, key, reader, .. } = *self;
+        // Nothing of a part with one key is about another.
+        let is_only = part.keys.len() == 1 && part.keys[0] == *key;
         part.operations
             .iter()
-            .filter(move |o| o.id != reader.id && is_write(o) && writes_to(o.op) == Some(key))
+            .filter(move |o| o.id != reader.id && is_write(o) && (is_only || writes_to(o.op) == Some(key)))
     }
 
     /// The others that may leave the value behind.

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod log;
 pub mod queue;
 pub mod register;
+mod register_reason;
 pub mod set;
 pub mod unordered_queue;
 
@@ -29,6 +30,7 @@ use serde_json::Value;
 use crate::formats::{FormatError, Judged, Recording, porcupine};
 use crate::judge::Budget;
 use crate::spec::{Content, Spec};
+use crate::weak::Consistency;
 use any_of::AnyOf;
 use consensus::Consensus;
 use counter::Counter;
@@ -103,11 +105,9 @@ pub struct Model {
     pub name: &'static str,
     /// One line about it, with its operations.
     pub about: &'static str,
-    judge: Work<Judged>,
-    porcupine: Work<Value>,
+    judge: fn(&Recording, Consistency, Budget) -> Result<Judged, FormatError>,
+    porcupine: fn(&Recording, Budget) -> Result<Value, FormatError>,
 }
-
-type Work<T> = fn(&Recording, Budget) -> Result<T, FormatError>;
 
 impl Model {
     /// The model of a name.
@@ -125,9 +125,9 @@ impl Model {
         Self {
             name,
             about,
-            judge: |recording, budget| match recording.has_keys() {
-                true => recording.judge_as::<Keyed<S>>(budget),
-                false => recording.judge_as::<S>(budget),
+            judge: |recording, promise, budget| match recording.has_keys() {
+                true => recording.judge_as::<Keyed<S>>(promise, budget),
+                false => recording.judge_as::<S>(promise, budget),
             },
             porcupine: |recording, budget| match recording.has_keys() {
                 true => porcupine::export::<Keyed<S>>(recording, budget),
@@ -136,12 +136,26 @@ impl Model {
         }
     }
 
-    /// Judges a recorded history.
+    /// Judges whether a recorded history is linearizable.
     ///
     /// # Errors
     /// [`FormatError`] if a record is none of this model's operations or answers.
     pub fn judge(&self, recording: &Recording, budget: Budget) -> Result<Judged, FormatError> {
-        (self.judge)(recording, budget)
+        self.judge_weak(recording, Consistency::Linearizable, budget)
+    }
+
+    /// Judges whether a recorded history keeps a promise.
+    ///
+    /// # Errors
+    /// [`FormatError`] if a record is none of this model's operations or answers, or if the promise says
+    /// nothing about them.
+    pub fn judge_weak(
+        &self,
+        recording: &Recording,
+        promise: Consistency,
+        budget: Budget,
+    ) -> Result<Judged, FormatError> {
+        (self.judge)(recording, promise, budget)
     }
 
     /// The history as porcupine's viewer takes it ([`porcupine`]).

@@ -6,9 +6,9 @@ use serde_json::Value;
 use stateright::semantics::SequentialSpec;
 
 use super::counter::number;
-use super::{Expected, Recorded};
+use super::{Expected, Recorded, register_reason};
 use crate::parts::{Operation, Part};
-use crate::spec::{self, Content, Helpers, Keys, RegisterOp, Spec, Whole};
+use crate::spec::{self, Content, Helpers, Keys, Reason, RegisterOp, Spec, Whole};
 
 /// The value; `None` before the first write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -118,6 +118,10 @@ impl Spec for Register {
 
     fn register(&self, _key: &Whole) -> Option<Content<'_>> {
         Some(content(self.0))
+    }
+
+    fn reason(part: &Part<'_, Self>, initial: &Self, failing: usize) -> Option<Reason> {
+        register_reason::reason(part, content(initial.0), failing)
     }
 
     fn helpers(part: &Part<'_, Self>, target: usize) -> Helpers {

@@ -11,7 +11,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
 use testbed::checker::formats::{Format, FormatError, Judged, Recording};
 use testbed::checker::models::Model;
-use testbed::checker::{Budget, Verdict, Violation};
+use testbed::checker::{Budget, Consistency, Verdict, Violation};
 
 use crate::args::{CheckArgs, Reading};
 use crate::exit::Exit;
@@ -27,16 +27,15 @@ type Checked = Result<(&'static Model, Judged), Box<BadHistory>>;
 pub(crate) fn run(args: &CheckArgs, term: &Term) -> Result<Exit, Problem> {
     let watch = Stopwatch::start();
     let budget = Budget { steps: args.steps };
-    let checked: Vec<Checked> =
-        args.files.par_iter().map(|file| check(file, &args.reading, budget)).collect();
+    let checked: Vec<Checked> = args.files.par_iter().map(|file| check(file, args, budget)).collect();
     let mut found = Found::default();
     let out = Term::people(args.json);
     let mut documents = Vec::new();
     for (file, checked) in args.files.iter().zip(checked) {
         found.add(&checked);
-        documents.push(document(file, &checked));
+        documents.push(document(file, args.consistency, &checked));
         match checked {
-            Ok((model, judged)) => term.write(out, &shown(file, model, &judged, out, term)),
+            Ok((model, judged)) => term.write(out, &shown(file, model, args.consistency, &judged, out, term)),
             Err(bad) => Problem::History(bad).show(term),
         }
     }
@@ -49,11 +48,11 @@ pub(crate) fn run(args: &CheckArgs, term: &Term) -> Result<Exit, Problem> {
     Ok(found.exit())
 }
 
-fn check(file: &Path, reading: &Reading, budget: Budget) -> Checked {
-    let (recording, model, text) = read(file, reading)?;
+fn check(file: &Path, args: &CheckArgs, budget: Budget) -> Checked {
+    let (recording, model, text) = read(file, &args.reading)?;
     let bad = |error| Box::new(BadHistory { path: file.to_owned(), text, error });
     let model = model.map_or_else(|| recording.model(None), Ok);
-    model.and_then(|model| Ok((model, model.judge(&recording, budget)?))).map_err(bad)
+    model.and_then(|model| Ok((model, model.judge_weak(&recording, args.consistency, budget)?))).map_err(bad)
 }
 
 /// A file's history, the model that was asked for, and the file's text.
@@ -111,7 +110,7 @@ impl std::fmt::Display for Found {
     }
 }
 
-fn shown(file: &Path, model: &Model, judged: &Judged, out: Out, term: &Term) -> String {
+fn shown(file: &Path, model: &Model, promise: Consistency, judged: &Judged, out: Out, term: &Term) -> String {
     let (style, verdict) = match &judged.verdict {
         Verdict::Ok => (Style::Green, "ok".to_owned()),
         Verdict::Violation(_) => (Style::Red, "violation".to_owned()),
@@ -120,7 +119,11 @@ fn shown(file: &Path, model: &Model, judged: &Judged, out: Out, term: &Term) -> 
     let mut text = format!("{}: {}", file.display(), term.paint(out, style, verdict));
     let (operations, answered) =
         (counted(judged.operations as u64, "operation"), count(judged.answered as u64));
-    let _ = writeln!(text, " ({}, {operations}, {answered} answered)", model.name);
+    let promise = match promise {
+        Consistency::Linearizable => String::new(),
+        weaker => format!("{weaker}, "),
+    };
+    let _ = writeln!(text, " ({}, {promise}{operations}, {answered} answered)", model.name);
     if let Verdict::Violation(violation) = &judged.verdict {
         text += &evidence(file, judged.line, violation);
     }
@@ -139,11 +142,12 @@ fn evidence(file: &Path, line: Option<usize>, violation: &Violation) -> String {
     text
 }
 
-fn document(file: &PathBuf, checked: &Checked) -> Value {
+fn document(file: &PathBuf, promise: Consistency, checked: &Checked) -> Value {
     match checked {
         Ok((model, judged)) => json!({
             "file": file,
             "model": model.name,
+            "consistency": promise.to_string(),
             "verdict": judged.verdict,
             "signature": match &judged.verdict {
                 Verdict::Violation(violation) => Some(violation.signature()),

@@ -1,0 +1,196 @@
+//! Equal contents that several operations left behind, told apart.
+//!
+//! A *version* of a content lasts from the operation that left it behind to the next that changes the
+//! register. If a write `w` had returned before an answered operation was invoked that writes too, or that
+//! shows another content, and this had returned before a read was invoked, then `w`'s version was over when
+//! the read began. So often only one of several equal contents is left that a read can have observed: the
+//! deletes of a key that are not all at once, a value that is written again after a while. Each version gets
+//! a number of its own then.
+//!
+//! Where several are left, a read is *left aside*: it claims nothing, and a swap claims no more than a write.
+//! What has no order without these claims has none with them.
+
+use crate::origins::{INITIAL, Numbered, Register};
+use crate::parts::{NEVER, Part};
+use crate::spec::Spec;
+
+/// What became of equal contents.
+#[derive(Debug, Default)]
+pub(crate) struct Twins {
+    /// Per number from the first new one on, what number its content had.
+    content: Vec<u32>,
+    first: u32,
+    /// Whether something was left aside.
+    pub(crate) is_any_left: bool,
+}
+
+/// Who can have left a content behind.
+#[derive(Clone, Copy)]
+struct Maker {
+    call: u32,
+    end: u32,
+    number: u32,
+    /// The first call of this one and those that follow in the order of returns.
+    next_call: u32,
+}
+
+/// From which call on something is certain, by how many operations have returned.
+struct Evidence {
+    /// The last call of a returned operation that changed the register.
+    changed: Vec<u32>,
+    /// The last call of a returned operation that showed a content, and which; and the last that showed
+    /// another one.
+    shown: Vec<[(u32, u32); 2]>,
+}
+
+impl Twins {
+    /// Gives numbers to versions where a content has several, unless something is appended. `None` if so
+    /// much must be left aside that what remains says little.
+    pub(crate) fn told_apart<S: Spec>(part: &Part<'_, S>, register: &mut Register<'_>) -> Option<Self> {
+        let mut twins = Self { first: register.numbers() as u32, ..Self::default() };
+        if register.has_appends {
+            return Some(twins);
+        }
+        let mut makers = vec![0_u32; register.numbers()];
+        makers[INITIAL as usize] = 1;
+        for operation in &register.operations {
+            if let Numbered::Write(made) | Numbered::Swap { new: made, .. } = operation {
+                makers[*made as usize] += 1;
+            }
+        }
+        let has_twins = |content: u32| makers[content as usize] > 1;
+        let is_asked = |operation: &Numbered| match operation {
+            Numbered::Read(content) | Numbered::Swap { old: content, .. } => has_twins(*content),
+            _ => false,
+        };
+        if !register.operations.iter().any(is_asked) {
+            return Some(twins);
+        }
+        let evidence = Evidence::new(part, &register.operations);
+        let mut versions: Vec<Vec<Maker>> = vec![Vec::new(); makers.len()];
+        // What was there at the start keeps its number.
+        versions[INITIAL as usize].push(Maker { call: 0, end: 0, number: INITIAL, next_call: 0 });
+        let mut made = vec![u32::MAX; register.operations.len()];
+        for (at, operation) in register.operations.iter().enumerate() {
+            let (Numbered::Write(content) | Numbered::Swap { new: content, .. }) = *operation else {
+                continue;
+            };
+            made[at] = content;
+            if has_twins(content) {
+                made[at] = twins.another(content);
+                let (call, end) = (part.operations[at].call + 1, moment(part.operations[at].end));
+                versions[content as usize].push(Maker { call, end, number: made[at], next_call: call });
+            }
+        }
+        for versions in &mut versions {
+            for at in (1..versions.len()).rev() {
+                versions[at - 1].next_call = versions[at - 1].call.min(versions[at].next_call);
+            }
+        }
+        let (mut asked, mut left) = (0, 0);
+        for at in 0..register.operations.len() {
+            let mut seen = |content: u32, twins: &mut Self| {
+                if !has_twins(content) {
+                    return Some(content);
+                }
+                asked += 1;
+                let (call, end) = (part.operations[at].call, moment(part.operations[at].end));
+                let returned = part.operations[..part.answered].partition_point(|o| o.end < call);
+                let since = evidence.against(returned, content);
+                let versions = &versions[content as usize];
+                let from = versions.partition_point(|maker| maker.end < since);
+                let mut possible = versions[from..]
+                    .iter()
+                    .take_while(|maker| maker.next_call < end)
+                    .filter(|maker| maker.call < end && maker.number != made[at]);
+                match (possible.next(), possible.next()) {
+                    (Some(maker), None) => Some(maker.number),
+                    // Nobody can have left it behind.
+                    (None, _) => Some(twins.another(content)),
+                    (Some(_), Some(_)) => {
+                        left += 1;
+                        None
+                    }
+                }
+            };
+            let new = made[at];
+            register.operations[at] = match register.operations[at] {
+                Numbered::Read(content) => {
+                    seen(content, &mut twins).map_or(Numbered::Refused(content), Numbered::Read)
+                }
+                Numbered::Write(_) => Numbered::Write(new),
+                Numbered::Swap { old, .. } => match seen(old, &mut twins) {
+                    Some(old) => Numbered::Swap { old, new },
+                    None => Numbered::Write(new),
+                },
+                other => other,
+            };
+        }
+        if 2 * left > asked {
+            return None;
+        }
+        twins.is_any_left = left > 0;
+        register.fresh = twins.first + twins.content.len() as u32;
+        Some(twins)
+    }
+
+    /// Whether two numbers are of equal contents.
+    pub(crate) fn is_one(&self, a: u32, b: u32) -> bool {
+        self.content(a) == self.content(b)
+    }
+
+    fn content(&self, number: u32) -> u32 {
+        let new = number.checked_sub(self.first).and_then(|at| self.content.get(at as usize));
+        new.copied().unwrap_or(number)
+    }
+
+    /// A new number for a content.
+    fn another(&mut self, content: u32) -> u32 {
+        self.content.push(content);
+        self.first + self.content.len() as u32 - 1
+    }
+}
+
+/// Events are counted from 1, so that there is a moment before all.
+fn moment(event: u32) -> u32 {
+    if event == NEVER { NEVER } else { event + 1 }
+}
+
+impl Evidence {
+    fn new<S: Spec>(part: &Part<'_, S>, operations: &[Numbered]) -> Self {
+        let nothing = (0, u32::MAX);
+        let mut this = Self { changed: vec![0], shown: vec![[nothing; 2]] };
+        let (mut changed, mut shown) = (0, [nothing; 2]);
+        for (operation, numbered) in part.operations[..part.answered].iter().zip(operations) {
+            let call = operation.call + 1;
+            let content = match *numbered {
+                Numbered::Read(content) => Some(content),
+                Numbered::Write(_) | Numbered::Swap { .. } => {
+                    changed = changed.max(call);
+                    None
+                }
+                Numbered::Refused(_) | Numbered::Append(_) => None,
+            };
+            if let Some(content) = content {
+                shown = match shown {
+                    [(first, known), second] if known == content => [(first.max(call), known), second],
+                    [first, (second, known)] if known == content && call <= first.0 => {
+                        [first, (second.max(call), known)]
+                    }
+                    [first, _] if call > first.0 => [(call, content), first],
+                    [first, second] => [first, if call > second.0 { (call, content) } else { second }],
+                };
+            }
+            this.changed.push(changed);
+            this.shown.push(shown);
+        }
+        this
+    }
+
+    /// Versions of a content that were over before this moment cannot have been seen after so many returns.
+    fn against(&self, returned: usize, content: u32) -> u32 {
+        let [(first, known), (second, _)] = self.shown[returned];
+        let shown = if known == content { second } else { first };
+        self.changed[returned].max(shown)
+    }
+}
