@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Work with recorded histories
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Look into the files of stores
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// List what scenarios and options can name
     List(ListArgs),
     /// Print the JSON schema of scenario files, for editors
@@ -165,6 +168,34 @@ pub(crate) struct CheckArgs {
 pub(crate) enum HistoryCommand {
     /// Write a history in another format
     Convert(ConvertArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageCommand {
+    /// Read every store in and below folders, and check all that can be checked
+    Verify(VerifyArgs),
+    /// Print what is in files of a store
+    Dump(DumpArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// The folders
+    #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DumpArgs {
+    /// The files
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, HistoryCommand};
+use args::{Args, Command, HistoryCommand, StorageCommand};
 use exit::Exit;
 use term::Term;
 
@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args, &term),
         Command::History(HistoryCommand::Convert(args)) => commands::convert::run(&args, &term),
         Command::List(args) => Ok(commands::list::run(&args, &term)),
+        Command::Storage(StorageCommand::Verify(args)) => commands::storage::verify(&args, &term),
+        Command::Storage(StorageCommand::Dump(args)) => commands::storage::dump(&args, &term),
         Command::Schema => Ok(commands::schema::run(&term)),
     });
     let exit = match done {

@@ -12,6 +12,7 @@ use testbed::checker::formats::FormatError;
 use testbed::checker::models::MODELS;
 use testbed::replay::ReplayError;
 use testbed::scenario::{Diagnostic, ScenarioError, nearest};
+use testbed::storage::inspect::NotOurs;
 
 use crate::term::{Out, Style, Term};
 
@@ -24,6 +25,10 @@ pub(crate) enum Problem {
     Replay(ReplayError),
     /// A history that is none, or not of the model.
     History(Box<BadHistory>),
+    /// A folder without a store in it.
+    NoStore(PathBuf),
+    /// A file that is none of a store's.
+    NoFileOfAStore(PathBuf, NotOurs),
     /// A file that could not be read.
     Read(PathBuf, io::Error),
     /// A file that could not be written.
@@ -73,6 +78,12 @@ impl Problem {
             }
             Self::Replay(error) => error_line(term, error, None),
             Self::History(bad) => bad.show(term),
+            Self::NoStore(path) => error_line(
+                term,
+                format!("{}: there is no store in it or below it", path.display()),
+                Some("a store has a file CURRENT (LSM), data (B-tree), *.segment (log-structured) or *.journal".to_owned()),
+            ),
+            Self::NoFileOfAStore(path, error) => error_line(term, format!("{}: {error}", path.display()), None),
             Self::Read(path, error) | Self::Write(path, error) => {
                 error_line(term, format!("{}: {error}", path.display()), None)
             }

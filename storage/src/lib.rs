@@ -24,6 +24,7 @@
 mod batch;
 pub mod btree;
 mod encoding;
+pub mod inspect;
 pub mod journal;
 mod log;
 mod log_file;

@@ -24,6 +24,8 @@ mod crash;
 mod engine_crash;
 #[path = "faulty.rs"]
 mod faulty;
+#[path = "formats.rs"]
+mod formats;
 #[path = "frontier.rs"]
 mod frontier;
 #[path = "ground.rs"]

@@ -37,8 +37,9 @@ pub mod watch;
 pub mod workload;
 
 pub use checker;
-pub use contract::{Bug, Bugs, Seed};
+pub use contract::{Bug, Bugs, Engine, EngineError, Seed};
 pub use registry::run;
 pub use report::{Report, Verdict};
 pub use run::{Run, RunOptions};
 pub use sim::Digest;
+pub use storage;

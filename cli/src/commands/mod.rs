@@ -7,6 +7,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod shrink;
+pub(crate) mod storage;
 pub(crate) mod sweep;
 
 use std::path::Path;

@@ -62,7 +62,7 @@ impl Edit {
         }
     }
 
-    fn decode(payload: &[u8]) -> Option<Self> {
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let input = &mut Input::new(payload, 0);
         let (log_floor, flushed, next_file) = (input.varint()?, input.varint()?, input.varint()?);
         let mut edit = Self { log_floor, flushed, next_file, ..Self::default() };
@@ -216,7 +216,7 @@ pub(super) async fn read<F: Fs>(fs: &F, dir: &str) -> Result<Option<Edit>, Engin
     }
 }
 
-fn parse_current(content: &[u8]) -> Option<u64> {
+pub(super) fn parse_current(content: &[u8]) -> Option<u64> {
     let checked = content.get(..16)?;
     let checksum = Input::new(content, 16).u32()?;
     let ours = checked.starts_with(CURRENT_MAGIC) && crc32c::crc32c(checked) == checksum;

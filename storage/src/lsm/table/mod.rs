@@ -30,6 +30,7 @@
 
 mod block;
 mod builder;
+mod dump;
 mod filter;
 
 use std::rc::Rc;
@@ -45,6 +46,7 @@ use block::placed_checksum;
 pub(in crate::lsm) use block::{Block, BlockCursor, ReverseCursor};
 use builder::successor;
 pub(in crate::lsm) use builder::{BuiltTable, TableBuilder};
+pub(in crate::lsm) use dump::dump;
 pub(in crate::lsm) use filter::hash as filter_hash;
 
 const FOOTER_BYTES: usize = 64;
