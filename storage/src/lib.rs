@@ -3,7 +3,7 @@
 //! All of it is written against [`contract::Fs`], so the same code runs on a simulated disk and on a
 //! real folder ([`StdFs`], the only code that opens real files of a store). Reading order: the
 //! framing of logs in `log`, then [`journal`], then [`lsm`] and below it `memtable`, `table`,
-//! `manifest`, `compaction`, `recovery`. Each file format is described field by field in the module
+//! `manifest`, `compaction`, `recovery`; and [`btree`], the other engine. Each file format is described field by field in the module
 //! that owns it.
 //!
 //! ```

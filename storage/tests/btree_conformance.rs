@@ -16,7 +16,7 @@ pub(crate) type Model = BTreeMap<u8, BTreeMap<Vec<u8>, Vec<u8>>>;
 
 /// So small that few keys make a deep tree, and logs are full soon.
 pub(crate) fn tiny(mode: Mode) -> BTreeOptions {
-    BTreeOptions { page_bytes: 512, pool_bytes: 32 << 9, mode, wal_bytes: 16 << 10 }
+    BTreeOptions { page_bytes: 512, pool_bytes: 32 << 9, mode, wal_bytes: 8 << 10 }
 }
 
 /// What a batch does to a model.

@@ -1,13 +1,17 @@
 //! What trees look like, and what the machinery around them does.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use contract::{Batch, Durability, Engine, Family, File, Fs, OpenMode, Range, ReadStore};
 use storage::{BTree, BTreeOptions, Mode};
 
 use crate::btree_conformance::{Model, apply, everything, tiny};
+use crate::faulty::Faulty;
 use crate::ground::{NODE, run, world};
 
 const MODES: [Mode; 2] = [Mode::Wal, Mode::Rollback];
@@ -180,6 +184,43 @@ fn pages_are_well_filled() {
                 share < most_pages * 1.07,
                 "step {step}: {share:.2} bytes for each byte that was written"
             );
+        });
+    }
+}
+
+/// A page is changed, written and evicted while somebody still reads its old content from the disk: that
+/// must not become the page's content. In mode `Wal`, its log may even be gone by then.
+#[test]
+fn a_late_read_does_not_bring_back_an_old_page() {
+    for mode in MODES {
+        let world = world(1, "ideal");
+        let fs = Faulty::new(world.fs(NODE));
+        run(&world, async move {
+            let options = BTreeOptions { pool_bytes: 0, wal_bytes: 2 << 10, ..tiny(mode) };
+            let store = BTree::open(&fs, "store", &options).await.expect("opens");
+            for i in 0..400u32 {
+                store.write(one(i.to_be_bytes(), [1; 40]), Durability::Lazy).await.expect("writes");
+            }
+            store.sync().await.expect("syncs");
+            let mut late = 0;
+            for i in (0..400u32).step_by(8) {
+                let key = i.to_be_bytes();
+                let mut read = pin!(store.get(&key));
+                fs.faults.read_yields.set(1);
+                let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+                fs.faults.read_yields.set(0);
+                store.write(one(key, [2; 40]), Durability::Synced).await.expect("writes");
+                while store.maintain().await.expect("maintains") {}
+                assert_eq!(store.scan(Range::all(), usize::MAX).await.expect("reads").len(), 400);
+                if begun.is_pending() {
+                    late += 1;
+                    let then = read.await.expect("reads").expect("is there");
+                    assert!(then == [1; 40] || then == [2; 40], "what was there at some time");
+                }
+                assert_eq!(store.get(&key).await.expect("reads"), Some(vec![2; 40]), "{mode:?}: key {i}");
+            }
+            store.verify().await.expect("intact");
+            assert!(late > 10, "{mode:?}: only {late} reads were late");
         });
     }
 }

@@ -1,7 +1,9 @@
 //! A file system that does not keep its promises.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use contract::{File, Fs, FsError, OpenMode};
 
@@ -16,6 +18,8 @@ pub(crate) struct Faults {
     pub(crate) file_syncs_left: Cell<Option<u32>>,
     /// So many writes succeed, and all later ones find the device full.
     pub(crate) writes_left: Cell<Option<u32>>,
+    /// So often a read that has its bytes gives way to others before it returns them.
+    pub(crate) read_yields: Cell<u32>,
 }
 
 /// A file system with [`Faults`].
@@ -29,6 +33,18 @@ impl<F> Faulty<F> {
     pub(crate) fn new(inner: F) -> Self {
         Self { inner, faults: Rc::default() }
     }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn used_up(left: &Cell<Option<u32>>) -> bool {
@@ -79,7 +95,12 @@ impl<F: Fs> Fs for Faulty<F> {
 
 impl<F: File> File for Faulty<F> {
     async fn read_at(&self, offset: u64, buf: Vec<u8>) -> (Result<usize, FsError>, Vec<u8>) {
-        self.inner.read_at(offset, buf).await
+        let yields = self.faults.read_yields.get();
+        let read = self.inner.read_at(offset, buf).await;
+        for _ in 0..yields {
+            yield_once().await;
+        }
+        read
     }
 
     async fn write_at(&self, offset: u64, buf: Vec<u8>) -> (Result<(), FsError>, Vec<u8>) {
