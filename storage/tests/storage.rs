@@ -18,6 +18,8 @@ mod faulty;
 mod ground;
 #[path = "journal.rs"]
 mod journal;
+#[path = "logstore.rs"]
+mod logstore;
 #[path = "lsm.rs"]
 mod lsm;
 #[path = "model.rs"]
