@@ -1,4 +1,4 @@
-//! How fast the journal and the engine are where the disk takes no time, and how many flushes they
+//! How fast the journal and the engines are where the disk takes no time, and how many flushes they
 //! need where it does: `cargo run --release -p seedbed-storage --example storage_speed`.
 
 #![expect(clippy::disallowed_types, reason = "a benchmark measures the machine it runs on")]
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use contract::{Batch, Durability, Engine, Env, NodeId, Range, ReadStore, Seed, Time};
 use futures::future::join_all;
-use seedbed_storage::{Journal, JournalOptions, Lsm, LsmOptions};
-use sim::{World, WorldConfig, disk_profile, net_profile};
+use seedbed_storage::lsm::{Compaction, Compression};
+use seedbed_storage::{Journal, JournalOptions, LogStore, LogStoreOptions, Lsm, LsmOptions};
+use sim::{SimFs, World, WorldConfig, disk_profile, net_profile};
 
 const NODE: NodeId = NodeId(1);
 
@@ -47,13 +48,14 @@ fn key(i: u64) -> Vec<u8> {
     format!("user{:012}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 1_000_000_000).into_bytes()
 }
 
-fn engine() {
+/// Puts with maintenance, gets out of files, and scans both ways.
+fn engine<E: Engine<Fs = SimFs>>(name: &str, options: E::Options, bytes: impl Fn(&E) -> u64 + 'static) {
     const PUTS: u64 = 500_000;
-    const HELD: u64 = 5_000;
+    println!("{name}");
     let world = world("ideal");
     let fs = world.fs(NODE);
     run(&world, async move {
-        let store = Lsm::open(&fs, "store", &LsmOptions::default()).await.expect("opens");
+        let store = E::open(&fs, "store", &options).await.expect("opens");
         let start = Instant::now();
         for i in 0..PUTS {
             let mut batch = Batch::default();
@@ -64,6 +66,7 @@ fn engine() {
             }
         }
         report("puts of 116 bytes, maintenance included", PUTS, start);
+        while store.maintain().await.expect("maintains") {}
         let stats = store.stats();
         println!(
             "  {} flushes, {} compactions, write amplification {:.1}",
@@ -71,16 +74,30 @@ fn engine() {
             stats.compactions,
             stats.bytes_written_to_files as f64 / stats.bytes_written_by_callers as f64
         );
-        while store.maintain().await.expect("maintains") {}
         let start = Instant::now();
         for i in 0..PUTS / 10 {
             assert!(store.get(&key(i * 10)).await.expect("reads").is_some());
         }
-        report("gets out of tables, random", PUTS / 10, start);
-        let start = Instant::now();
-        let pairs = store.scan(Range::all(), usize::MAX).await.expect("reads").len() as u64;
-        report("pairs of a scan of all", pairs, start);
+        report("gets out of files, random", PUTS / 10, start);
+        let read = store.stats().bytes_read_from_files - stats.bytes_read_from_files;
+        println!("  read amplification {:.1}", read as f64 / (PUTS as f64 / 10.0 * 116.0));
+        for (what, range) in
+            [("pairs of a scan of all", Range::all()), ("the same, descending", Range::all().descending())]
+        {
+            let start = Instant::now();
+            let pairs = store.scan(range, usize::MAX).await.expect("reads");
+            report(what, pairs.len() as u64, start);
+            if range == Range::all() {
+                let live: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+                println!("  space amplification {:.2}", bytes(&store) as f64 / live as f64);
+            }
+        }
     });
+}
+
+fn memtable() {
+    const HELD: u64 = 5_000;
+    let world = world("ideal");
     let fs = world.fs(NODE);
     run(&world, async move {
         let store = Lsm::open(&fs, "small", &LsmOptions::default()).await.expect("opens");
@@ -129,7 +146,13 @@ fn journal(disk: &'static str, writers: u64, appends: u64) {
 }
 
 fn main() {
-    engine();
+    let leveled = LsmOptions::default();
+    let bytes = |store: &Lsm<SimFs>| store.level_bytes().iter().sum();
+    engine("merge tree, leveled", leveled, bytes);
+    engine("merge tree, leveled, LZ4", LsmOptions { compression: Compression::Lz4, ..leveled }, bytes);
+    engine("merge tree, tiered", LsmOptions { compaction: Compaction::Tiered, ..leveled }, bytes);
+    engine("log-structured store", LogStoreOptions::default(), LogStore::segment_bytes);
+    memtable();
     for writers in [1, 8, 64] {
         journal("ideal", writers, 200_000);
         journal("nvme", writers, 200_000);

@@ -2,9 +2,10 @@
 //!
 //! All of it is written against [`contract::Fs`], so the same code runs on a simulated disk and on a
 //! real folder ([`StdFs`], the only code that opens real files of a store). Reading order: the
-//! framing of logs in `log`, then [`journal`], then [`lsm`] and below it `memtable`, `table`,
-//! `manifest`, `compaction`, `recovery`; and [`btree`], the other engine. Each file format is described field by field in the module
-//! that owns it.
+//! framing of logs in `log` and `log_file`, then [`journal`]; the batches of the engines in `batch`, and
+//! how they are read back in `replay`; then the engines, [`logstore`] (the baseline), [`lsm`] and
+//! [`btree`]; and [`mvcc`], versions by timestamp over any of them. Each file format is described field by
+//! field in the module that owns it; [`inspect`] tells what is in a file.
 //!
 //! ```
 //! # use seedbed_storage as storage;

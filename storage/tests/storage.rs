@@ -32,6 +32,8 @@ mod frontier;
 mod ground;
 #[path = "journal.rs"]
 mod journal;
+#[path = "logstore.rs"]
+mod logstore;
 #[path = "lsm.rs"]
 mod lsm;
 #[path = "model.rs"]
