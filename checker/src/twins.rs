@@ -73,33 +73,14 @@ impl Twins {
             return Some(twins);
         }
         let evidence = Evidence::new(part, &register.operations);
-        let mut versions: Vec<Vec<Maker>> = vec![Vec::new(); makers.len()];
-        // What was there at the start keeps its number.
-        versions[INITIAL as usize].push(Maker { call: 0, end: 0, number: INITIAL, next_call: 0 });
-        let mut made = vec![u32::MAX; register.operations.len()];
-        for (at, operation) in register.operations.iter().enumerate() {
-            let (Numbered::Write(content) | Numbered::Swap { new: content, .. }) = *operation else {
-                continue;
-            };
-            made[at] = content;
-            if has_twins(content) {
-                made[at] = twins.another(content);
-                let (call, end) = (part.operations[at].call + 1, moment(part.operations[at].end));
-                versions[content as usize].push(Maker { call, end, number: made[at], next_call: call });
-            }
-        }
-        for versions in &mut versions {
-            for at in (1..versions.len()).rev() {
-                versions[at - 1].next_call = versions[at - 1].call.min(versions[at].next_call);
-            }
-        }
+        let (versions, made) = twins.versions(part, &register.operations, has_twins);
         let mut asked = 0;
-        for at in 0..register.operations.len() {
+        for (at, made) in made.into_iter().enumerate() {
             let (old, new) = match register.operations[at] {
                 Numbered::Read(content) => (content, None),
-                Numbered::Swap { old, .. } => (old, Some(made[at])),
+                Numbered::Swap { old, .. } => (old, Some(made)),
                 Numbered::Write(_) => {
-                    register.operations[at] = Numbered::Write(made[at]);
+                    register.operations[at] = Numbered::Write(made);
                     continue;
                 }
                 Numbered::Refused(_) | Numbered::Append(_) => continue,
@@ -115,7 +96,7 @@ impl Twins {
                 let mut possible = versions[from..]
                     .iter()
                     .take_while(|maker| maker.next_call < end)
-                    .filter(|maker| maker.call < end && maker.number != made[at]);
+                    .filter(|maker| maker.call < end && maker.number != made);
                 let first = possible.next();
                 // Nobody can have left behind what has a number that nobody made.
                 seen = first.map_or_else(|| twins.another(old), |maker| maker.number);
@@ -135,6 +116,37 @@ impl Twins {
         }
         register.fresh = twins.first + twins.content.len() as u32;
         Some(twins)
+    }
+
+    /// Per content that has several its versions, in the order of returns; and per operation the number of
+    /// what it leaves behind.
+    fn versions<S: Spec>(
+        &mut self,
+        part: &Part<'_, S>,
+        operations: &[Numbered],
+        has_twins: impl Fn(u32) -> bool,
+    ) -> (Vec<Vec<Maker>>, Vec<u32>) {
+        let mut versions: Vec<Vec<Maker>> = vec![Vec::new(); self.first as usize];
+        // What was there at the start keeps its number.
+        versions[INITIAL as usize].push(Maker { call: 0, end: 0, number: INITIAL, next_call: 0 });
+        let mut made = vec![u32::MAX; operations.len()];
+        for (at, operation) in operations.iter().enumerate() {
+            let (Numbered::Write(content) | Numbered::Swap { new: content, .. }) = *operation else {
+                continue;
+            };
+            made[at] = content;
+            if has_twins(content) {
+                made[at] = self.another(content);
+                let (call, end) = (part.operations[at].call + 1, moment(part.operations[at].end));
+                versions[content as usize].push(Maker { call, end, number: made[at], next_call: call });
+            }
+        }
+        for versions in &mut versions {
+            for at in (1..versions.len()).rev() {
+                versions[at - 1].next_call = versions[at - 1].call.min(versions[at].next_call);
+            }
+        }
+        (versions, made)
     }
 
     /// Leaves aside what was guessed; whether there was anything.
