@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::process::Command;
 
 use contract::kv::{Op, Ret};
-use contract::{Bytes, History};
+use contract::{Bytes, ClientId, History, Outcome, Time};
 use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
 use seedbed_checker::{Budget, Keys, Spec, Stream, Verdict, judge};
@@ -86,6 +86,11 @@ fn cases() -> Vec<Case> {
         "cas-100k",
         Workload { values: FEW, mix: Mix { get: 34, put: 33, cas: 33, ..READ_WRITE }, ..REGISTER },
     );
+    let deletes =
+        Workload { mix: Mix { get: 50, put: 45, delete: 5, append: 0, cas: 0, scan: 0 }, ..REGISTER };
+    good_and_broken(&mut cases, "deletes-100k", false, deletes);
+    let unsure = Workload { operations: 10_000, unknown_per_mille: 10, ..deletes };
+    good_and_broken(&mut cases, "deletes-10k-unknown", false, unsure);
     good_and_broken(&mut cases, "register-100k/unique", false, REGISTER);
     good_and_broken(&mut cases, "register-100k/few", false, Workload { values: FEW, ..REGISTER });
     let ten = Workload { keys: 10, operations: 10_000, ..REGISTER };
@@ -132,8 +137,18 @@ impl Spec for Undivided {
 }
 
 /// A million operations, told one event after the other.
-fn stream() {
-    let workload = Workload { keys: 10, operations: 1_000_000, unknown_per_mille: 0, ..REGISTER };
+fn stream(name: &str) {
+    let workload = match name {
+        "stream-1m-10-keys" => Workload { keys: 10, operations: 1_000_000, unknown_per_mille: 0, ..REGISTER },
+        _ => Workload {
+            clients: 25,
+            keys: 20,
+            operations: 1_000_000,
+            mix: Mix { scan: 0, ..MIXED },
+            unknown_per_mille: 1,
+            ..QUICKSTART
+        },
+    };
     let history = generate::kv(&workload, 1);
     let before = memory("VmRSS:");
     let _ = fs::write("/proc/self/clear_refs", "5");
@@ -146,23 +161,99 @@ fn stream() {
     }
     let verdict = stream.finish();
     let (ms, mib) = (processor_ms() - start, memory("VmHWM:").saturating_sub(before) / 1024);
-    println!("{STREAM:<36} {ms:>9.2} ms {mib:>5} MiB  {verdict}, at most {most} operations remembered");
+    println!("{name:<36} {ms:>9.2} ms {mib:>5} MiB  {verdict}, at most {most} operations remembered");
 }
 
-const STREAM: &str = "stream-1m-10-keys";
+const STREAMS: [&str; 2] = ["stream-1m-10-keys", "stream-1m-25-clients-unknown"];
+
+/// Thirty writes at once, and a read of what none of them wrote, for a search without hints.
+fn explode() {
+    let mut history = History::default();
+    let (key, mut time) = (Bytes::from("k"), Time::ZERO);
+    let mut open = Vec::new();
+    for client in 1..=30 {
+        time.0 += 1;
+        let op = Op::Put { key: key.clone(), value: format!("v{client}").as_str().into() };
+        open.push((ClientId(client), history.invoke(time, ClientId(client), op)));
+    }
+    let read = history.invoke(time, ClientId(31), Op::Get { key: key.clone() });
+    for (client, op) in open {
+        time.0 += 1;
+        history.complete(time, client, op, Outcome::Ok(Ret::Done));
+    }
+    history.complete(time, ClientId(31), read, Outcome::Ok(Ret::Value(Some("v31".into()))));
+    let before = memory("VmRSS:");
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    for (name, (ms, verdict)) in [
+        ("explode/with hints", measure(&history, &Kv::default())),
+        ("explode/without", measure(&history, &Undivided(Kv::default()))),
+    ] {
+        let mib = memory("VmHWM:").saturating_sub(before) / 1024;
+        println!("{name:<36} {ms:>9.2} ms {mib:>5} MiB  {verdict}");
+    }
+}
+
+/// What a thousand violations cost, against the same histories without their flaw.
+fn explain() {
+    let (mut good, mut bad, mut lines, mut cores) = (0.0, 0.0, Vec::new(), Vec::new());
+    for seed in 0.. {
+        if lines.len() == 1_000 {
+            break;
+        }
+        let workload = Workload {
+            operations: 2_000,
+            clients: 2 + seed as u16 % 9,
+            keys: 1 + seed as u32 % 4,
+            mix: if seed % 2 == 0 { READ_WRITE } else { Mix { scan: 0, ..MIXED } },
+            values: if seed % 3 == 0 { FEW } else { UNIQUE },
+            flaw: Flaw::StaleRead { from: 1_000 },
+            ..QUICKSTART
+        };
+        let history = generate::kv(&workload, seed);
+        let start = processor_ns();
+        let verdict = judge(&history, &Kv::default(), Budget::default()).expect("well formed");
+        let took = processor_ns() - start;
+        let Verdict::Violation(violation) = verdict else { continue };
+        bad += took;
+        lines.push(violation.window.len());
+        cores.push(violation.core.len());
+        let history = generate::kv(&Workload { flaw: Flaw::None, ..workload }, seed);
+        let start = processor_ns();
+        let verdict = judge(&history, &Kv::default(), Budget::default()).expect("well formed");
+        good += processor_ns() - start;
+        assert_eq!(verdict, Verdict::Ok);
+    }
+    lines.sort_unstable();
+    cores.sort_unstable();
+    println!(
+        "{EXPLAIN}: {:.2} ms each, without the flaw {:.2} ms; median window {} lines, core {} operations",
+        bad / 1e9,
+        good / 1e9,
+        lines[lines.len() / 2],
+        cores[cores.len() / 2]
+    );
+}
+
+const EXPLODE: &str = "explode";
+const EXPLAIN: &str = "explain-1000-violations";
 
 fn main() {
     let cases = cases();
     let chosen = std::env::args().nth(1);
-    if chosen.as_deref() == Some(STREAM) {
-        return stream();
+    match chosen.as_deref() {
+        Some(name) if STREAMS.contains(&name) => return stream(name),
+        Some(EXPLODE) => return explode(),
+        Some(EXPLAIN) => return explain(),
+        _ => {}
     }
     match cases.iter().find(|case| Some(&case.name) == chosen.as_ref()) {
         Some(case) => run(case),
         None => {
             let this = std::env::current_exe().expect("a program knows where it is");
-            for case in cases.iter().filter(|case| case.name.contains(chosen.as_deref().unwrap_or(""))) {
-                Command::new(&this).arg(&case.name).status().expect("it can run itself");
+            let names = cases.iter().map(|case| case.name.as_str());
+            let all = names.chain(STREAMS).chain([EXPLODE, EXPLAIN]);
+            for name in all.filter(|name| name.contains(chosen.as_deref().unwrap_or(""))) {
+                Command::new(&this).arg(name).status().expect("it can run itself");
             }
         }
     }
@@ -195,9 +286,12 @@ fn memory(name: &str) -> u64 {
 
 /// The processor time that this process took, in milliseconds.
 fn processor_ms() -> f64 {
+    processor_ns() / 1e6
+}
+
+fn processor_ns() -> f64 {
     let figures = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let ns: f64 = figures.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0);
-    ns / 1e6
+    figures.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0)
 }
 
 fn measure<S: Spec<Op = Op, Ret = Ret>>(history: &History<Op, Ret>, initial: &S) -> (f64, Verdict) {

@@ -9,6 +9,43 @@
 //!
 //! Memory depends on how long operations are open, on how many configurations there are at once, and on
 //! how many outcomes are unknown; not on how long the history is.
+//!
+//! A run that is to stop at the first violation hands over each event as it records it:
+//!
+//! ```
+//! use contract::kv::{Op, Ret};
+//! use contract::{ClientId, History, Outcome, Time};
+//! use seedbed_checker::models::kv::Kv;
+//! use seedbed_checker::{Budget, Stream, Verdict};
+//!
+//! let mut stream = Stream::by_key(Kv::default(), Budget::default()).with_stretch(2);
+//! let mut history = History::default();
+//! let client = ClientId(1);
+//! for (at, value) in (1..).zip(["a", "b", "c"]) {
+//!     let put = history.invoke(Time(at * 100), client, Op::Put { key: "k".into(), value: value.into() });
+//!     history.complete(Time(at * 100 + 10), client, put, Outcome::Ok(Ret::Done));
+//!     let get = history.invoke(Time(at * 100 + 20), client, Op::Get { key: "k".into() });
+//!     let seen = if value == "b" { "a" } else { value };
+//!     history.complete(Time(at * 100 + 30), client, get, Outcome::Ok(Ret::Value(Some(seen.into()))));
+//! }
+//! let mut found = None;
+//! for event in history.events() {
+//!     if let Some(violation) = stream.event(event)? {
+//!         found = Some((event.time, violation));
+//!         break;
+//!     }
+//! }
+//! let (time, violation) = found.expect("b was overwritten by nobody");
+//! assert_eq!(time, Time(230), "with the event that completes the stretch");
+//! assert_eq!(violation.reason.kind, "stale");
+//! # let stream = Stream::by_key(Kv::default(), Budget::default());
+//! // A stream without a violation tells at its end what the judge of the whole history would.
+//! assert_eq!(stream.finish(), Verdict::Ok);
+//! # Ok::<(), seedbed_checker::Malformed>(())
+//! ```
+//!
+//! A violation is told with the return that completes a *stretch* of a key ([`Stream::with_stretch`]), or
+//! with the first one after it that allows a cut. After that the stream is spent.
 
 use std::collections::BTreeMap;
 

@@ -7,8 +7,9 @@
 //! deletes of a key that are not all at once, a value that is written again after a while. Each version gets
 //! a number of its own then.
 //!
-//! Where several are left, a read is *left aside*: it claims nothing, and a swap claims no more than a write.
-//! What has no order without these claims has none with them.
+//! Where several are left, one is guessed: if there is an order then, it is one. If there is none, the guesses
+//! are *left aside*: such a read claims nothing, and a swap claims no more than a write. What has no order
+//! without these claims has none with them.
 
 use crate::origins::{INITIAL, Numbered, Register};
 use crate::parts::{NEVER, Part};
@@ -20,9 +21,14 @@ pub(crate) struct Twins {
     /// Per number from the first new one on, what number its content had.
     content: Vec<u32>,
     first: u32,
+    /// Per guess, the place of the operation, and what it claims if it is left aside.
+    guesses: Vec<(u32, Numbered)>,
     /// Whether something was left aside.
     pub(crate) is_any_left: bool,
 }
+
+/// How many versions are looked at for a guess.
+const GUESSES: usize = 8;
 
 /// Who can have left a content behind.
 #[derive(Clone, Copy)]
@@ -67,17 +73,70 @@ impl Twins {
             return Some(twins);
         }
         let evidence = Evidence::new(part, &register.operations);
-        let mut versions: Vec<Vec<Maker>> = vec![Vec::new(); makers.len()];
+        let (versions, made) = twins.versions(part, &register.operations, has_twins);
+        let mut asked = 0;
+        for (at, made) in made.into_iter().enumerate() {
+            let (old, new) = match register.operations[at] {
+                Numbered::Read(content) => (content, None),
+                Numbered::Swap { old, .. } => (old, Some(made)),
+                Numbered::Write(_) => {
+                    register.operations[at] = Numbered::Write(made);
+                    continue;
+                }
+                Numbered::Refused(_) | Numbered::Append(_) => continue,
+            };
+            let mut seen = old;
+            if has_twins(old) {
+                asked += 1;
+                let (call, end) = (part.operations[at].call, moment(part.operations[at].end));
+                let returned = part.operations[..part.answered].partition_point(|o| o.end < call);
+                let since = evidence.against(returned, old);
+                let versions = &versions[old as usize];
+                let from = versions.partition_point(|maker| maker.end < since);
+                let mut possible = versions[from..]
+                    .iter()
+                    .take_while(|maker| maker.next_call < end)
+                    .filter(|maker| maker.call < end && maker.number != made);
+                let first = possible.next();
+                // Nobody can have left behind what has a number that nobody made.
+                seen = first.map_or_else(|| twins.another(old), |maker| maker.number);
+                if let (Some(first), Some(second)) = (first, possible.next()) {
+                    // The last that had returned is as likely as any; else one that was open.
+                    let others = [*second].into_iter().chain(possible.copied().take(GUESSES));
+                    let closed = others.filter(|maker| maker.end <= call).max_by_key(|maker| maker.call);
+                    seen = closed.unwrap_or(*first).number;
+                    twins.guesses.push((at as u32, new.map_or(Numbered::Refused(old), Numbered::Write)));
+                }
+            }
+            register.operations[at] =
+                new.map_or(Numbered::Read(seen), |new| Numbered::Swap { old: seen, new });
+        }
+        if 2 * twins.guesses.len() > asked {
+            return None;
+        }
+        register.fresh = twins.first + twins.content.len() as u32;
+        Some(twins)
+    }
+
+    /// Per content that has several its versions, in the order of returns; and per operation the number of
+    /// what it leaves behind.
+    fn versions<S: Spec>(
+        &mut self,
+        part: &Part<'_, S>,
+        operations: &[Numbered],
+        has_twins: impl Fn(u32) -> bool,
+    ) -> (Vec<Vec<Maker>>, Vec<u32>) {
+        let mut versions: Vec<Vec<Maker>> = vec![Vec::new(); self.first as usize];
         // What was there at the start keeps its number.
         versions[INITIAL as usize].push(Maker { call: 0, end: 0, number: INITIAL, next_call: 0 });
-        let mut made = vec![u32::MAX; register.operations.len()];
-        for (at, operation) in register.operations.iter().enumerate() {
+        let mut made = vec![u32::MAX; operations.len()];
+        for (at, operation) in operations.iter().enumerate() {
             let (Numbered::Write(content) | Numbered::Swap { new: content, .. }) = *operation else {
                 continue;
             };
             made[at] = content;
             if has_twins(content) {
-                made[at] = twins.another(content);
+                made[at] = self.another(content);
                 let (call, end) = (part.operations[at].call + 1, moment(part.operations[at].end));
                 versions[content as usize].push(Maker { call, end, number: made[at], next_call: call });
             }
@@ -87,51 +146,16 @@ impl Twins {
                 versions[at - 1].next_call = versions[at - 1].call.min(versions[at].next_call);
             }
         }
-        let (mut asked, mut left) = (0, 0);
-        for at in 0..register.operations.len() {
-            let mut seen = |content: u32, twins: &mut Self| {
-                if !has_twins(content) {
-                    return Some(content);
-                }
-                asked += 1;
-                let (call, end) = (part.operations[at].call, moment(part.operations[at].end));
-                let returned = part.operations[..part.answered].partition_point(|o| o.end < call);
-                let since = evidence.against(returned, content);
-                let versions = &versions[content as usize];
-                let from = versions.partition_point(|maker| maker.end < since);
-                let mut possible = versions[from..]
-                    .iter()
-                    .take_while(|maker| maker.next_call < end)
-                    .filter(|maker| maker.call < end && maker.number != made[at]);
-                match (possible.next(), possible.next()) {
-                    (Some(maker), None) => Some(maker.number),
-                    // Nobody can have left it behind.
-                    (None, _) => Some(twins.another(content)),
-                    (Some(_), Some(_)) => {
-                        left += 1;
-                        None
-                    }
-                }
-            };
-            let new = made[at];
-            register.operations[at] = match register.operations[at] {
-                Numbered::Read(content) => {
-                    seen(content, &mut twins).map_or(Numbered::Refused(content), Numbered::Read)
-                }
-                Numbered::Write(_) => Numbered::Write(new),
-                Numbered::Swap { old, .. } => match seen(old, &mut twins) {
-                    Some(old) => Numbered::Swap { old, new },
-                    None => Numbered::Write(new),
-                },
-                other => other,
-            };
+        (versions, made)
+    }
+
+    /// Leaves aside what was guessed; whether there was anything.
+    pub(crate) fn leave_guesses(&mut self, register: &mut Register<'_>) -> bool {
+        for (at, aside) in std::mem::take(&mut self.guesses) {
+            register.operations[at as usize] = aside;
+            self.is_any_left = true;
         }
-        if 2 * left > asked {
-            return None;
-        }
-        twins.is_any_left = left > 0;
-        register.fresh = twins.first + twins.content.len() as u32;
-        Some(twins)
+        self.is_any_left
     }
 
     /// Whether two numbers are of equal contents.

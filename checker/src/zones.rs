@@ -108,8 +108,12 @@ const NO_READS: Reads =
 impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     /// `None` if it is not certain what the reads observed.
     pub(crate) fn new(part: &'p Part<'h, S>, initial: &'p S, mut register: Register<'p>) -> Option<Self> {
-        let nobody = Origin { operation: None, before: None };
         let twins = Twins::told_apart(part, &mut register)?;
+        Self::of(part, initial, register, twins)
+    }
+
+    fn of(part: &'p Part<'h, S>, initial: &'p S, mut register: Register<'p>, twins: Twins) -> Option<Self> {
+        let nobody = Origin { operation: None, before: None };
         let mut made = vec![NONE; part.operations.len()];
         let origins = origins(&mut register)?;
         let mut nodes = Vec::with_capacity(origins.len());
@@ -129,7 +133,7 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     }
 
     /// Judges the part.
-    pub(crate) fn decide(&self) -> Decision {
+    pub(crate) fn decide(mut self) -> Decision {
         match self.blocks(self.part.answered) {
             Finding::Ordered(_) if self.twins.is_any_left => Decision::Unsure,
             Finding::Ordered(blocks) if self.is_any_refused() => {
@@ -137,6 +141,12 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
                 if self.with_refused(&order) { Decision::Linearizable } else { Decision::Unsure }
             }
             Finding::Ordered(_) => Decision::Linearizable,
+            Finding::Refuted(_)
+                if !self.twins.is_any_left && self.twins.leave_guesses(&mut self.register) =>
+            {
+                let Self { part, initial, register, twins, .. } = self;
+                Self::of(part, initial, register, twins).map_or(Decision::Unsure, Self::decide)
+            }
             Finding::Refuted(until) => {
                 let (failing, blocks) = self.last_ordered(until);
                 let placed = self.linearization(failing, &blocks);

@@ -50,10 +50,16 @@ fn workload(draw: &mut Draw) -> Workload {
     }
 }
 
+/// How many histories; `STREAM_HISTORIES` sets another number.
+fn histories() -> u64 {
+    std::env::var("STREAM_HISTORIES").map_or(30_000, |text| text.parse().expect("a number"))
+}
+
 #[test]
 fn streams_agree_with_whole_histories() {
     let (mut judged, mut broken) = (0, 0);
-    for seed in 0..30_000 {
+    let all = histories();
+    for seed in 0..all {
         let mut draw = Draw(seed ^ 0x57_4ea3);
         let mut workload = workload(&mut draw);
         let is_whole = draw.below(4) == 0;
@@ -75,10 +81,11 @@ fn streams_agree_with_whole_histories() {
         let Some(verdict) = verdict else { continue };
         assert_eq!(verdict, expected, "seed {seed}: {:#?}", history.events());
         judged += 1;
-        broken += u32::from(!expected);
+        broken += u64::from(!expected);
     }
-    assert!(judged > 28_000, "{judged} of 30 000 histories are judged");
-    assert!((3_000..25_000).contains(&broken), "{broken} of 30 000 histories are broken");
+    println!("{all} histories, {judged} judged by the stream, {broken} of them broken");
+    assert!(judged > all / 30 * 28, "{judged} of {all} histories are judged");
+    assert!((all / 10..all / 6 * 5).contains(&broken), "{broken} of {all} histories are broken");
 }
 
 #[test]
