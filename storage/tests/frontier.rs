@@ -13,7 +13,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use contract::{Batch, Durability, Engine, Env, NodeId, Range, Seed, Time};
-use sim::{DiskConfig, Event, Image, SimEnv, SimFs, World, WorldConfig, disk_profile};
+use sim::{DiskConfig, Event, Image, Persistence, SimEnv, SimFs, World, WorldConfig, disk_profile};
 use storage::{Journal, JournalOptions, Lsm, LsmOptions};
 
 use crate::faulty::{Faults, Faulty};
@@ -55,9 +55,15 @@ fn world(disk: DiskConfig) -> World<()> {
     World::new(&WorldConfig { seed: Seed(1), nodes: 1, disk, ..WorldConfig::default() })
 }
 
-/// Sectors are torn at any byte, which is more than drives admit.
+/// Sectors are torn at any byte, which is more than drives admit, and names survive in any subset, which is
+/// more than file systems with a journal do.
 fn slow_disk() -> DiskConfig {
-    DiskConfig { slow_ppm: 0, torn_unit: 1, ..disk_profile("nvme").expect("a known profile") }
+    DiskConfig {
+        slow_ppm: 0,
+        torn_unit: 1,
+        persistence: Persistence::PosixWeak,
+        ..disk_profile("nvme").expect("a known profile")
+    }
 }
 
 fn wrong(fs: SimFs, set: fn(&Faults)) -> Disk {
