@@ -198,6 +198,10 @@ pub enum Persistence {
     Btrfs,
 }
 
+/// The ways to a device by name.
+pub const SUBMISSIONS: [(&str, Submission); 3] =
+    [("free", Submission::FREE), ("blocking", Submission::BLOCKING), ("ring", Submission::RING)];
+
 /// The persistence models by name.
 pub const PERSISTENCES: [(&str, Persistence); 5] = [
     ("journalled", Persistence::Journalled),

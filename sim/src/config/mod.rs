@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use contract::{NodeId, Seed};
 
 pub use self::disk::{
-    Arm, DISK_PROFILES, DiskConfig, Flash, Mechanics, PERSISTENCES, Persistence, Schedule, Submission,
-    Volume, disk_profile,
+    Arm, DISK_PROFILES, DiskConfig, Flash, Mechanics, PERSISTENCES, Persistence, SUBMISSIONS, Schedule,
+    Submission, Volume, disk_profile,
 };
 pub use self::latency::{Latency, NotQuantiles, Quantiles};
 pub use self::net::{

@@ -187,6 +187,12 @@ impl Scenario {
                 *field = latency(path, &given.value, choices);
             }
         }
+        if let Some(given) = &disk.torn_unit {
+            let unit = choices.make("disk.torn-unit", &given.value).0;
+            config.torn_unit = u16::try_from(unit).expect("a checked torn unit is small");
+        }
+        let known = config::SUBMISSIONS.iter().find(|(name, _)| *name == disk.submission.text);
+        config.submission = known.expect("a known name").1;
         if let Some(given) = &disk.persistence {
             let known = config::PERSISTENCES.iter().find(|(name, _)| *name == given.text);
             config.persistence = known.expect("a known name").1;

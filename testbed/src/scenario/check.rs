@@ -33,6 +33,19 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> (Vec<FaultSpec>, Op
     at_least(&file.cluster.nodes, 1, "a cluster has at least one node", problems);
     at_least(&file.cluster.clients, 1, "a run needs at least one client", problems);
     at_least(&file.engine.memtable, Size(1024), "a memtable holds at least 1KiB", problems);
+    if let Some(unit) = &file.disk.torn_unit {
+        let fits = |size: &Size| size.0.is_power_of_two() && size.0 <= 4096;
+        let all = match &unit.value {
+            Draw::Fixed(size) => fits(size),
+            Draw::OneOf(sizes) => sizes.iter().all(fits),
+            Draw::Range { .. } => false,
+        };
+        if !all {
+            let help = "for example \"512B\", or { one_of = [\"1B\", \"512B\", \"4KiB\"] }";
+            let message = "a torn unit is a power of two of at most 4KiB";
+            problems.add_with_help::<()>(unit.span.clone(), message, help);
+        }
+    }
     at_least(&file.budget.time, Duration::from_nanos(1), "a run takes some time", problems);
     at_least(&file.budget.events, 1, "a run takes at least one event", problems);
     let disk = [&file.disk.read, &file.disk.write, &file.disk.flush, &file.disk.flush_metadata];

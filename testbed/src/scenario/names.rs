@@ -123,6 +123,8 @@ sets! {
     Cores, "core", vec!["all", "majority"];
     /// What a sweep may have to reach.
     Situations, "situation", SITUATIONS.iter().map(|situation| situation.name).collect();
+    /// How requests get to a device.
+    Submissions, "submission", config::SUBMISSIONS.iter().map(|(name, _)| *name).collect();
     /// What a file system promises.
     Persistences, "persistence", config::PERSISTENCES.iter().map(|(name, _)| *name).collect();
     /// Named links.

@@ -8,7 +8,7 @@ use super::draw::Draw;
 use super::latency::Latency;
 use super::names::{
     Cores, DiskProfiles, Engines, Faults, HistoryChecks, LimitNames, Monitors, Name, NetProfiles,
-    Persistences, Protocols, Workloads,
+    Persistences, Protocols, Submissions, Workloads,
 };
 use super::options::Options;
 use super::scalar::{BitRate, Drift, Factor, Rate, Share, Size, Weight};
@@ -122,6 +122,11 @@ section! {
         "flush-metadata" flush_metadata: Option<At<Latency>>,
         /// What of un-flushed changes a power loss may leave; the profile's by default.
         "persistence" persistence: Option<Name<Persistences>>,
+        /// What the device writes whole or not at all, a power of two of at most 4KiB; below 512B a power
+        /// loss tears sectors. The profile's by default.
+        "torn-unit" torn_unit: Option<At<Draw<Size>>>,
+        /// How requests get to the device: at no cost, each by a blocking system call, or by a ring.
+        "submission" submission: Name<Submissions> = "free",
     }
 
     /// The clocks.
