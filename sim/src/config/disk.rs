@@ -68,7 +68,8 @@ impl Submission {
     pub const BLOCKING: Self = Self::Blocking { syscall: Duration::from_nanos(1_500) };
     /// A ring of 128 places, at 0.2 us for each request of a batch (an assumption).
     pub const RING: Self = Self::Ring { syscall: Duration::from_nanos(200), depth: 128 };
-    const FREE: Self = Self::Blocking { syscall: Duration::ZERO };
+    /// Nothing is charged.
+    pub const FREE: Self = Self::Blocking { syscall: Duration::ZERO };
 }
 
 impl Default for Submission {
