@@ -49,7 +49,7 @@ pub struct Effort {
 impl Default for Effort {
     /// A minute or two at most.
     fn default() -> Self {
-        Self { runs: 50_000, events: 60_000_000 }
+        Self { runs: 100_000, events: 100_000_000 }
     }
 }
 
@@ -126,52 +126,46 @@ pub fn shrink(
     Ok(Shrunk { plan: best.plan, report: best.report, before, after, runs, cut_short })
 }
 
-/// How many small plans are drawn in vain before no more are.
-const DRAWS: u64 = 3_000;
+/// How many small plans are drawn until one fails as it should.
+const FIRST_DRAWS: u64 = 40_000;
+/// How many are drawn in vain after that, before no more are.
+const MORE_DRAWS: u64 = 4_000;
 /// In how many worlds each step is tried.
 const SALTS: usize = 24;
 
 impl Search<'_> {
     fn exhaust(&mut self) {
         let quarry = draw::Quarry::new(&self.best);
-        let original = self.best.plan.clone();
         self.cut();
-        self.draw(&quarry, &original);
-        self.cut();
+        let drawn = self.draw(&quarry, 0, FIRST_DRAWS);
+        self.descend();
+        // What was too heavy to be lighter than the old best was not tried against the new one.
+        self.draw(&quarry, drawn, MORE_DRAWS);
         self.descend();
     }
 
-    fn draw(&mut self, quarry: &draw::Quarry, original: &Plan) {
-        if self.is_liveness() {
-            return;
-        }
-        let mut from = 0;
-        loop {
-            let best = self.best.plan.clone();
-            let drawn = (from..from + DRAWS).map(|number| quarry.small(original, &best, number));
-            let Some(place) = self.first(drawn) else { return };
-            eprintln!("draw {} -> {:?} runs {}", from + place as u64, self.best.size(), self.runs);
-            from += place as u64 + 1;
+    /// Draws until so many were in vain; returns the number of the next draw.
+    fn draw(&mut self, quarry: &draw::Quarry, mut from: u64, mut in_vain: u64) -> u64 {
+        while !self.is_liveness() {
+            let drawn = quarry.small(&self.best, from..from + in_vain);
+            let Some(place) = self.first(drawn) else { return from + in_vain };
+            (from, in_vain) = (from + place as u64 + 1, MORE_DRAWS);
             self.cut();
         }
+        from
     }
 
+    /// Takes steps until none leads on, in the present world or in others.
     fn descend(&mut self) {
         while !self.stopped {
             let steps = steps::steps(&self.best, self.is_liveness());
-            if let Some(i) = self.first(steps.iter().cloned()) {
-                eprintln!("step {i}/{} -> {:?} runs {}", steps.len(), self.best.size(), self.runs);
+            if self.first(steps.iter().cloned()).is_some() {
                 continue;
             }
-            let mut salted = Vec::new();
-            for _ in 0..SALTS {
-                salted.extend(steps.iter().map(|plan| self.salted(plan.clone())).collect::<Vec<_>>());
-            }
-            match self.first(salted) {
-                None => return,
-                Some(i) => {
-                    eprintln!("salted step {i}/{} -> {:?} runs {}", steps.len(), self.best.size(), self.runs)
-                }
+            let worlds = (0..SALTS).flat_map(|_| &steps);
+            let salted: Vec<Plan> = worlds.map(|plan| self.salted(plan.clone())).collect();
+            if self.first(salted).is_none() {
+                return;
             }
         }
     }

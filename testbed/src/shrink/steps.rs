@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{Time};
+use contract::Time;
 use sim::config::{CpuConfig, Latency, NetConfig};
 
 use super::cut::ending;
@@ -17,7 +17,7 @@ const PIECES: usize = 32;
 /// How long a cluster is given before the first fault.
 const WARM_UP: Duration = Duration::from_millis(100);
 /// How long a message takes in a plain world.
-const PLAIN_LATENCY: Duration = Duration::from_millis(1);
+pub(super) const PLAIN_LATENCY: Duration = Duration::from_millis(1);
 
 /// Everything that could be simpler, one thing at a time, what weighs most first. In a plan that fails
 /// for want of progress, clients and the quiet tail stay as they are.
