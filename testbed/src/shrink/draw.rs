@@ -17,6 +17,7 @@ use super::steps::{PLAIN_LATENCY, with_clients};
 use super::weight::ideal_disk;
 use crate::plan::{Action, Aim, Cause, Draw, Event, Plan, PlannedFault, Predicate, Target, Trigger};
 use crate::report::Fired;
+use crate::scenario::draw::nano;
 
 const PURPOSE: Purpose = Purpose::new("shrink");
 /// What a drawn plan has at most.
@@ -199,7 +200,7 @@ fn draw_operations(plan: &mut Plan, rng: &mut ChaCha8Rng) {
     };
     let workloads = plan.workloads.len();
     for workload in &mut plan.workloads {
-        workload.rate = f64::from(number) / seconds / workloads as f64;
+        workload.rate = nano(f64::from(number) / seconds / workloads as f64);
         if rng.random_bool(0.5) {
             workload.keys = 1;
         }

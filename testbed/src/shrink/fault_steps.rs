@@ -11,6 +11,8 @@ use crate::report::Fired;
 /// Shorter than this, the length of a fault means nothing to a reader.
 const SHORT: Duration = Duration::from_millis(1);
 
+const MILLISECOND: u64 = 1_000_000;
+
 /// The plan with what its faults did in their place: nothing left to be drawn, no role, and each that
 /// strikes several times as many faults. `trigger` may give them another moment than the time at which
 /// they struck; the world lets all else at that time come first, as it did then.
@@ -62,8 +64,23 @@ pub(super) fn fault_steps(best: &Best) -> Vec<Plan> {
             plan
         }));
         steps.extend(shorter(plan, place));
+        steps.push(even(plan, place));
     }
     steps
+}
+
+/// The moment and the length of a fault in whole milliseconds.
+fn even(plan: &Plan, place: usize) -> Plan {
+    let mut plan = plan.clone();
+    let fault = &mut plan.faults[place];
+    if let Trigger::At(time) = &mut fault.trigger {
+        *time = Time(time.0.div_ceil(MILLISECOND) * MILLISECOND);
+    }
+    if let Some(lasts) = &mut fault.action.lasts {
+        *lasts = Draw::Fixed(Duration::from_micros(lasts.max().as_micros().div_ceil(1_000) as u64 * 1_000));
+    }
+    in_order(&mut plan);
+    plan
 }
 
 fn without(plan: &Plan, place: usize) -> Plan {

@@ -11,6 +11,7 @@ use super::search::Best;
 use super::weight::ideal_disk;
 use crate::plan::{KvMix, Plan, Trigger};
 use crate::registry;
+use crate::scenario::draw::nano;
 
 /// How many pieces of the list of operations are left out in turn.
 const PIECES: usize = 32;
@@ -44,7 +45,9 @@ fn operations(best: &Best) -> Vec<Plan> {
     let (plan, invoked) = (&best.plan, &best.invoked);
     let only = |only| changed(plan, |plan| plan.only = Some(only));
     let slower = |factor: f64| {
-        changed(plan, |plan| plan.workloads.iter_mut().for_each(|workload| workload.rate *= factor))
+        changed(plan, |plan| {
+            plan.workloads.iter_mut().for_each(|workload| workload.rate = nano(workload.rate * factor))
+        })
     };
     let mut steps = vec![only(Vec::new())];
     if plan.only.is_none() {
@@ -116,7 +119,8 @@ pub(super) fn with_clients(plan: &Plan, clients: u16) -> Plan {
     let mut few = plan.clone();
     few.world.clients = clients;
     for place in 0..plan.workloads.len() {
-        few.workloads[place].rate *= few.clients_of(place) as f64 / plan.clients_of(place) as f64;
+        let share = few.clients_of(place) as f64 / plan.clients_of(place) as f64;
+        few.workloads[place].rate = nano(plan.workloads[place].rate * share);
     }
     few
 }
@@ -128,7 +132,7 @@ fn simpler_mixes(mix: &KvMix) -> Vec<KvMix> {
         let mut shares = shares;
         shares[place] = 0.0;
         let sum: f64 = shares.iter().sum();
-        let [get, put, append, cas, delete, scan] = shares.map(|share| share / sum);
+        let [get, put, append, cas, delete, scan] = shares.map(|share| nano(share / sum));
         (sum > 0.0).then_some(KvMix { get, put, append, cas, delete, scan })
     };
     (0..shares.len()).filter(|place| shares[*place] > 0.0).filter_map(without).collect()

@@ -5,10 +5,13 @@
 //! understand as one fault, and what the world does to everyone alike (loss, jitter) is worth less than
 //! any of them.
 
+use std::time::Duration;
+
 use contract::Time;
 use sim::config::{DiskConfig, Latency, NetConfig, disk_profile};
 
-use crate::plan::{Aim, Draw, Plan, Trigger};
+use super::fault_steps::moment;
+use crate::plan::{Aim, Draw, Plan, PlannedFault, Trigger, WorkloadPlan};
 
 const FAULT: u64 = 100_000;
 const TARGET: u64 = 3_000;
@@ -20,6 +23,8 @@ const KEY: u64 = 1_000;
 const IRREGULAR: u64 = 2_000;
 const CHOICE: u64 = 500;
 const LISTED: u64 = 10;
+/// A moment or a length that is no whole millisecond.
+const ODD: u64 = 100;
 /// A second of a run; of a fault it is an eighth.
 const SECOND: u64 = 4_000;
 
@@ -39,8 +44,12 @@ fn time(time: Time) -> u64 {
     time.0 / 1_000 * SECOND / 1_000_000
 }
 
+fn odd(time: Time) -> u64 {
+    if time.0.is_multiple_of(1_000_000) { 0 } else { ODD }
+}
+
 fn faults(plan: &Plan) -> u64 {
-    let of = |fault: &crate::plan::PlannedFault| {
+    let of = |fault: &PlannedFault| {
         let targets = match &fault.action.aim {
             Aim::Nodes(targets) | Aim::Shape(_, targets) => targets.len(),
             // The largest group is all the others.
@@ -49,13 +58,11 @@ fn faults(plan: &Plan) -> u64 {
                 groups.iter().map(Vec::len).sum::<usize>() - largest
             }
         };
-        let trigger = match fault.trigger {
-            Trigger::At(_) | Trigger::Nth(_) => 0,
-            Trigger::When { .. } => STATE_AWARE,
-        };
+        let trigger = if matches!(fault.trigger, Trigger::When { .. }) { STATE_AWARE } else { 0 };
         let shape = if matches!(fault.action.aim, Aim::Shape(..)) { IRREGULAR } else { 0 };
-        let lasts = fault.action.lasts.as_ref().map_or(0, |lasts| time(Time::ZERO + Draw::max(lasts)) / 8);
-        FAULT + targets as u64 * TARGET + trigger + shape + lasts
+        let lasts = Time::ZERO + fault.action.lasts.as_ref().map_or(Duration::ZERO, Draw::max);
+        let odd = odd(lasts) + moment(fault).map_or(0, odd);
+        FAULT + targets as u64 * TARGET + trigger + shape + time(lasts) / 8 + odd
     };
     plan.faults.iter().map(of).sum()
 }
@@ -81,7 +88,7 @@ fn irregular_net(net: &NetConfig) -> u64 {
 }
 
 fn irregular_disk(disk: &DiskConfig) -> u64 {
-    u64::from(Some(*disk) != ideal_disk(disk))
+    u64::from(ideal_disk(disk).is_some_and(|ideal| ideal != *disk))
 }
 
 /// The simplest disk that keeps the same promises.
@@ -90,7 +97,7 @@ pub(super) fn ideal_disk(disk: &DiskConfig) -> Option<DiskConfig> {
 }
 
 fn clients(plan: &Plan) -> u64 {
-    let of = |workload: &crate::plan::WorkloadPlan| {
+    let of = |workload: &WorkloadPlan| {
         let mix = &workload.mix;
         let kinds = [mix.get, mix.put, mix.append, mix.cas, mix.delete, mix.scan];
         let kinds = kinds.iter().filter(|share| **share > 0.0).count() as u64;
