@@ -73,7 +73,7 @@ fn assert_small(shrunk: &Shrunk) {
 
 #[test]
 fn a_failing_plan_becomes_small_and_the_same_on_any_number_of_threads() {
-    let part = Effort { runs: 500, ..Effort::default() };
+    let part = Effort { runs: 120, ..Effort::default() };
     for (plan, effort) in [(stale_append(), Effort::default()), (stale_read(), part)] {
         let (one, two) = (shrunk(&plan, effort, &InTurn), shrunk(&plan, effort, &Two));
         if effort == Effort::default() {
