@@ -234,6 +234,9 @@ pub(crate) struct ShrinkArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) changes: Changes,
+    /// How many runs at once; as many as there are cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
     /// Where to save the small replay; beside the large one, or in runs/
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,

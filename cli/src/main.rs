@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod crew;
 mod exit;
 mod interrupt;
 mod panics;

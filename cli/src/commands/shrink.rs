@@ -13,6 +13,7 @@ use testbed::scenario::{Scenario, Source};
 use testbed::shrink::{Effort, Progress, Shrunk, Size, shrink};
 
 use crate::args::ShrinkArgs;
+use crate::crew::Crew;
 use crate::exit::Exit;
 use crate::interrupt::stop_on_interrupt;
 use crate::problem::Problem;
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &ShrinkArgs, term: &Term) -> Result<Exit, Problem> {
         }
         !stop.load(Ordering::Relaxed)
     };
-    let shrunk = shrink(&plan, Effort::default(), proceed);
+    let shrunk = shrink(&plan, Effort::default(), &Crew::of(args.jobs), proceed);
     bar.finish_and_clear();
     let out = Term::people(args.json);
     let shrunk = match shrunk {
