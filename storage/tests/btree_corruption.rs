@@ -194,6 +194,50 @@ fn every_flipped_bit_of_a_group_under_way_is_told_or_harmless() {
     });
 }
 
+/// A journal that was flushed and is damaged must not pass for one that never was complete: the data file
+/// has pages of a group that was not committed, and the next group would have its number.
+#[test]
+fn a_damaged_journal_is_not_taken_for_a_torn_one() {
+    let world = world(1, "ideal");
+    let fs = world.fs(NODE);
+    run(&world, async move {
+        let options = tiny(Mode::Rollback);
+        build(&fs, &options).await;
+        let faulty = Faulty::new(fs.clone());
+        let store = BTree::open(&faulty, "store", &options).await.expect("opens");
+        // As long as what was there, so that only their leaf changes.
+        let mut batch = Batch::default();
+        batch.put("key03", vec![99; 23]);
+        batch.put("key15", vec![99; 35]);
+        faulty.faults.file_syncs_left.set(Some(1));
+        store.write(batch, Durability::Synced).await.expect_err("a flush fails");
+        let files = read_files(&fs).await;
+        let mut right = content_after(&batches());
+        let mut another = Batch::default();
+        another.put_in(Family(FAMILIES[1]), "another", "batch");
+        apply(&mut right, &another);
+        let length = u32::from_le_bytes(files["journal"][36..40].try_into().expect("four bytes"));
+        let end = 32 + length as usize;
+        for at in (0..files["journal"].len()).step_by(11) {
+            let mut damaged = files.clone();
+            damaged.get_mut("journal").expect("a journal")[at] ^= 1;
+            write_files(&fs, &damaged).await;
+            let place = format!("journal, byte {at} of {end}");
+            match BTree::open(&fs, "store", &options).await {
+                Err(error) => {
+                    is_told(&error, &files, &place);
+                    assert!(at < end, "{place}: nothing is there");
+                }
+                Ok(store) => {
+                    store.write(another.clone(), Durability::Synced).await.expect("writes");
+                    assert_eq!(everything(&store).await.expect("reads"), right, "{place}");
+                    assert!(at >= end, "{place}: nobody noticed");
+                }
+            }
+        }
+    });
+}
+
 /// Groups that nobody flushed may be cut off, from the damaged one on.
 #[test]
 fn damage_of_an_unsynced_tail_cuts_it() {
