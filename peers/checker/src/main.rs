@@ -81,8 +81,10 @@ fn main() -> ExitCode {
     let mut agree = true;
     for (case, _) in cases().into_iter().filter(|(name, _)| name.contains(chosen)) {
         let told = CHECKERS.map(|checker| measured(checker, case));
-        let known: Vec<&str> = told.iter().filter_map(|told| told.split_once(' ').map(|(verdict, _)| verdict)).collect();
-        let cells = told.iter().map(|told| told.split_once(' ').map_or(told.as_str(), |(_, figures)| figures));
+        let known: Vec<&str> =
+            told.iter().filter_map(|told| told.split_once(' ').map(|(verdict, _)| verdict)).collect();
+        let cells =
+            told.iter().map(|told| told.split_once(' ').map_or(told.as_str(), |(_, figures)| figures));
         println!("| {case}, {} | {} |", known[0], cells.collect::<Vec<_>>().join(" | "));
         if known.iter().any(|verdict| *verdict != known[0]) {
             eprintln!("{case}: the verdicts differ: {told:?}");
@@ -107,14 +109,17 @@ fn measured(checker: &str, case: &str) -> String {
     match (&words[..], output.status.code()) {
         ([verdict, ms, mib], Some(0)) => format!("{verdict} {ms} ({mib})"),
         (_, Some(_)) => format!("> {LIMIT_MIB} MiB"),
-        (_, None) if String::from_utf8_lossy(&output.stderr).contains("memory") => format!("> {LIMIT_MIB} MiB"),
+        (_, None) if String::from_utf8_lossy(&output.stderr).contains("memory") => {
+            format!("> {LIMIT_MIB} MiB")
+        }
         (_, None) => format!("> {LIMIT_S} s"),
     }
 }
 
 fn verdict(checker: &str, history: &History<Op, Ret>) -> &'static str {
     let is_ok = match checker {
-        "seedbed" => match judge_kv(history, Budget::default()).expect("generated histories are well formed") {
+        "seedbed" => match judge_kv(history, Budget::default()).expect("generated histories are well formed")
+        {
             Verdict::Ok => true,
             Verdict::Violation(_) => false,
             Verdict::Unknown(_) => return "unknown",
@@ -132,7 +137,11 @@ fn by_key(history: &History<Op, Ret>) -> BTreeMap<Bytes, History<Op, Ret>> {
     let mut numbers = BTreeMap::new();
     for event in history.events() {
         if let EventKind::Invoke(op) = &event.kind {
-            let (Op::Get { key } | Op::Put { key, .. } | Op::Append { key, .. } | Op::Delete { key } | Op::Cas { key, .. }) = op
+            let (Op::Get { key }
+            | Op::Put { key, .. }
+            | Op::Append { key, .. }
+            | Op::Delete { key }
+            | Op::Cas { key, .. }) = op
             else {
                 panic!("{op} is about several keys")
             };
@@ -155,7 +164,9 @@ fn stateright(history: &History<Op, Ret>) -> bool {
         let life = lives.entry(event.client).or_default();
         match &event.kind {
             EventKind::Invoke(op) => drop(tester.on_invoke((event.client.0, *life), op.clone())),
-            EventKind::Return(Outcome::Ok(ret)) => drop(tester.on_return((event.client.0, *life), ret.clone())),
+            EventKind::Return(Outcome::Ok(ret)) => {
+                drop(tester.on_return((event.client.0, *life), ret.clone()))
+            }
             EventKind::Return(Outcome::Unknown) => *life += 1,
             EventKind::Return(Outcome::Fail) => unreachable!("the generator makes none"),
         }
