@@ -236,7 +236,11 @@ async fn replay<F: Fs>(
     logs: &BTreeSet<u64>,
 ) -> Result<(), EngineError> {
     let oldest = *logs.first().expect("there are logs");
+    let meta = read_meta(data).await?;
+    // A log before the oldest may be gone that nobody flushed, name and all: then groups are missing
+    // between the data file and the oldest log.
     let before = oldest.saturating_sub(1);
+    let before = meta.as_ref().map_or(before, |meta| before.min(meta.group()));
     let mut replay = Replay { last: before, images: BTreeMap::new(), flaw: None, gap: None };
     for &number in logs {
         let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
@@ -249,8 +253,7 @@ async fn replay<F: Fs>(
         Some(Place { log, offset, .. }) => wal::corrupt(dir, log, offset, what),
         None => wal::corrupt(dir, oldest, 0, what),
     };
-    match read_meta(data).await? {
-        Ok(meta) if meta.group() < before => return Err(missing("groups before this log are missing")),
+    match meta {
         Ok(meta) if meta.group() > last => {
             return Err(missing("the data file has groups that the logs have lost"));
         }
