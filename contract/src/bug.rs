@@ -20,11 +20,29 @@ pub enum Bug {
     ReadWithoutQuorum,
     /// A reordered AppendEntries truncates entries that already match (RaftOS #26).
     StaleAppendTruncates,
+    /// A service takes a command that comes twice for two commands (Raft, §8).
+    CommandAppliedTwice,
+    /// A service drops a write whose leader's clock is behind that of an earlier write's leader
+    /// (Cassandra's last write wins).
+    LastWriteWinsByClock,
+    /// The journal acknowledges an append whose write failed.
+    WriteErrorIgnored,
+    /// The journal tries a failed flush again and believes it (PostgreSQL's fsyncgate, 2018).
+    SyncRetriedAfterFailure,
+    /// A recovering journal takes less than it asked for to be all there is.
+    ShortReadAsEnd,
+    /// A recovering journal takes what cannot be read for its end.
+    ReadErrorAsEnd,
+    /// A recovering journal believes a record whose last byte is there, whatever its checksum says.
+    ChecksumIgnored,
+    /// A recovering journal cuts itself off at damage that had been durable, as at a torn tail
+    /// (Alagappan et al., FAST'18).
+    CorruptInteriorCut,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 4] = [
+    pub const ALL: [(Self, &'static str, &'static str); 12] = [
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -44,6 +62,46 @@ impl Bug {
             Self::StaleAppendTruncates,
             "stale-append-truncates",
             "raft: a late append cuts off entries that matched; breaks durability under reordering",
+        ),
+        (
+            Self::CommandAppliedTwice,
+            "command-applied-twice",
+            "kv: a command that comes twice takes effect twice; breaks linearizability under retries",
+        ),
+        (
+            Self::LastWriteWinsByClock,
+            "last-write-wins-by-clock",
+            "kv: a write with an older time stamp is dropped; breaks linearizability when clocks disagree",
+        ),
+        (
+            Self::WriteErrorIgnored,
+            "write-error-ignored",
+            "journal: a write that failed is acknowledged; breaks durability on a failing or full disk",
+        ),
+        (
+            Self::SyncRetriedAfterFailure,
+            "sync-retried-after-failure",
+            "journal: a failed flush is tried again and believed; breaks durability at a power loss",
+        ),
+        (
+            Self::ShortReadAsEnd,
+            "short-read-as-end",
+            "journal: a read that was cut short ends the log; breaks durability at a restart",
+        ),
+        (
+            Self::ReadErrorAsEnd,
+            "read-error-as-end",
+            "journal: an unreadable sector ends the log; breaks durability at a restart",
+        ),
+        (
+            Self::ChecksumIgnored,
+            "checksum-ignored",
+            "journal: a record of the right length is believed; breaks log matching when sectors change",
+        ),
+        (
+            Self::CorruptInteriorCut,
+            "corrupt-interior-cut",
+            "journal: damage inside the log is cut off as a torn tail; breaks durability at a restart",
         ),
     ];
 

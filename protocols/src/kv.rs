@@ -13,11 +13,17 @@
 //! places in the log, finds its own answer and changes nothing.
 
 use contract::kv::{Op, Ret};
-use contract::{Batch, Bytes, ClientId, EngineError, Entry, Range, ReadStore, Rejection, Request, Service};
+use contract::{
+    Batch, Bug, Bugs, Bytes, ClientId, EngineError, Entry, Range, ReadStore, Rejection, Request, Service,
+    Time,
+};
 
 /// The key-value service.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct KvService;
+pub struct KvService {
+    /// Bugs planted in it.
+    pub bugs: Bugs,
+}
 
 fn user_key(key: &[u8]) -> Vec<u8> {
     [b"k", key].concat()
@@ -51,9 +57,9 @@ impl KvService {
     }
 
     /// The effect of a command, added to `batch`, and its answer.
-    async fn effect(op: Op, store: &impl ReadStore, batch: &mut Batch) -> Result<Ret, EngineError> {
+    async fn effect(&self, op: Op, store: &impl ReadStore, batch: &mut Batch) -> Result<Ret, EngineError> {
         Ok(match op {
-            Op::Get { .. } | Op::Scan { .. } => Self.query(&op, store).await?,
+            Op::Get { .. } | Op::Scan { .. } => self.query(&op, store).await?,
             Op::Put { key, value } => {
                 batch.put(user_key(&key), &*value);
                 Ret::Done
@@ -79,6 +85,21 @@ impl KvService {
     }
 }
 
+/// Planted: [`Bug::LastWriteWinsByClock`]. Whether a write is older than the last one to its key by
+/// their leaders' clocks; the key `t`, the user's key, holds when that was.
+async fn is_outdated(
+    op: &Op,
+    proposed_at: Time,
+    store: &impl ReadStore,
+    batch: &mut Batch,
+) -> Result<bool, EngineError> {
+    let Op::Put { key, .. } = op else { return Ok(false) };
+    let stamp = [b"t", &**key].concat();
+    let last = store.get(&stamp).await?.map_or(Time::ZERO, |bytes| decode(&bytes, "a time"));
+    batch.put(stamp, postcard::to_stdvec(&last.max(proposed_at)).expect("a time encodes into memory"));
+    Ok(proposed_at < last)
+}
+
 impl Service for KvService {
     type Op = Op;
     type Ret = Ret;
@@ -101,13 +122,17 @@ impl Service for KvService {
         let Some(command) = &entry.command else { return Ok(Ok(Ret::Done)) };
         let Request { client, seq, op } = Self::decode(&command.data);
         assert!(seq > 0, "the operations of a session are numbered from 1");
-        if let Some(session) = store.get(&session_key(client)).await? {
+        if let Some(session) = store.get(&session_key(client)).await?
+            && !self.bugs.has(Bug::CommandAppliedTwice)
+        {
             let (last, answer): (u64, Ret) = decode(&session, "a session");
             if seq <= last {
                 return Ok(if seq == last { Ok(answer) } else { Err(Rejection::Stale) });
             }
         }
-        let answer = Self::effect(op, store, batch).await?;
+        let outdated = self.bugs.has(Bug::LastWriteWinsByClock)
+            && is_outdated(&op, command.proposed_at, store, batch).await?;
+        let answer = if outdated { Ret::Done } else { self.effect(op, store, batch).await? };
         let session = postcard::to_stdvec(&(seq, &answer)).expect("a session encodes into memory");
         batch.put(session_key(client), session);
         Ok(Ok(answer))

@@ -36,7 +36,7 @@ impl Store {
         let command = command.map(|data| Command { proposed_at: Time::ZERO, data });
         let entry = Entry { mark: Mark { epoch: Epoch(1), index: Index(1) }, command };
         let mut batch = Batch::default();
-        let answer = now(KvService.apply(&entry, self, &mut batch));
+        let answer = now(KvService::default().apply(&entry, self, &mut batch));
         for change in batch.changes {
             match change {
                 Change::Put { key, value, .. } => self.0.insert(key, value),
@@ -137,7 +137,7 @@ proptest! {
             prop_assert_eq!(answer, model.apply(request), "{}", request.op);
         }
         for read in reads.iter().filter(|op| KvService::is_read(op)) {
-            prop_assert_eq!(now(KvService.query(read, &store)), model.effect(read), "{}", read);
+            prop_assert_eq!(now(KvService::default().query(read, &store)), model.effect(read), "{}", read);
         }
     }
 }
@@ -156,6 +156,6 @@ fn a_repeated_command_takes_effect_once_and_a_no_op_never() {
     assert_eq!(store.apply(append(1)), Err(Rejection::Stale));
     assert_eq!(store.apply(None), Ok(Ret::Done));
     assert_eq!(store, before);
-    let read = now(KvService.query(&Op::Get { key: "x".into() }, &store));
+    let read = now(KvService::default().query(&Op::Get { key: "x".into() }, &store));
     assert_eq!(read, Ret::Value(Some("11".into())));
 }

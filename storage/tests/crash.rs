@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use contract::{Env, Time};
+use contract::{Bug, Bugs, Env, Time};
 use sim::{Event, SimFs, World};
 use storage::{Journal, JournalEntry, JournalOptions, SegmentId};
 
@@ -155,7 +155,7 @@ fn crash_journal(seed: u64, n: Option<u64>, options: JournalOptions) -> Result<u
     let fs = power_cycle(&world);
     run(&world, async move {
         let (_, again) = Journal::open(fs, "journal", options).await.map_err(|error| error.to_string())?;
-        if again.entries == entries || options.acknowledge_before_flush {
+        if again.entries == entries || options.bugs.has(Bug::AckBeforeFsync) {
             Ok(())
         } else {
             Err(format!("{} records became {} after a second crash", entries.len(), again.entries.len()))
@@ -174,7 +174,7 @@ fn journal_keeps_what_it_acknowledged() {
 
 #[test]
 fn a_journal_that_acknowledges_before_its_flush_is_caught() {
-    let options = JournalOptions { segment_bytes: 4096, acknowledge_before_flush: true };
+    let options = JournalOptions { segment_bytes: 4096, bugs: Bugs(Some(Bug::AckBeforeFsync)) };
     let loss =
         enumerate(2, |seed, n| crash_journal(seed, n, options)).expect_err("the planted bug loses records");
     assert!(loss.contains("acknowledged record"), "{loss}");

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, Bug, ClientId, Cluster, Engine, GroupId, History, NodeId, OpId, PacketBody, Replica, Role, Time,
+    Address, ClientId, Cluster, Engine, GroupId, History, NodeId, OpId, PacketBody, Replica, Role, Time,
 };
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -83,17 +83,14 @@ impl<R: Replica, E: Engine<Fs = SimFs>> Arena<R, E> {
             fs: self.world.fs(node),
             engine: self.engine.clone(),
             options: HostOptions {
-                journal: JournalOptions {
-                    segment_bytes: SEGMENT_BYTES,
-                    acknowledge_before_flush: self.plan.bugs.has(Bug::AckBeforeFsync),
-                },
+                journal: JournalOptions { segment_bytes: SEGMENT_BYTES, bugs: self.plan.bugs },
                 flush_every: FLUSH_EVERY,
                 chunk_bytes: CHUNK_BYTES,
                 waiting_requests: WAITING_REQUESTS,
             },
             observer: Rc::<Watch<R>>::clone(&self.watch),
         };
-        self.servers[node.slot()] = Some(Host::start(setup, KvService));
+        self.servers[node.slot()] = Some(Host::start(setup, KvService { bugs: self.plan.bugs }));
     }
 
     /// What each node is and knows at the end: why a cluster does not recover shows in it.

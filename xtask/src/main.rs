@@ -2,12 +2,14 @@
 //!
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
-//! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask laws` whether it obeys the laws of real devices, and
-//! `cargo xtask histories DIR` judges histories with known verdicts.
+//! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask laws` whether
+//! it obeys the laws of real devices, `cargo xtask matrix` whether each kind of fault bites, and `cargo
+//! xtask histories DIR` judges histories with known verdicts.
 
 mod bench;
 mod histories;
 mod laws;
+mod matrix;
 mod peers;
 mod tidy;
 
@@ -29,6 +31,15 @@ enum Chore {
     Tidy,
     /// Measure whether the world obeys the laws of real disks, networks and clocks.
     Laws,
+    /// Run each kind of fault alone: on a correct server, on one with a bug, and that one without it
+    /// (build with --release).
+    Matrix {
+        /// How many seeds.
+        #[arg(long, default_value_t = 500)]
+        seeds: u64,
+        /// Which kinds; all by default.
+        kinds: Vec<String>,
+    },
     /// Measure the speed of the simulator (build with --release).
     Bench {
         /// What to measure; by default this simulator alone.
@@ -56,6 +67,7 @@ fn main() -> ExitCode {
             println!("tidy: {} complaints", complaints.len());
             ExitCode::from(u8::from(!complaints.is_empty()))
         }
+        Chore::Matrix { seeds, kinds } => matrix::run(&root, seeds, &kinds),
         Chore::Laws => ExitCode::from(u8::from(!laws::run())),
         Chore::Bench { what: bench::What::Peers, runs } => match peers::run(&root.join("peers"), runs) {
             Ok(()) => ExitCode::SUCCESS,

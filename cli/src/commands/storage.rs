@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::storage::inspect::{self, Dump};
 use testbed::storage::{BTree, BTreeOptions, Journal, JournalOptions, LogStore, LogStoreOptions};
 use testbed::storage::{Lsm, LsmOptions, StdFs};
-use testbed::{Engine, EngineError};
+use testbed::{Bugs, Engine, EngineError};
 
 use crate::args::{DumpArgs, VerifyArgs};
 use crate::exit::Exit;
@@ -141,7 +141,7 @@ fn told(verified: impl Future<Output = Result<(), EngineError>>) -> (String, boo
 }
 
 fn verify_journal(fs: &StdFs) -> (String, bool) {
-    let options = JournalOptions { segment_bytes: 1 << 20, acknowledge_before_flush: false };
+    let options = JournalOptions { segment_bytes: 1 << 20, bugs: Bugs::NONE };
     match ready(Journal::open(fs.clone(), "store", options)) {
         Ok((_, found)) => (format!(": {} records", found.entries.len()), true),
         Err(error) => (format!(": {error}"), false),

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use contract::{File, Fs, FsError, OpenMode};
+use contract::{Bug, File, Fs, FsError, OpenMode};
 
 use super::{Journal, JournalError, SegmentId, State};
 use crate::log::{HEADER_BYTES, RECORD_HEADER_BYTES, Tail};
@@ -137,7 +137,10 @@ impl<F: Fs> Journal<F> {
             std::mem::take(&mut state.requests)
         };
         assert_eq!(requests.len(), lead.slots.len(), "every call has one slot");
-        let outcome = self.commit(&mut requests).await;
+        let mut outcome = self.commit(&mut requests).await;
+        if self.0.options.bugs.has(Bug::WriteErrorIgnored) && outcome.is_err() {
+            outcome = Ok(self.active_segment());
+        }
         if outcome.is_ok() {
             let mut stats = self.0.stats.get();
             stats.appends += requests.len() as u64;
@@ -174,7 +177,9 @@ impl<F: Fs> Journal<F> {
 
     /// Writes a group into one segment and makes it durable.
     async fn commit(&self, requests: &mut [Request]) -> Result<SegmentId, JournalError> {
-        if self.0.options.acknowledge_before_flush {
+        // Planted: [`Bug::AckBeforeFsync`]. The flush of a group follows with the next one.
+        let flushes_late = self.0.options.bugs.has(Bug::AckBeforeFsync);
+        if flushes_late {
             self.flush().await?;
         }
         let payloads = requests.iter().flat_map(|request| &request.payloads);
@@ -206,7 +211,7 @@ impl<F: Fs> Journal<F> {
             active.tail.recycle(buffer);
         }
         self.count(|stats| stats.bytes += bytes);
-        if !self.0.options.acknowledge_before_flush {
+        if !flushes_late {
             self.flush().await?;
         }
         Ok(id)
@@ -223,7 +228,11 @@ impl<F: Fs> Journal<F> {
         if position == flushed {
             return Ok(());
         }
-        file.sync_data().await?;
+        let mut synced = file.sync_data().await;
+        if self.0.options.bugs.has(Bug::SyncRetriedAfterFailure) && synced.is_err() {
+            synced = file.sync_data().await;
+        }
+        synced?;
         let active = &mut self.0.state.borrow_mut().active;
         active.tail.set_durable(position);
         active.flushed = position;

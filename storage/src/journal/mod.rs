@@ -29,7 +29,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
 
-use contract::{Fs, FsError};
+use contract::{Bugs, Fs, FsError};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -68,14 +68,13 @@ impl fmt::Display for SegmentId {
 pub struct JournalOptions {
     /// The size of a segment in bytes. A group of records that is larger gets a larger segment.
     pub segment_bytes: u64,
-    /// The planted bug [`contract::Bug::AckBeforeFsync`]: an append returns once its write has
-    /// completed. The flush follows only when the next group is committed.
-    pub acknowledge_before_flush: bool,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 20, acknowledge_before_flush: false }
+        Self { segment_bytes: 1 << 20, bugs: Bugs::NONE }
     }
 }
 
@@ -213,7 +212,7 @@ impl<F: Fs> Journal<F> {
     ) -> Result<(Self, JournalRecovery), JournalError> {
         assert!(u32::try_from(options.segment_bytes).is_ok(), "a segment is below 4 GiB");
         assert!(options.segment_bytes >= HEADER_BYTES as u64, "a segment holds its header");
-        let found = recovery::recover(&fs, dir).await?;
+        let found = recovery::recover(&fs, dir, options.bugs).await?;
         assert!(found.oldest <= found.next, "a fresh segment stands behind all others");
         let active = Active::create(&fs, dir, found.next, options.segment_bytes, found.previous_end).await?;
         let stats = JournalStats { segments: 1, ..JournalStats::default() };

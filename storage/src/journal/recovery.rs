@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use contract::{File, Fs, OpenMode};
+use contract::{Bug, Bugs, File, Fs, FsError, OpenMode};
 
 use super::{JournalEntry, JournalError, JournalRecovery, SegmentId, TornTail};
 use crate::log::{Flaw, LogReader, read_whole};
@@ -32,7 +32,7 @@ fn corrupt(file: &Rc<str>, flaw: Flaw) -> JournalError {
 }
 
 /// Reads all segments, and makes what it read durable.
-pub(super) async fn recover<F: Fs>(fs: &F, dir: &str) -> Result<Found, JournalError> {
+pub(super) async fn recover<F: Fs>(fs: &F, dir: &str, bugs: Bugs) -> Result<Found, JournalError> {
     paths::create_dir_durably(fs, dir).await?;
     let names = fs.list(dir).await?;
     let segments: Vec<_> =
@@ -43,7 +43,7 @@ pub(super) async fn recover<F: Fs>(fs: &F, dir: &str) -> Result<Found, JournalEr
     for (place, &id) in segments.iter().enumerate() {
         let path: Rc<str> = id.path(dir).into();
         let file = fs.open(&path, OpenMode::Existing).await?;
-        let bytes = read_whole(&file).await?;
+        let bytes = read_segment(&file, bugs).await?;
         let last = place + 1 == segments.len();
         match LogReader::header(id.identity(), &bytes) {
             Ok(previous_end) => {
@@ -57,12 +57,18 @@ pub(super) async fn recover<F: Fs>(fs: &F, dir: &str) -> Result<Found, JournalEr
             Err(flaw) => return Err(corrupt(&path, flaw)),
         }
         let mut reader = LogReader::new(id.identity(), &bytes);
+        if bugs.has(Bug::ChecksumIgnored) {
+            reader = reader.credulous();
+        }
         recovery.entries.extend(reader.by_ref().map(|record| JournalEntry {
             stream: record.tag,
             payload: record.payload.to_vec(),
             segment: id,
         }));
-        let torn = reader.end().map_err(|flaw| corrupt(&path, flaw))?;
+        let torn = match reader.end() {
+            Err(flaw) if bugs.has(Bug::CorruptInteriorCut) => Some(flaw),
+            end => end.map_err(|flaw| corrupt(&path, flaw))?,
+        };
         if last {
             // What a process crash left in the page cache is not durable yet.
             file.sync_data().await?;
@@ -80,6 +86,34 @@ pub(super) async fn recover<F: Fs>(fs: &F, dir: &str) -> Result<Found, JournalEr
     recovery.torn = end.torn.map(|flaw| TornTail { file: end.file, offset: flaw.offset, what: flaw.what });
     let previous_end = u32::try_from(end.offset).expect("a segment is below 4 GiB");
     Ok(Found { recovery, oldest, next: end.id.next(), previous_end })
+}
+
+/// A segment's whole content, but for what planted bugs leave out.
+async fn read_segment(file: &impl File, bugs: Bugs) -> Result<Vec<u8>, FsError> {
+    if bugs.has(Bug::ShortReadAsEnd) {
+        let len = usize::try_from(file.len().await?).expect("a segment is below 4 GiB");
+        let (read, mut bytes) = file.read_at(0, vec![0; len]).await;
+        bytes.truncate(read?);
+        return Ok(bytes);
+    }
+    match read_whole(file).await {
+        Err(_) if bugs.has(Bug::ReadErrorAsEnd) => read_up_to_error(file).await,
+        read => read,
+    }
+}
+
+/// Planted: [`Bug::ReadErrorAsEnd`]. What stands before the first place that cannot be read.
+async fn read_up_to_error(file: &impl File) -> Result<Vec<u8>, FsError> {
+    const STEP: usize = 512;
+    let len = file.len().await?;
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < len {
+        match file.read_at(bytes.len() as u64, vec![0; STEP]).await {
+            (Ok(read), buffer) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
+            _ => break,
+        }
+    }
+    Ok(bytes)
 }
 
 /// The end of a segment must be where its successor's header says.
