@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{Address, NodeId, Seed, Time, WireSize};
+use contract::{Address, Env, NodeId, Seed, Time, WireSize};
 use seedbed_sim::config::{Latency, Links, NetConfig};
 use seedbed_sim::{Blocking, Event, World, WorldConfig};
 

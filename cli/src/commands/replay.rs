@@ -163,8 +163,9 @@ fn both_sides(one: &[String], other: &[String], names: (&str, &str)) -> String {
         return "  no event differs in its text, but the digests do\n".to_owned();
     };
     let mut text = String::new();
-    for number in place.saturating_sub(BEFORE)..place {
-        text += &format!("  both {}: {}\n", number + 1, one[number]);
+    let from = place.saturating_sub(BEFORE);
+    for (number, line) in (from + 1..).zip(&one[from..place]) {
+        text += &format!("  both {number}: {line}\n");
     }
     for (name, lines) in [(names.0, one), (names.1, other)] {
         let line = lines.get(place).map_or("the end of the run", String::as_str);
