@@ -179,7 +179,7 @@ fn a_sweep_groups_its_failures_and_saves_them() {
     let sweep = ["sweep", "small.toml", "--seeds", "5..17", "--set", IMPOSSIBLE, "--out", "found"];
     let ran = place.run(&sweep).exits(1);
     assert!(ran.out.contains("  0 ok, 12 violations, 0 inconclusive\n"), "{}", ran.out);
-    assert_eq!(ran.row("  crashes").split_whitespace().collect::<Vec<_>>(), ["100.0", "%", "12"]);
+    assert_eq!(ran.row("  crash ").split_whitespace().collect::<Vec<_>>(), ["100.0", "%", "12"]);
     assert_eq!(ran.row("  finding"), "liveness: 12 seeds");
     assert_eq!(ran.row("    reproduce:"), format!("seedbed run small.toml --seed 5 --set {IMPOSSIBLE}"));
     assert_eq!(ran.out.lines().last(), Some("seeds 5..17 are done"));

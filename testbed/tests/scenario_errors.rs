@@ -107,7 +107,7 @@ x.toml:3:12: unknown protocol `rafft`
 x.toml:4:10: unknown engine `rocks`
 4 | engine = "rocks"
   |          ^^^^^^^
-  = help: known: lsm
+  = help: known: lsm, lsm-tiered, btree, btree-rollback, log
 x.toml:6:11: unknown network profile `lann`
 6 | profile = "lann"
   |           ^^^^^^

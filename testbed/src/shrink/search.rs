@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use contract::{ClientId, Seed};
+use contract::{Bugs, ClientId, Seed};
 
 use super::weight::{least, weight};
 use super::{Effort, Progress, Size, Workers};
@@ -68,6 +68,8 @@ pub(super) struct Search<'a> {
     proceed: &'a mut dyn FnMut(Progress) -> bool,
     /// How many seeds for the draws of the world were used so far.
     salts: u64,
+    /// A planted bug is what makes the plan fail: one that fails without it fails for another reason.
+    bug_decides: bool,
 }
 
 impl<'a> Search<'a> {
@@ -78,7 +80,19 @@ impl<'a> Search<'a> {
         workers: &'a dyn Workers,
         proceed: &'a mut dyn FnMut(Progress) -> bool,
     ) -> Self {
-        Self { best, signature, stopped: false, runs: 0, events: 0, effort, workers, proceed, salts: 0 }
+        let bug_decides = best.plan.bugs != Bugs::NONE && passes_without_its_bug(&best.plan);
+        Self {
+            best,
+            signature,
+            stopped: false,
+            runs: 0,
+            events: 0,
+            effort,
+            workers,
+            proceed,
+            salts: 0,
+            bug_decides,
+        }
     }
 
     pub(super) fn accept(&mut self, plan: Plan) -> bool {
@@ -105,9 +119,9 @@ impl<'a> Search<'a> {
 
     fn batch(&mut self, plans: &[Plan]) -> Option<usize> {
         let outcomes: Vec<OnceLock<Option<Outcome>>> = plans.iter().map(|_| OnceLock::new()).collect();
-        let (signature, lighter) = (&self.signature, self.best.weight);
+        let (signature, lighter, bug_decides) = (&self.signature, self.best.weight, self.bug_decides);
         self.workers.until(plans.len(), &|place| {
-            let outcome = attempt(&plans[place], signature, lighter);
+            let outcome = attempt(&plans[place], signature, lighter, bug_decides);
             let better = outcome.as_ref().is_some_and(|outcome| outcome.better.is_some());
             assert!(outcomes[place].set(outcome).is_ok(), "each job is done once");
             better
@@ -139,12 +153,20 @@ impl<'a> Search<'a> {
 }
 
 /// `None` if the plan is too heavy whatever it does.
-fn attempt(plan: &Plan, signature: &str, lighter: u64) -> Option<Outcome> {
+/// Whether nothing is wrong with a plan's run but the bug that was planted in it.
+fn passes_without_its_bug(plan: &Plan) -> bool {
+    let healthy = Plan { bugs: Bugs::NONE, ..plan.clone() };
+    !matches!(registry::run(&healthy, RunOptions::default()).report.verdict, Verdict::Violation(_))
+}
+
+fn attempt(plan: &Plan, signature: &str, lighter: u64, bug_decides: bool) -> Option<Outcome> {
     if least(plan) >= lighter {
         return None;
     }
     let best = Best::of(plan.clone());
     let events = best.report.world.events;
-    let better = (best.fails_as(signature) && best.weight < lighter).then(|| Box::new(best));
+    let better =
+        best.fails_as(signature) && best.weight < lighter && (!bug_decides || passes_without_its_bug(plan));
+    let better = better.then(|| Box::new(best));
     Some(Outcome { events, better })
 }
