@@ -14,7 +14,7 @@
 //! message was sent, is dropped. What an endpoint sends to itself arrives at once. *Not modelled:* shared
 //! switches and network cards (bandwidth is per link), routes, fragments, congestion.
 //!
-//! **Streams.** [`SimEnv::send_stream`]: FIFO channels over the same links, both ways between two
+//! **Streams.** [`Env::send_stream`](contract::Env::send_stream): FIFO channels over the same links, both ways between two
 //! endpoints. What is lost is sent again after 200 ms, doubling; after ten seconds the sender takes the
 //! connection for broken. A new connection has a new epoch; [`Event::Disconnect`] tells each side of the
 //! end of the old one, and nothing of it arrives afterwards. A process that dies resets its connections,

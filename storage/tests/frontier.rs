@@ -14,7 +14,9 @@ use std::rc::Rc;
 
 use contract::{Batch, Durability, Engine, Env, NodeId, Range, Seed, Time};
 use sim::{DiskConfig, Event, Image, Persistence, SimEnv, SimFs, World, WorldConfig, disk_profile};
-use storage::{Journal, JournalOptions, Lsm, LsmOptions};
+use storage::{
+    BTree, BTreeOptions, Journal, JournalOptions, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode,
+};
 
 use crate::faulty::{Faults, Faulty};
 
@@ -355,6 +357,26 @@ fn lsms() -> impl Iterator<Item = EngineRun<Lsm<Disk>>> {
     })
 }
 
+fn logstores() -> impl Iterator<Item = EngineRun<LogStore<Disk>>> {
+    let runs = [(12, 256, 3, 2), (14, 512, 3, 3), (9, 4096, 3, 4)];
+    runs.into_iter().map(|(batches, segment_bytes, syncs_every, maintains_every)| EngineRun {
+        options: LogStoreOptions { segment_bytes, step_bytes: 128 },
+        batches,
+        syncs_every,
+        maintains_every,
+    })
+}
+
+fn btrees(mode: Mode) -> impl Iterator<Item = EngineRun<BTree<Disk>>> {
+    let runs = [(12, 4096, 2, 3), (9, 16384, 3, 4)];
+    runs.into_iter().map(move |(batches, wal_bytes, syncs_every, maintains_every)| EngineRun {
+        options: BTreeOptions { page_bytes: 512, pool_bytes: 32 << 9, mode, wal_bytes },
+        batches,
+        syncs_every,
+        maintains_every,
+    })
+}
+
 /// All images of all runs are recovered from, and no run is too wide to try them all.
 fn survives<S: Subject>(runs: impl Iterator<Item = S>, images_least: u64) {
     let mut images = 0;
@@ -377,6 +399,21 @@ fn the_lsm_recovers_from_every_image() {
     survives(lsms(), 10_000);
 }
 
+#[test]
+fn the_log_structured_store_recovers_from_every_image() {
+    survives(logstores(), 1_000);
+}
+
+#[test]
+fn the_btree_with_a_log_recovers_from_every_image() {
+    survives(btrees(Mode::Wal), 1_000);
+}
+
+#[test]
+fn the_btree_with_a_rollback_journal_recovers_from_every_image() {
+    survives(btrees(Mode::Rollback), 1_000);
+}
+
 /// A sync that is skipped is found: of files, and of directories.
 #[test]
 fn a_skipped_sync_is_found() {
@@ -388,6 +425,12 @@ fn a_skipped_sync_is_found() {
         }
         for lsm in lsms() {
             enumerate(&lsm, set).expect_err("the engine rests on its syncs");
+        }
+        for logstore in logstores() {
+            enumerate(&logstore, set).expect_err("the engine rests on its syncs");
+        }
+        for btree in btrees(Mode::Wal).chain(btrees(Mode::Rollback)) {
+            enumerate(&btree, set).expect_err("the engine rests on its syncs");
         }
     }
 }
