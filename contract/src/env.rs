@@ -98,6 +98,8 @@ pub enum Rejection {
     Stale,
     /// This server can no longer store anything (its disk failed).
     Stopped,
+    /// The protocol does not do that, or not in the state in which it is.
+    Unsupported,
 }
 
 impl<M: WireSize, Q: WireSize, A: WireSize> WireSize for Packet<M, Q, A> {
@@ -120,6 +122,7 @@ impl fmt::Display for Rejection {
             Self::Lost => f.write_str("lost its place in the log"),
             Self::Stale => f.write_str("session has gone on"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Unsupported => f.write_str("not supported"),
         }
     }
 }

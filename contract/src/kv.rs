@@ -50,9 +50,19 @@ pub enum Op {
         /// Below which key to stop.
         to: Bytes,
     },
+    /// Sets a key if it is missing, and returns its value: what is decided once stays so.
+    Decide {
+        /// The key.
+        key: Bytes,
+        /// What is proposed for it.
+        value: Bytes,
+    },
 }
 
 impl Op {
+    /// The name of each operation.
+    pub const NAMES: [&'static str; 7] = ["get", "put", "append", "delete", "cas", "scan", "decide"];
+
     /// Whether it changes nothing, so that it needs no place in the log.
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Get { .. } | Self::Scan { .. })
@@ -67,6 +77,7 @@ impl Op {
             Self::Delete { .. } => "delete",
             Self::Cas { .. } => "cas",
             Self::Scan { .. } => "scan",
+            Self::Decide { .. } => "decide",
         }
     }
 }
@@ -104,6 +115,7 @@ impl fmt::Display for Op {
             Self::Delete { key } => write!(f, "delete({key})"),
             Self::Cas { key, expected, value } => write!(f, "cas({key}, {}, \"{value}\")", Maybe(expected)),
             Self::Scan { from, to } => write!(f, "scan({from}..{to})"),
+            Self::Decide { key, value } => write!(f, "decide({key}, \"{value}\")"),
         }
     }
 }
@@ -130,7 +142,9 @@ impl WireSize for Op {
     fn wire_size(&self) -> usize {
         match self {
             Self::Get { key } | Self::Delete { key } => 1 + key.len(),
-            Self::Put { key, value } | Self::Append { key, value } => 2 + key.len() + value.len(),
+            Self::Put { key, value } | Self::Append { key, value } | Self::Decide { key, value } => {
+                2 + key.len() + value.len()
+            }
             Self::Cas { key, expected, value } => {
                 3 + key.len() + expected.as_ref().map_or(0, |e| e.len()) + value.len()
             }

@@ -22,6 +22,7 @@ pub mod fs;
 pub mod history;
 pub mod ids;
 pub mod kv;
+pub mod membership;
 pub mod observe;
 pub mod replica;
 pub mod service;
@@ -38,10 +39,11 @@ pub use history::{Event, EventKind, History, Outcome};
 pub use ids::{
     Address, ClientId, Epoch, GroupId, Index, Mark, NodeId, OpId, RequestId, Seed, TimerId, Token,
 };
+pub use membership::Membership;
 pub use observe::{NoObserver, Observer};
 pub use replica::{
-    Channel, Cluster, Command, Effect, Effects, Entry, FailureModel, JournalRecord, Recovered, Replica, Role,
-    SnapshotChunk, View,
+    Answers, Channel, Cluster, Command, Control, Effect, Effects, Entry, FailureModel, JournalRecord,
+    LogShape, Payload, ProtocolOptions, Recovered, Replica, Role, SnapshotChunk, View,
 };
 pub use service::Service;
 pub use time::Time;

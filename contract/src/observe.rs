@@ -1,7 +1,8 @@
 //! What a host shows to those who watch a run.
 
+use crate::env::Rejection;
 use crate::ids::{Address, Index, Mark, NodeId};
-use crate::replica::{Effect, Entry, Replica, View};
+use crate::replica::{Control, Effect, Entry, Replica, View};
 
 /// Watches the replicas of a run. It sees effects before they are carried out, and changes nothing.
 pub trait Observer<R: Replica>: 'static {
@@ -14,6 +15,8 @@ pub trait Observer<R: Replica>: 'static {
     /// A node's service is about to answer a read, request `seq` of `client`, with all entries up to
     /// `at` applied.
     fn queried(&self, node: NodeId, client: Address, seq: u64, at: Index);
+    /// What an operator asked of a node is done, or why it is not.
+    fn controlled(&self, node: NodeId, control: &Control, result: Result<(), Rejection>);
     /// A node's service state was replaced by a snapshot.
     fn installed(&self, node: NodeId, snapshot: Mark);
     /// A node stopped by itself, for its disk failed it.
@@ -29,6 +32,7 @@ impl<R: Replica> Observer<R> for NoObserver {
     fn stepped(&self, _node: NodeId, _before: &View, _after: &View, _effects: &[Effect<R>]) {}
     fn applied(&self, _node: NodeId, _entry: &Entry) {}
     fn queried(&self, _node: NodeId, _client: Address, _seq: u64, _at: Index) {}
+    fn controlled(&self, _node: NodeId, _control: &Control, _result: Result<(), Rejection>) {}
     fn installed(&self, _node: NodeId, _snapshot: Mark) {}
     fn stopped(&self, _node: NodeId) {}
 }

@@ -21,6 +21,8 @@ use crate::bug::Bugs;
 use crate::bytes::Bytes;
 use crate::env::{Rejection, WireSize};
 use crate::ids::{Epoch, GroupId, Index, Mark, NodeId, RequestId, Token};
+use crate::kv::Op;
+use crate::membership::Membership;
 use crate::time::Time;
 
 /// What a protocol assumes of the links between its replicas.
@@ -30,6 +32,27 @@ pub enum Channel {
     Datagram,
     /// FIFO per connection, with a notice of disconnection.
     Stream,
+}
+
+/// What a protocol's log is like, for those who watch it from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogShape {
+    /// A mark identifies an entry and all before it, epochs never fall along the log, and an entry
+    /// replaces what stood at its index and beyond (Raft, ZAB, VR).
+    Chain,
+    /// Each index is decided by itself, and an entry's epoch is that of whoever got it decided (Paxos).
+    Slots,
+    /// Nothing is replicated in a log.
+    None,
+}
+
+/// Who answers clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// The service, once it has applied an entry or at the index of a read.
+    Service,
+    /// The replica itself, by [`Effect::Reply`]; it is handed reads as commands too.
+    Replica,
 }
 
 /// What a protocol promises to survive. Faults stay within it unless a scenario says otherwise.
@@ -48,8 +71,9 @@ pub struct Cluster<O> {
     pub group: GroupId,
     /// This replica's node.
     pub me: NodeId,
-    /// All members, sorted, this one included.
-    pub members: Vec<NodeId>,
+    /// Who took part when the group was founded. A node that did not starts too, and takes no part until
+    /// a change of the membership adds it.
+    pub founders: Membership,
     /// The protocol's own options.
     pub options: O,
     /// Bugs planted in this run.
@@ -57,21 +81,21 @@ pub struct Cluster<O> {
 }
 
 impl<O> Cluster<O> {
-    /// Group 0 on nodes 1 to `nodes`, with nothing planted.
+    /// Group 0, founded by nodes 1 to `nodes` as voters, with nothing planted.
     pub fn new(me: NodeId, nodes: u16, options: O) -> Self {
         assert!(me.0 <= nodes, "{me} is not among {nodes} nodes");
-        let members = (1..=nodes).map(NodeId::new).collect();
-        Self { group: GroupId(0), me, members, options, bugs: Bugs::NONE }
+        let founders = Membership::of((1..=nodes).map(NodeId::new));
+        Self { group: GroupId(0), me, founders, options, bugs: Bugs::NONE }
     }
 
-    /// The members but this one.
+    /// The founders but this one, in order.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.members.iter().copied().filter(|member| *member != self.me)
+        self.founders.all().filter(|member| *member != self.me)
     }
 
-    /// The size of a majority.
+    /// The size of a majority of the founding voters.
     pub fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
+        self.founders.voters.len() / 2 + 1
     }
 }
 
@@ -89,13 +113,38 @@ pub struct Command {
 pub struct Entry {
     /// Its epoch and index.
     pub mark: Mark,
-    /// What to apply; `None` is a no-op of the protocol's own.
-    pub command: Option<Command>,
+    /// What it holds.
+    pub payload: Payload,
+}
+
+impl Entry {
+    /// The client's command in it, if it holds one.
+    pub fn command(&self) -> Option<&Command> {
+        match &self.payload {
+            Payload::Command(command) => Some(command),
+            Payload::Noop | Payload::Membership(_) => None,
+        }
+    }
+}
+
+/// What an entry of a replicated log holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Payload {
+    /// Nothing: the protocol needed an entry.
+    Noop,
+    /// A client's command, for the service.
+    Command(Command),
+    /// A new membership of the group, for the protocol.
+    Membership(Membership),
 }
 
 impl WireSize for Entry {
     fn wire_size(&self) -> usize {
-        17 + self.command.as_ref().map_or(0, |command| 10 + command.data.len())
+        17 + match &self.payload {
+            Payload::Noop => 0,
+            Payload::Command(command) => 10 + command.data.len(),
+            Payload::Membership(membership) => membership.wire_size(),
+        }
     }
 }
 
@@ -126,6 +175,8 @@ pub enum Role {
     Candidate,
     /// Leads its epoch.
     Leader,
+    /// Has lost what it knew and asks the others for it.
+    Recovering,
 }
 
 impl Display for Role {
@@ -134,6 +185,7 @@ impl Display for Role {
             Self::Follower => "follower",
             Self::Candidate => "candidate",
             Self::Leader => "leader",
+            Self::Recovering => "recovering",
         })
     }
 }
@@ -153,6 +205,37 @@ pub trait JournalRecord {
     fn log_start(&self) -> Option<Mark>;
     /// Whether it holds state that must never be forgotten, such as a vote or a promise.
     fn is_hard_state(&self) -> bool;
+}
+
+/// What an operator asks of a replica.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// Stand for election now.
+    Campaign,
+    /// Hand the leadership over.
+    Transfer {
+        /// To whom.
+        to: NodeId,
+    },
+    /// Change who takes part. Of `to`, `outgoing` is empty: how to get there is the protocol's affair.
+    Reconfigure {
+        /// The membership to come to.
+        to: Membership,
+    },
+    /// Drop from the log all that the service durably includes.
+    Compact,
+}
+
+impl Display for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Campaign => f.write_str("campaign"),
+            Self::Transfer { to } => write!(f, "transfer to {to}"),
+            Self::Reconfigure { to } => write!(f, "reconfigure to {to}"),
+            Self::Compact => f.write_str("compact"),
+        }
+    }
 }
 
 /// What a replica finds when it starts.
@@ -228,6 +311,21 @@ pub enum Effect<R: Replica> {
         /// Where.
         mark: Mark,
     },
+    /// A request is answered by the protocol itself, once `after` is durable.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// The service's encoding of the answer ([`crate::Service::encode_answer`]).
+        answer: Bytes,
+        /// Which write must be durable first.
+        after: Option<Token>,
+    },
+    /// What an operator asked for is done. (A change that became an entry is done when that is applied:
+    /// it is answered by [`Effect::Proposed`].)
+    Controlled {
+        /// Which request.
+        request: RequestId,
+    },
     /// A read may be served from the service's state once that includes `index`.
     ReadAt {
         /// Which read.
@@ -301,10 +399,17 @@ impl<R: Replica> Effects<R> {
         token
     }
 
-    /// A token that nothing else carries.
+    /// A token that nothing else carries: above all that are under way. (An explorer lets the count go on
+    /// from those, so that states do not differ by what is over. A replica forgets a token once it is
+    /// durable.)
     pub fn token(&mut self) -> Token {
         self.last_token.0 += 1;
         self.last_token
+    }
+
+    /// No effects yet, and tokens that go on behind `last`.
+    pub fn after(last: Token) -> Self {
+        Self { list: Vec::new(), last_token: last }
     }
 
     /// What was asked for since the last [`Effects::clear`].
@@ -332,8 +437,17 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     const CHANNEL: Channel;
     /// What it promises to survive.
     const FAILURES: FailureModel;
+    /// What its log is like.
+    const LOG: LogShape = LogShape::Chain;
+    /// Who answers clients.
+    const ANSWERS: Answers = Answers::Service;
+    /// The operations that it serves, by their names; all by default.
+    const OPERATIONS: &'static [&'static str] = &Op::NAMES;
+    /// Whether a request that may have been lost may be sent again, to any server, and still takes effect
+    /// once: by the sessions of a service, or because the protocol makes it so.
+    const RETRIES_ARE_SAFE: bool = true;
     /// How it is tuned; part of a scenario.
-    type Options: Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static;
+    type Options: ProtocolOptions;
     /// What replicas say to each other.
     type Message: Clone + Debug + Display + Eq + Ord + Hash + WireSize + 'static;
     /// What it waits for.
@@ -365,6 +479,21 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     fn propose(&mut self, request: RequestId, command: Command, fx: &mut Effects<Self>);
     /// A client's read.
     fn read(&mut self, request: RequestId, fx: &mut Effects<Self>);
+    /// What an operator asks for. Done, it is told by [`Effect::Controlled`] or [`Effect::Proposed`];
+    /// otherwise by [`Effect::Reject`].
+    fn control(&mut self, request: RequestId, _control: Control, fx: &mut Effects<Self>) {
+        fx.push(Effect::Reject { request, reason: Rejection::Unsupported });
+    }
     /// What it looks like from outside.
     fn view(&self) -> View;
+    /// Who takes part, as far as this replica knows.
+    fn membership(&self) -> &Membership;
+}
+
+/// How a protocol is tuned.
+pub trait ProtocolOptions:
+    Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static
+{
+    /// Whether the options can work together. An error begins with the option's name and a colon.
+    fn check(&self) -> Result<(), String>;
 }

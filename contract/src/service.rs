@@ -22,6 +22,10 @@ pub trait Service: 'static {
     fn is_read(op: &Self::Op) -> bool;
     /// On the leader, before proposing: the command to replicate.
     fn encode(request: &Request<Self::Op>) -> Bytes;
+    /// The encoding of an answer, for protocols that answer by themselves.
+    fn encode_answer(answer: &Self::Ret) -> Bytes;
+    /// The answer of its encoding.
+    fn decode_answer(answer: &[u8]) -> Self::Ret;
     /// Applies an entry: reads `store`, adds its effects to `batch`, returns the answer. The host
     /// writes the batch together with the entry's index, so that a restart neither loses nor repeats
     /// an entry.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{
-    Address, Channel, Cluster, Command, Effect, Effects, Engine, Env, FsError, Index, Mark, NodeId, Observer,
-    Packet, PacketBody, Recovered, Rejection, Replica, Request, RequestId, Response, Service, TimerId, Token,
-    View,
+    Address, Answers, Channel, Cluster, Command, Control, Effect, Effects, Engine, Env, FsError, Index, Mark,
+    Membership, NodeId, Observer, Packet, PacketBody, Recovered, Rejection, Replica, Request, RequestId,
+    Response, Service, TimerId, Token, View,
 };
 use storage::journal::{Journal, JournalError, JournalOptions, JournalStats};
 
@@ -131,7 +131,7 @@ pub(crate) struct Core<R: Replica, S: Service, E: Engine> {
     /// Writes and installations under way.
     pending: BTreeSet<Token>,
     /// What must not leave before a write is durable.
-    held: BTreeMap<Token, Vec<(NodeId, R::Message)>>,
+    held: HeldBack<R::Message, S::Ret>,
     next_request: RequestId,
     pub(crate) waiting: BTreeMap<RequestId, Waiting<S::Op>>,
     pub(crate) proposals: BTreeMap<Index, (Mark, RequestId)>,
@@ -139,12 +139,23 @@ pub(crate) struct Core<R: Replica, S: Service, E: Engine> {
     pub(crate) reads: BTreeSet<(Index, RequestId)>,
 }
 
-/// A client's request on its way through the replica.
-pub(crate) struct Waiting<Q> {
-    pub(crate) from: Address,
-    pub(crate) seq: u64,
-    /// Kept for reads; a write's operation went into its command.
-    pub(crate) read: Option<Q>,
+/// What leaves a host once a write is durable.
+enum Held<M, A> {
+    Message(NodeId, M),
+    Answer(RequestId, A),
+}
+
+type HeldBack<M, A> = BTreeMap<Token, Vec<Held<M, A>>>;
+
+/// A request on its way through the replica.
+pub(crate) enum Waiting<Q> {
+    Client {
+        from: Address,
+        seq: u64,
+        /// Kept for reads that the service answers; any other operation went into its command.
+        read: Option<Q>,
+    },
+    Operator(Control),
 }
 
 impl<R, S, E, V> Host<R, S, E, V>
@@ -255,7 +266,7 @@ where
     }
 
     fn on_request(&self, from: Address, request: Request<S::Op>) {
-        let is_read = S::is_read(&request.op);
+        let is_read = S::is_read(&request.op) && R::ANSWERS == Answers::Service;
         let id = {
             let mut core = self.inner.core.borrow_mut();
             let Some(core) = core.as_mut() else { return };
@@ -263,11 +274,8 @@ where
                 self.respond(from, request.seq, Err(Rejection::Overloaded));
                 return;
             }
-            core.next_request.0 += 1;
-            let id = core.next_request;
             let read = is_read.then(|| request.op.clone());
-            core.waiting.insert(id, Waiting { from, seq: request.seq, read });
-            id
+            core.await_answer(Waiting::Client { from, seq: request.seq, read })
         };
         if is_read {
             self.step(|replica, fx| replica.read(id, fx));
@@ -275,6 +283,15 @@ where
             let command = Command { proposed_at: self.inner.setup.env.now(), data: S::encode(&request) };
             self.step(|replica, fx| replica.propose(id, command, fx));
         }
+    }
+
+    /// An operator asks for something. What becomes of it the observer hears.
+    pub fn control(&self, control: Control) {
+        let id = match self.inner.core.borrow_mut().as_mut() {
+            Some(core) => core.await_answer(Waiting::Operator(control.clone())),
+            None => return,
+        };
+        self.step(|replica, fx| replica.control(id, control, fx));
     }
 
     /// Lets the replica take one step and carries out what it asks for.
@@ -298,7 +315,7 @@ where
         let env = &self.inner.setup.env;
         match effect {
             Effect::Send { to, message, after } => match after.filter(|token| core.pending.contains(token)) {
-                Some(token) => core.held.entry(token).or_default().push((to, message)),
+                Some(token) => core.held.entry(token).or_default().push(Held::Message(to, message)),
                 None => self.send(to, message),
             },
             Effect::Persist { token, records } => {
@@ -319,6 +336,18 @@ where
                 if let Some((_, displaced)) = displaced {
                     self.refuse(core, displaced, Rejection::Lost);
                 }
+            }
+            Effect::Reply { request, answer, after } => {
+                let answer = S::decode_answer(&answer);
+                match after.filter(|token| core.pending.contains(token)) {
+                    Some(token) => core.held.entry(token).or_default().push(Held::Answer(request, answer)),
+                    None => self.answer(core, request, Ok(answer)),
+                }
+            }
+            Effect::Controlled { request } => {
+                let waiting = core.waiting.remove(&request).expect("a request is answered once");
+                let Waiting::Operator(control) = waiting else { panic!("{request} is a client's") };
+                self.inner.setup.observer.controlled(self.inner.setup.cluster.me, &control, Ok(()));
             }
             Effect::ReadAt { request, index } if index <= core.applied.index => {
                 self.inner.work.push(Work::Query(request));
@@ -357,8 +386,23 @@ where
     }
 
     pub(crate) fn refuse(&self, core: &mut Core<R, S, E>, request: RequestId, reason: Rejection) {
-        let waiting = core.waiting.remove(&request).expect("a request is answered once");
-        self.respond(waiting.from, waiting.seq, Err(reason));
+        self.answer(core, request, Err(reason));
+    }
+
+    /// Tells whoever asked what became of a request.
+    pub(crate) fn answer(
+        &self,
+        core: &mut Core<R, S, E>,
+        request: RequestId,
+        result: Result<S::Ret, Rejection>,
+    ) {
+        match core.waiting.remove(&request).expect("a request is answered once") {
+            Waiting::Client { from, seq, .. } => self.respond(from, seq, result),
+            Waiting::Operator(control) => {
+                let setup = &self.inner.setup;
+                setup.observer.controlled(setup.cluster.me, &control, result.map(|_| ()));
+            }
+        }
     }
 
     /// A write or an installation is durable: what waited for it goes out, and the replica hears.
@@ -367,8 +411,11 @@ where
             let mut core = self.inner.core.borrow_mut();
             let Some(core) = core.as_mut() else { return };
             assert!(core.pending.remove(&token), "{token} became durable twice, or was never written");
-            for (to, message) in core.held.remove(&token).unwrap_or_default() {
-                self.send(to, message);
+            for held in core.held.remove(&token).unwrap_or_default() {
+                match held {
+                    Held::Message(to, message) => self.send(to, message),
+                    Held::Answer(request, answer) => self.answer(core, request, Ok(answer)),
+                }
             }
         }
         self.step(|replica, fx| replica.on_durable(token, fx));
@@ -379,7 +426,9 @@ where
     pub(crate) fn fail(&self, error: HostError) {
         if let Some(core) = self.inner.core.borrow_mut().take() {
             for waiting in core.waiting.values() {
-                self.respond(waiting.from, waiting.seq, Err(Rejection::Stopped));
+                if let Waiting::Client { from, seq, .. } = waiting {
+                    self.respond(*from, *seq, Err(Rejection::Stopped));
+                }
             }
         }
         self.inner.failure.borrow_mut().get_or_insert(error);
@@ -389,6 +438,11 @@ where
     /// What the replica looks like from outside; `None` while the host recovers or after it failed.
     pub fn view(&self) -> Option<View> {
         self.inner.core.borrow().as_ref().map(|core| core.replica.view())
+    }
+
+    /// Who takes part, as far as the replica knows; `None` while the host recovers or after it failed.
+    pub fn membership(&self) -> Option<Membership> {
+        self.inner.core.borrow().as_ref().map(|core| core.replica.membership().clone())
     }
 
     /// Why the host stopped, if it did.
@@ -409,6 +463,12 @@ where
 }
 
 impl<R: Replica, S: Service, E: Engine> Core<R, S, E> {
+    fn await_answer(&mut self, waiting: Waiting<S::Op>) -> RequestId {
+        self.next_request.0 += 1;
+        self.waiting.insert(self.next_request, waiting);
+        self.next_request
+    }
+
     fn timer_id(&mut self, timer: R::Timer) -> TimerId {
         let known = self.timers.iter().position(|known| *known == timer);
         let slot = known.unwrap_or_else(|| {

@@ -81,6 +81,16 @@ impl KvService {
                 }
                 Ret::Swapped(swap)
             }
+            Op::Decide { key, value: proposed } => {
+                let decided = match value(store, &key).await? {
+                    Some(decided) => decided,
+                    None => {
+                        batch.put(user_key(&key), &*proposed);
+                        proposed
+                    }
+                };
+                Ret::Value(Some(decided))
+            }
         })
     }
 }
@@ -113,13 +123,21 @@ impl Service for KvService {
         postcard::to_stdvec(request).expect("a request encodes into memory").into()
     }
 
+    fn encode_answer(answer: &Ret) -> Bytes {
+        postcard::to_stdvec(answer).expect("an answer encodes into memory").into()
+    }
+
+    fn decode_answer(answer: &[u8]) -> Ret {
+        decode(answer, "an answer")
+    }
+
     async fn apply(
         &mut self,
         entry: &Entry,
         store: &impl ReadStore,
         batch: &mut Batch,
     ) -> Result<Result<Ret, Rejection>, EngineError> {
-        let Some(command) = &entry.command else { return Ok(Ok(Ret::Done)) };
+        let Some(command) = entry.command() else { return Ok(Ok(Ret::Done)) };
         let Request { client, seq, op } = Self::decode(&command.data);
         assert!(seq > 0, "the operations of a session are numbered from 1");
         if let Some(session) = store.get(&session_key(client)).await?
@@ -142,7 +160,7 @@ impl Service for KvService {
         match op {
             Op::Get { key } => Ok(Ret::Value(value(store, key).await?)),
             Op::Scan { from, to } => Ok(Ret::Pairs(pairs(store, from, to).await?)),
-            Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } | Op::Cas { .. } => {
+            Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } | Op::Cas { .. } | Op::Decide { .. } => {
                 panic!("{} changes the state and needs a place in the log", op.name())
             }
         }

@@ -18,6 +18,7 @@
 //! assert_eq!(raft.view().role, Role::Candidate); // its own vote counts once it is durable
 //! ```
 
+mod duration;
 pub mod kv;
 pub mod raft;
 

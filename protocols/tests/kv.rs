@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Batch, Bytes, Change, ClientId, Command, EngineError, Entry, Epoch, Family, Index, Mark, Pair, Range,
-    ReadStore, Rejection, Request, Service, Time,
+    Batch, Bytes, Change, ClientId, Command, EngineError, Entry, Epoch, Family, Index, Mark, Pair, Payload,
+    Range, ReadStore, Rejection, Request, Service, Time,
 };
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -32,9 +32,10 @@ fn now<T>(future: impl Future<Output = Result<T, EngineError>>) -> T {
 
 impl Store {
     /// Applies an entry as a host does.
-    fn apply(&mut self, command: Option<Bytes>) -> Result<Ret, Rejection> {
-        let command = command.map(|data| Command { proposed_at: Time::ZERO, data });
-        let entry = Entry { mark: Mark { epoch: Epoch(1), index: Index(1) }, command };
+    fn apply(&mut self, command_data: Option<Bytes>) -> Result<Ret, Rejection> {
+        let command = |data| Payload::Command(Command { proposed_at: Time::ZERO, data });
+        let payload = command_data.map_or(Payload::Noop, command);
+        let entry = Entry { mark: Mark { epoch: Epoch(1), index: Index(1) }, payload };
         let mut batch = Batch::default();
         let answer = now(KvService::default().apply(&entry, self, &mut batch));
         for change in batch.changes {
@@ -95,6 +96,9 @@ impl Model {
                 }
                 Ret::Swapped(swap)
             }
+            Op::Decide { key, value } => {
+                Ret::Value(Some(self.map.entry(key.clone()).or_insert_with(|| value.clone()).clone()))
+            }
         }
     }
 }
@@ -116,6 +120,7 @@ fn op() -> impl Strategy<Value = Op> {
             value
         }),
         (bytes(), bytes()).prop_map(|(from, to)| Op::Scan { from, to }),
+        (bytes(), bytes()).prop_map(|(key, value)| Op::Decide { key, value }),
     ]
 }
 

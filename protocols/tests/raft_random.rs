@@ -7,11 +7,14 @@ mod host;
 use std::collections::BTreeMap;
 
 use contract::{
-    Bug, Bugs, Bytes, Cluster, Command, Effect, Entry, Epoch, Index, Mark, NodeId, Replica, RequestId, Role,
-    Time,
+    Bug, Bugs, Bytes, Cluster, Command, Effect, Entry, Epoch, Index, Mark, NodeId, Payload, Replica,
+    RequestId, Role, Time,
 };
-use host::{Fx, Host};
+use seedbed_protocols::Raft;
 use seedbed_protocols::raft::{Message, Options, Timer};
+
+type Host = host::Host<Raft>;
+type Fx = host::Fx<Raft>;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 struct Random(u64);
@@ -51,7 +54,7 @@ enum Violation {
 struct Judge {
     leaders: BTreeMap<Epoch, NodeId>,
     /// Every entry ever seen in a log, with the one before it: a mark identifies a whole prefix.
-    entries: BTreeMap<Mark, (Mark, Option<Command>)>,
+    entries: BTreeMap<Mark, (Mark, Payload)>,
     /// What was committed, and the lowest term of a replica that knew it.
     committed: Vec<(Entry, Epoch)>,
     /// What was committed when each read began.
@@ -60,7 +63,7 @@ struct Judge {
 
 impl Judge {
     fn check(&mut self, host: &Host, before: (Epoch, Index), effects: &Fx) -> Result<(), Violation> {
-        let view = host.raft.view();
+        let view = host.replica.view();
         if view.commit < before.1 || view.epoch < before.0 {
             return Err(Violation::CommitMonotonic);
         }
@@ -98,10 +101,10 @@ impl Judge {
     }
 
     fn check_log(&mut self, host: &Host) -> Result<(), Violation> {
-        let (mut before, entries) = host.raft.entries();
+        let (mut before, entries) = host.replica.entries();
         for entry in entries {
-            let seen = self.entries.entry(entry.mark).or_insert((before, entry.command.clone()));
-            if *seen != (before, entry.command.clone()) {
+            let seen = self.entries.entry(entry.mark).or_insert((before, entry.payload.clone()));
+            if *seen != (before, entry.payload.clone()) {
                 return Err(Violation::LogMatching);
             }
             before = entry.mark;
@@ -110,7 +113,7 @@ impl Judge {
     }
 
     fn check_complete(&self, host: &Host, term: Epoch) -> Result<(), Violation> {
-        let (start, entries) = host.raft.entries();
+        let (start, entries) = host.replica.entries();
         let log: BTreeMap<Index, Mark> = entries.map(|entry| (entry.mark.index, entry.mark)).collect();
         let earlier = self.committed.iter().filter(|(_, known)| *known < term);
         let mut owed = earlier.map(|(entry, _)| entry.mark).filter(|mark| mark.index > start.index);
@@ -231,7 +234,7 @@ impl World {
 
     fn act(&mut self, slot: usize, action: impl FnOnce(&mut Host) -> Fx) -> Result<(), Violation> {
         let host = self.hosts[slot].as_mut().expect("hosts are only away while they restart");
-        let view = host.raft.view();
+        let view = host.replica.view();
         let effects = action(host);
         let from = host.cluster.me;
         self.flying.extend(host.outbox.drain(..).map(|(to, message)| (from, to, message)));
@@ -239,7 +242,7 @@ impl World {
         if !self.weather.judged {
             return Ok(());
         }
-        if host.raft.broken_law().is_some() && self.weather.bug.is_none() && !self.weather.lying_disk {
+        if host.replica.broken_law().is_some() && self.weather.bug.is_none() && !self.weather.lying_disk {
             return Err(Violation::BrokenLawNoticed);
         }
         self.judge.check(host, (view.epoch, view.commit), &effects)
@@ -254,13 +257,13 @@ impl World {
         let request = self.request();
         let data: Bytes = request.to_string().as_str().into();
         let command = Command { proposed_at: Time::ZERO, data };
-        self.act(slot, |host| host.step(|raft, fx| raft.propose(request, command, fx)))
+        self.act(slot, |host| host.step(|replica, fx| replica.propose(request, command, fx)))
     }
 
     fn read(&mut self, slot: usize) -> Result<(), Violation> {
         let request = self.request();
         self.judge.reads.insert(request, Index(self.judge.committed.len() as u64));
-        self.act(slot, |host| host.step(|raft, fx| raft.read(request, fx)))
+        self.act(slot, |host| host.step(|replica, fx| replica.read(request, fx)))
     }
 
     fn deliver(&mut self, place: usize) -> Result<(), Violation> {
@@ -271,7 +274,7 @@ impl World {
         if self.random.percent(self.climate.duplicate_percent) {
             self.flying.push((from, to, message.clone()));
         }
-        self.act(to.slot(), |host| host.step(|raft, fx| raft.on_message(from, message, fx)))
+        self.act(to.slot(), |host| host.step(|replica, fx| replica.on_message(from, message, fx)))
     }
 
     fn fire(&mut self, slot: usize, timer: Timer) -> Result<(), Violation> {
@@ -363,7 +366,7 @@ impl World {
             }
             for (from, to, message) in std::mem::take(&mut self.flying) {
                 quiet = false;
-                self.act(to.slot(), |host| host.step(|raft, fx| raft.on_message(from, message, fx)))?;
+                self.act(to.slot(), |host| host.step(|replica, fx| replica.on_message(from, message, fx)))?;
             }
             if quiet {
                 return Ok(());
@@ -372,7 +375,7 @@ impl World {
     }
 
     fn leader(&self) -> Option<usize> {
-        let views = self.hosts.iter().flatten().map(|host| host.raft.view()).enumerate();
+        let views = self.hosts.iter().flatten().map(|host| host.replica.view()).enumerate();
         let leaders = views.filter(|(_, view)| view.role == Role::Leader);
         leaders.max_by_key(|(_, view)| view.epoch).map(|(slot, _)| slot)
     }
@@ -398,7 +401,7 @@ impl World {
                     for _ in 0..5 {
                         self.propose(leader)?;
                     }
-                    goal = Some(self.hosts[leader].as_ref().expect("all are up").raft.view().last.index);
+                    goal = Some(self.hosts[leader].as_ref().expect("all are up").replica.view().last.index);
                 }
                 Some(Index(goal))
                     if self.hosts.iter().flatten().all(|host| host.state.len() as u64 >= goal) =>
@@ -496,7 +499,8 @@ fn no_replica_panics_over_the_faults_of_others() {
             for _ in 0..weather.steps {
                 world.random_step().expect("nothing is judged");
             }
-            noticed += world.hosts.iter().flatten().filter(|host| host.raft.broken_law().is_some()).count();
+            noticed +=
+                world.hosts.iter().flatten().filter(|host| host.replica.broken_law().is_some()).count();
         }
     }
     println!("{noticed} replicas noticed");

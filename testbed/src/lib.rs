@@ -18,6 +18,7 @@
 //! ```
 
 pub mod client;
+mod engine;
 mod judge;
 pub mod monitor;
 pub mod nemesis;

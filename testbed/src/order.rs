@@ -26,7 +26,7 @@ impl Order {
             return;
         }
         self.applied = entry.mark.index;
-        if let Some(command) = &entry.command {
+        if let Some(command) = entry.command() {
             let request = KvService::decode(&command.data);
             self.note(entry.mark.index, request.client, request.seq);
         }

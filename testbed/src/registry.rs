@@ -1,11 +1,11 @@
 //! Where names are bound to what they stand for, once.
 
-use contract::Replica;
-use protocols::raft::{self, Raft};
-use sim::SimFs;
+use contract::{FailureModel, ProtocolOptions, Replica};
+use protocols::Raft;
 use storage::lsm::Compaction;
-use storage::{BTree, BTreeOptions, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode};
+use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
 
+use crate::engine::AnyOptions;
 use crate::plan::Plan;
 use crate::run::{self, Run, RunOptions};
 
@@ -18,8 +18,50 @@ pub struct Named {
     pub about: &'static str,
 }
 
+/// A replication protocol, and what the testbed has to know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol {
+    /// Its name.
+    pub named: Named,
+    /// The operations that it serves, by their names.
+    pub operations: &'static [&'static str],
+    /// What it promises to survive.
+    pub failures: FailureModel,
+    check: fn(&serde_json::Value) -> Result<(), String>,
+    run: fn(&Plan, RunOptions) -> Run,
+}
+
 /// What servers say to each other.
-pub const PROTOCOLS: &[Named] = &[Named { name: "raft", about: "Raft with ReadIndex and snapshots" }];
+pub const PROTOCOLS: &[Protocol] = &[protocol::<Raft>("Raft with ReadIndex and snapshots")];
+
+const fn protocol<R: Replica>(about: &'static str) -> Protocol {
+    Protocol {
+        named: Named { name: R::NAME, about },
+        operations: R::OPERATIONS,
+        failures: R::FAILURES,
+        check: |options| options_of::<R>(options).map(|_| ()),
+        run: |plan, options| {
+            let protocol = options_of::<R>(&plan.options).expect("a plan's options were checked");
+            run::run::<R>(plan, protocol, engine(plan), options)
+        },
+    }
+}
+
+fn options_of<R: Replica>(options: &serde_json::Value) -> Result<R::Options, String> {
+    let options: R::Options = serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
+    options.check()?;
+    Ok(options)
+}
+
+/// The protocol of a name.
+pub fn by_name(name: &str) -> Option<&'static Protocol> {
+    PROTOCOLS.iter().find(|protocol| protocol.named.name == name)
+}
+
+/// The names of the protocols.
+pub fn protocols() -> Vec<Named> {
+    PROTOCOLS.iter().map(|protocol| protocol.named).collect()
+}
 
 /// Where servers keep their state.
 pub const ENGINES: &[Named] = &[
@@ -51,17 +93,8 @@ pub const MONITORS: &[Named] = &[
 
 /// Whether a protocol takes these options; what is wrong with them otherwise.
 pub fn check_options(protocol: &str, options: &serde_json::Value) -> Result<(), String> {
-    match protocol {
-        "raft" => raft_options(options).map(|_| ()),
-        other => Err(format!("`{other}` is no protocol")),
-    }
-}
-
-fn raft_options(options: &serde_json::Value) -> Result<raft::Options, String> {
-    let options: raft::Options =
-        serde_json::from_value(options.clone()).map_err(|error| error.to_string())?;
-    options.check().map_err(|error| error.to_string())?;
-    Ok(options)
+    let protocol = by_name(protocol).ok_or_else(|| format!("`{protocol}` is no protocol"))?;
+    (protocol.check)(options)
 }
 
 /// Carries out a plan.
@@ -69,31 +102,28 @@ fn raft_options(options: &serde_json::Value) -> Result<raft::Options, String> {
 /// # Panics
 /// If the plan names what is not registered: scenarios and replays are checked when they are read.
 pub fn run(plan: &Plan, options: RunOptions) -> Run {
-    match plan.protocol.as_str() {
-        "raft" => {
-            let raft = raft_options(&plan.options).expect("a plan's options were checked");
-            on_engine::<Raft>(plan, raft, options)
-        }
-        other => panic!("the protocol {other} is not registered"),
-    }
+    let protocol = by_name(&plan.protocol);
+    (protocol.unwrap_or_else(|| panic!("the protocol {} is not registered", plan.protocol)).run)(
+        plan, options,
+    )
 }
 
-fn on_engine<R: Replica>(plan: &Plan, protocol: R::Options, options: RunOptions) -> Run {
+fn engine(plan: &Plan) -> AnyOptions {
     let memory = plan.memtable_bytes;
-    let lsm = |compaction| LsmOptions { memtable_bytes: memory, compaction, ..LsmOptions::default() };
-    let btree = |mode| BTreeOptions {
-        mode,
-        wal_bytes: memory.max(BTREE_LOG_BYTES) as u64,
-        ..BTreeOptions::default()
+    let lsm = |compaction| {
+        AnyOptions::Lsm(LsmOptions { memtable_bytes: memory, compaction, ..LsmOptions::default() })
+    };
+    let btree = |mode| {
+        let wal_bytes = memory.max(BTREE_LOG_BYTES) as u64;
+        AnyOptions::BTree(BTreeOptions { mode, wal_bytes, ..BTreeOptions::default() })
     };
     match plan.engine.as_str() {
-        "lsm" => run::run::<R, Lsm<SimFs>>(plan, protocol, lsm(Compaction::Leveled), options),
-        "lsm-tiered" => run::run::<R, Lsm<SimFs>>(plan, protocol, lsm(Compaction::Tiered), options),
-        "btree" => run::run::<R, BTree<SimFs>>(plan, protocol, btree(Mode::Wal), options),
-        "btree-rollback" => run::run::<R, BTree<SimFs>>(plan, protocol, btree(Mode::Rollback), options),
+        "lsm" => lsm(Compaction::Leveled),
+        "lsm-tiered" => lsm(Compaction::Tiered),
+        "btree" => btree(Mode::Wal),
+        "btree-rollback" => btree(Mode::Rollback),
         "log" => {
-            let log = LogStoreOptions { segment_bytes: memory as u64, ..LogStoreOptions::default() };
-            run::run::<R, LogStore<SimFs>>(plan, protocol, log, options)
+            AnyOptions::Log(LogStoreOptions { segment_bytes: memory as u64, ..LogStoreOptions::default() })
         }
         other => panic!("the engine {other} is not registered"),
     }

@@ -173,11 +173,12 @@ impl Replay {
     /// A name in the plan that is not registered.
     fn unknown_name(&self) -> Option<(&'static str, String)> {
         let plan = &self.plan;
+        let protocols = registry::protocols();
         let workloads =
             plan.workloads.iter().map(|workload| ("workload", registry::WORKLOADS, &workload.kind));
         let monitors = plan.checks.monitors.iter().map(|name| ("monitor", registry::MONITORS, name));
         let single = [
-            ("protocol", registry::PROTOCOLS, &plan.protocol),
+            ("protocol", protocols.as_slice(), &plan.protocol),
             ("engine", registry::ENGINES, &plan.engine),
             ("history check", registry::HISTORY_CHECKS, &plan.checks.history),
         ];

@@ -4,16 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
-use contract::{
-    Address, ClientId, Cluster, Engine, GroupId, History, NodeId, OpId, PacketBody, Replica, Role, Time,
-};
+use contract::{Address, ClientId, Cluster, GroupId, History, NodeId, OpId, PacketBody, Replica, Role, Time};
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
 use sim::fault::Fault;
-use sim::{CrashReport, Event, Injected, SimEnv, SimFs, World};
+use sim::{CrashReport, Event, Injected, SimEnv, World};
 use storage::journal::JournalOptions;
 
 use crate::client::{Client, Records};
+use crate::engine::{AnyEngine, AnyOptions};
 use crate::judge::{OnTheFly, judge};
 use crate::nemesis::{Ground, Nemesis, SharedAlarms, Stop, Wake};
 use crate::panics::{self, Caught};
@@ -49,7 +48,7 @@ pub struct Run {
 /// What servers of a protocol and their clients say to each other.
 type PacketOf<R> = node::host::PacketOf<R, KvService>;
 type Env<R> = SimEnv<PacketOf<R>>;
-type Server<R, E> = Host<R, KvService, E, Env<R>>;
+type Server<R> = Host<R, KvService, AnyEngine, Env<R>>;
 
 /// The size of one segment of a node's journal.
 const SEGMENT_BYTES: u64 = 256 * 1024;
@@ -61,18 +60,18 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const WAITING_REQUESTS: usize = 10_000;
 
 /// The nodes of a run and the world they live in.
-struct Arena<R: Replica, E: Engine<Fs = SimFs>> {
+struct Arena<R: Replica> {
     plan: Plan,
     options: R::Options,
-    engine: E::Options,
+    engine: AnyOptions,
     world: World<PacketOf<R>>,
     watch: Rc<Watch<R>>,
-    servers: Vec<Option<Server<R, E>>>,
+    servers: Vec<Option<Server<R>>>,
     /// What hosts did that crashed since.
     past: HostStats,
 }
 
-impl<R: Replica, E: Engine<Fs = SimFs>> Arena<R, E> {
+impl<R: Replica> Arena<R> {
     fn start_server(&mut self, node: NodeId) {
         let mut cluster = Cluster::new(node, self.plan.world.nodes, self.options.clone());
         cluster.group = GroupId(0);
@@ -141,7 +140,7 @@ fn add(a: HostStats, b: HostStats) -> HostStats {
     sum
 }
 
-impl<R: Replica, E: Engine<Fs = SimFs>> Ground for Arena<R, E> {
+impl<R: Replica> Ground for Arena<R> {
     fn now(&self) -> Time {
         self.world.now()
     }
@@ -207,10 +206,10 @@ impl<R: Replica, E: Engine<Fs = SimFs>> Ground for Arena<R, E> {
 
 /// Carries out a plan with a protocol and an engine. A panic inside the run is a finding: an assert
 /// that states a broken law.
-pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
+pub(crate) fn run<R: Replica>(
     plan: &Plan,
     protocol: R::Options,
-    engine: E::Options,
+    engine: AnyOptions,
     options: RunOptions,
 ) -> Run {
     let world = World::new(&plan.world);
@@ -231,7 +230,7 @@ pub(crate) fn run<R: Replica, E: Engine<Fs = SimFs>>(
         let nodes = usize::from(plan.world.nodes);
         Watch::<R>::new(&plan.checks.monitors, nodes, plan.conditions(), Rc::clone(&records), alarm)
     });
-    let mut arena = Arena::<R, E> {
+    let mut arena = Arena::<R> {
         plan: plan.clone(),
         options: protocol,
         engine,
@@ -295,8 +294,8 @@ enum Stopped {
     OutOf(String),
 }
 
-fn simulate<R: Replica, E: Engine<Fs = SimFs>>(
-    arena: &mut Arena<R, E>,
+fn simulate<R: Replica>(
+    arena: &mut Arena<R>,
     nemesis: &mut Nemesis,
     records: &Rc<RefCell<Records>>,
     judge_at_once: &mut Option<OnTheFly>,

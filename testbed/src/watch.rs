@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use contract::{Address, Effect, Entry, Index, JournalRecord, Mark, NodeId, Observer, Replica, Role, View};
+use contract::{
+    Address, Control, Effect, Entry, Index, JournalRecord, Mark, NodeId, Observer, Rejection, Replica, Role,
+    View,
+};
 
 use crate::client::Records;
 use crate::monitor::{self, Monitor};
@@ -73,9 +76,9 @@ impl<R: Replica> Watch<R> {
         records: Rc<RefCell<Records>>,
         alarm: Alarm,
     ) -> Self {
-        let monitors = monitors.iter().map(|name| {
-            (name.clone(), monitor::by_name(name, nodes).expect("a plan names only registered monitors"))
-        });
+        // A law that is none of the protocol's is not watched.
+        let monitors =
+            monitors.iter().filter_map(|name| Some((name.clone(), monitor::by_name(name, nodes)?)));
         let state = State {
             monitors: monitors.collect(),
             finding: None,
@@ -208,6 +211,8 @@ impl<R: Replica> Observer<R> for Watch<R> {
             order.queried(client, seq, at);
         }
     }
+
+    fn controlled(&self, _node: NodeId, _control: &Control, _result: Result<(), Rejection>) {}
 
     fn installed(&self, node: NodeId, snapshot: Mark) {
         self.state.borrow_mut().seen.snapshots_installed += 1;

@@ -1,6 +1,6 @@
 //! Each monitor sees the law broken that it watches, and stays silent while it holds.
 
-use contract::{Command, Effect, Entry, Epoch, Index, Mark, NodeId, Role, Time, Token, View};
+use contract::{Command, Effect, Entry, Epoch, Index, Mark, NodeId, Payload, Role, Time, Token, View};
 use protocols::raft::{Raft, Record};
 use seedbed_testbed::monitor::{Monitor, by_name};
 
@@ -17,7 +17,7 @@ fn view(role: Role, epoch: u64, commit: u64) -> View {
 
 fn entry(epoch: u64, index: u64, data: &str) -> Entry {
     let command = Command { proposed_at: Time::ZERO, data: data.into() };
-    Entry { mark: Mark { epoch: Epoch(epoch), index: Index(index) }, command: Some(command) }
+    Entry { mark: Mark { epoch: Epoch(epoch), index: Index(index) }, payload: Payload::Command(command) }
 }
 
 fn wrote(entries: &[Entry]) -> [Effect<Raft>; 1] {

@@ -81,6 +81,12 @@ impl SequentialSpec for Kv {
                 Ret::Swapped(swaps)
             }
             Op::Scan { from, to } => Ret::Pairs(self.scan(from, to).to_vec()),
+            Op::Decide { key, value } => {
+                if self.get(key).is_none() {
+                    self.put(key, value.clone());
+                }
+                Ret::Value(self.get(key).cloned())
+            }
         }
     }
 
@@ -110,13 +116,17 @@ impl Spec for Kv {
             | Op::Put { key, .. }
             | Op::Append { key, .. }
             | Op::Delete { key }
-            | Op::Cas { key, .. } => Keys::One(key.clone()),
+            | Op::Cas { key, .. }
+            | Op::Decide { key, .. } => Keys::One(key.clone()),
             Op::Scan { from, to } => Keys::Range { from: from.clone(), to: to.clone() },
         }
     }
 
     fn is_read(op: &Op, ret: Option<&Ret>) -> bool {
-        op.is_read() || matches!(ret, Some(Ret::Swapped(false)))
+        match (op, ret) {
+            (Op::Decide { value, .. }, Some(Ret::Value(decided))) => decided.as_ref() != Some(value),
+            (_, ret) => op.is_read() || ret == Some(&Ret::Swapped(false)),
+        }
     }
 
     fn bytes_beyond(&self, before: &Self) -> usize {

@@ -11,9 +11,11 @@
 //!   is a piece of it. Only a cas has something in front of it that it overwrites: its expected value
 //!   is one more goal.
 //! - *scan*: the same for each of its keys.
+//! - *decide*: the run ends with the key at the decided value, or with it missing if the value is the
+//!   operation's own. One of unknown outcome counts as a cas that expects the key to be missing.
 //! - *cas* that did not swap: any write will do that changes the value it expected.
 //! - *append*: any write that somebody observes. Call a put or an append *blind* if its value is not
-//!   empty and is part of nothing that a get or scan returned for the key and of nothing that a cas
+//!   empty and is part of nothing that a get, scan or decide returned for the key and of nothing that a cas
 //!   expected. From a blind write until the key is overwritten nothing but appends and failing cas can
 //!   stand. Leave it out, and put it back directly before the first of these cas that would now swap,
 //!   if there is one: all are answered as before. So a blind write is a helper of failing cas only, and
@@ -35,6 +37,16 @@ pub(super) fn helpers(part: &Part<'_, Kv>, target: usize) -> Helpers {
         }
         (Op::Cas { key, expected, .. }, Some(Ret::Swapped(true))) => {
             helpers.each = towards(part, key, expected.as_ref());
+        }
+        (Op::Decide { key, value }, Some(Ret::Value(decided))) => {
+            helpers.each = towards(part, key, decided.as_ref());
+            if decided.as_ref() == Some(value) {
+                for write in towards(part, key, None) {
+                    if !helpers.each.contains(&write) {
+                        helpers.each.push(write);
+                    }
+                }
+            }
         }
         (Op::Scan { from, to }, Some(Ret::Pairs(pairs))) => {
             for key in part.keys.iter().filter(|key| from <= *key && *key < to) {
@@ -67,7 +79,8 @@ fn key_of(op: &Op) -> Option<&Bytes> {
         | Op::Put { key, .. }
         | Op::Append { key, .. }
         | Op::Delete { key }
-        | Op::Cas { key, .. } => Some(key),
+        | Op::Cas { key, .. }
+        | Op::Decide { key, .. } => Some(key),
         Op::Scan { .. } => None,
     }
 }
@@ -84,7 +97,7 @@ fn towards(part: &Part<'_, Kv>, key: &Bytes, goal: Option<&Bytes>) -> Vec<usize>
                 Op::Put { value, .. } => is_prefix_of_any(value, &goals),
                 Op::Append { value, .. } => goals.iter().flatten().any(|goal| contains(goal, value)),
                 Op::Delete { .. } => true,
-                Op::Cas { value, .. } => is_prefix_of_any(value, &goals),
+                Op::Cas { value, .. } | Op::Decide { value, .. } => is_prefix_of_any(value, &goals),
                 Op::Get { .. } | Op::Scan { .. } => false,
             };
             if leads {
@@ -96,8 +109,10 @@ fn towards(part: &Part<'_, Kv>, key: &Bytes, goal: Option<&Bytes>) -> Vec<usize>
             return found;
         }
         for write in &found[before..] {
-            if let Op::Cas { expected, .. } = part.operations[*write].op {
-                goals.push(expected.as_ref());
+            match part.operations[*write].op {
+                Op::Cas { expected, .. } => goals.push(expected.as_ref()),
+                Op::Decide { .. } => goals.push(None),
+                _ => {}
             }
         }
     }
@@ -119,7 +134,9 @@ pub(super) fn blind(part: &Part<'_, Kv>) -> Vec<bool> {
             let shows = |seen: &Bytes| contains(seen, value);
             !value.is_empty()
                 && !part.operations.iter().any(|o| match (o.op, o.ret) {
-                    (Op::Get { key: k }, Some(Ret::Value(Some(seen)))) => k == key && shows(seen),
+                    (Op::Get { key: k } | Op::Decide { key: k, .. }, Some(Ret::Value(Some(seen)))) => {
+                        k == key && shows(seen)
+                    }
                     (Op::Cas { key: k, expected: Some(seen), .. }, _) => k == key && shows(seen),
                     (Op::Scan { .. }, Some(Ret::Pairs(pairs))) => {
                         pairs.iter().any(|(k, seen)| k == key && shows(seen))

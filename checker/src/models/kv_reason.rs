@@ -20,6 +20,9 @@ pub(super) fn reason(part: &Part<'_, Kv>, initial: &Kv, failing: usize) -> Optio
         (Op::Get { key }, Ret::Value(value)) => {
             Claim { part, initial, reader, key, value: value.as_ref() }.disproof(&told_reader)
         }
+        (Op::Decide { key, value: own }, Ret::Value(decided)) if decided.as_ref() != Some(own) => {
+            Claim { part, initial, reader, key, value: decided.as_ref() }.disproof(&told_reader)
+        }
         (Op::Cas { key, expected, .. }, Ret::Swapped(true)) => {
             Claim { part, initial, reader, key, value: expected.as_ref() }.disproof(&told_reader)
         }
@@ -181,7 +184,9 @@ impl<'c, 'h> Claim<'c, 'h> {
     /// it one.
     fn shows_another(&self, o: &KvOperation<'_>) -> bool {
         match (o.op, o.ret) {
-            (Op::Get { key }, Some(Ret::Value(seen))) => key == self.key && seen.as_ref() != self.value,
+            (Op::Get { key } | Op::Decide { key, .. }, Some(Ret::Value(seen))) => {
+                key == self.key && seen.as_ref() != self.value
+            }
             (Op::Scan { from, to }, Some(Ret::Pairs(pairs))) => {
                 from <= self.key && self.key < to && value_in(pairs, self.key) != self.value
             }
@@ -195,7 +200,9 @@ impl<'c, 'h> Claim<'c, 'h> {
     /// Whether an answered operation shows that the key had the value when it took effect, or gives it.
     fn shows_it(&self, o: &KvOperation<'_>) -> bool {
         match (o.op, o.ret) {
-            (Op::Get { key }, Some(Ret::Value(seen))) => key == self.key && seen.as_ref() == self.value,
+            (Op::Get { key } | Op::Decide { key, .. }, Some(Ret::Value(seen))) => {
+                key == self.key && seen.as_ref() == self.value
+            }
             (Op::Scan { from, to }, Some(Ret::Pairs(pairs))) => {
                 from <= self.key && self.key < to && value_in(pairs, self.key) == self.value
             }
@@ -219,7 +226,11 @@ fn is_write(o: &KvOperation<'_>) -> bool {
 
 fn writes_to(op: &Op) -> Option<&Bytes> {
     match op {
-        Op::Put { key, .. } | Op::Append { key, .. } | Op::Delete { key } | Op::Cas { key, .. } => Some(key),
+        Op::Put { key, .. }
+        | Op::Append { key, .. }
+        | Op::Delete { key }
+        | Op::Cas { key, .. }
+        | Op::Decide { key, .. } => Some(key),
         Op::Get { .. } | Op::Scan { .. } => None,
     }
 }
@@ -230,6 +241,8 @@ fn may_leave(op: &Op, left: Option<&Bytes>) -> bool {
         Op::Put { value, .. } | Op::Cas { value, .. } => left == Some(value),
         Op::Append { value, .. } => left.is_some_and(|left| left.ends_with(value)),
         Op::Delete { .. } => left.is_none(),
+        // Whatever was decided before stays.
+        Op::Decide { .. } => left.is_some(),
         Op::Get { .. } | Op::Scan { .. } => false,
     }
 }

@@ -40,13 +40,14 @@ impl Recorded for Kv {
                 let (from, to) = pair("[from, to]")?;
                 Ok(Op::Scan { from: bytes(from)?, to: bytes(to)? })
             }
-            _ => Err(Expected::operation("get, put, append, delete, cas, scan", f)),
+            "decide" => Ok(Op::Decide { key: key()?, value: bytes(value)? }),
+            _ => Err(Expected::operation("get, put, append, delete, cas, scan, decide", f)),
         }
     }
 
     fn ret(op: &Op, value: &Value) -> Result<Ret, Expected> {
         match op {
-            Op::Get { .. } => maybe(value).map(Ret::Value),
+            Op::Get { .. } | Op::Decide { .. } => maybe(value).map(Ret::Value),
             Op::Put { .. } | Op::Append { .. } | Op::Delete { .. } => Ok(Ret::Done),
             Op::Cas { .. } => Ok(Ret::Swapped(value.as_bool().unwrap_or(true))),
             Op::Scan { .. } => {
@@ -66,7 +67,9 @@ impl Recorded for Kv {
 pub(crate) fn asked(op: &Op) -> (Value, Value) {
     match op {
         Op::Get { key } | Op::Delete { key } => (shown(key), Value::Null),
-        Op::Put { key, value } | Op::Append { key, value } => (shown(key), shown(value)),
+        Op::Put { key, value } | Op::Append { key, value } | Op::Decide { key, value } => {
+            (shown(key), shown(value))
+        }
         Op::Cas { key, expected, value } => (shown(key), json!([expected.as_ref().map(shown), shown(value)])),
         Op::Scan { from, to } => (Value::Null, json!([shown(from), shown(to)])),
     }

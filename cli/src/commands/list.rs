@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ListArgs, term: &Term) -> Exit {
 fn entries(topic: Topic) -> Vec<(String, String)> {
     let named = |table: &[Named]| table.iter().map(|n| (n.name.to_owned(), n.about.to_owned())).collect();
     match topic {
-        Topic::Protocols => named(registry::PROTOCOLS),
+        Topic::Protocols => named(&registry::protocols()),
         Topic::Engines => named(registry::ENGINES),
         Topic::Faults => KINDS.iter().map(|kind| (kind.name.to_owned(), kind.about.to_owned())).collect(),
         Topic::Conditions => {

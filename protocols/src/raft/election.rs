@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use contract::{Bug, Effect, Effects, Mark, NodeId};
+use contract::{Bug, Effect, Effects, Mark, NodeId, Payload};
 
 use super::message::Message;
 use super::progress::Progress;
@@ -72,7 +72,7 @@ impl Raft {
         self.arm_quorum_timer(fx);
         self.arm_heartbeat_timer(fx);
         // An entry of its own term commits all before it (§5.4.2, §8).
-        self.append_own(None, fx);
+        self.append_own(Payload::Noop, fx);
     }
 
     /// The leader counts who was heard from since it last did. Without a quorum it steps down:

@@ -177,10 +177,12 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use contract::Payload;
+
     use super::*;
 
     fn entry(index: u64, epoch: u64) -> Entry {
-        Entry { mark: Mark { epoch: Epoch(epoch), index: Index(index) }, command: None }
+        Entry { mark: Mark { epoch: Epoch(epoch), index: Index(index) }, payload: Payload::Noop }
     }
 
     fn log(epochs: &[u64]) -> Log {

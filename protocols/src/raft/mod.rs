@@ -76,8 +76,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use contract::{
-    Channel, Cluster, Command, Effect, Effects, Epoch, FailureModel, Index, Mark, NodeId, Recovered,
-    Rejection, Replica, RequestId, Role, SnapshotChunk, Token, View,
+    Channel, Cluster, Command, Effect, Effects, Epoch, FailureModel, Index, Mark, Membership, NodeId,
+    Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role, SnapshotChunk, Token, View,
 };
 
 pub use message::Message;
@@ -188,8 +188,7 @@ impl Replica for Raft {
     type Record = Record;
 
     fn start(cluster: &Cluster<Options>, durable: Recovered<Record>, fx: &mut Effects<Self>) -> Self {
-        assert!(cluster.members.contains(&cluster.me), "{} is not a member of its cluster", cluster.me);
-        assert!(cluster.members.is_sorted(), "members are sorted");
+        assert!(cluster.founders.votes(cluster.me), "{} is not a member of its cluster", cluster.me);
         assert_eq!(cluster.options.check(), Ok(()), "options were checked when they were read");
         let applied = durable.applied;
         let record::Folded { term, vote, log, was_reset } = record::fold(durable.records, applied);
@@ -219,7 +218,7 @@ impl Replica for Raft {
             return;
         }
         assert!(from != self.cluster.me, "nobody writes to themselves");
-        assert!(self.cluster.members.contains(&from), "{from} is not a member");
+        assert!(self.cluster.founders.contains(from), "{from} is not a member");
         if message.term() < self.term {
             return self.refuse_outdated(from, &message, fx);
         }
@@ -312,7 +311,7 @@ impl Replica for Raft {
         if let Some(reason) = self.refusal() {
             return fx.push(Effect::Reject { request, reason });
         }
-        let mark = self.append_own(Some(command), fx);
+        let mark = self.append_own(Payload::Command(command), fx);
         fx.push(Effect::Proposed { request, mark });
         self.assert_laws();
     }
@@ -339,6 +338,10 @@ impl Replica for Raft {
             commit,
             broken: self.broken.map(Law::name),
         }
+    }
+
+    fn membership(&self) -> &Membership {
+        &self.cluster.founders
     }
 }
 

@@ -183,6 +183,8 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
+    use contract::Payload;
+
     use super::*;
 
     fn mark(index: u64, epoch: u64) -> Mark {
@@ -194,7 +196,7 @@ mod tests {
     }
 
     fn entry(index: u64, epoch: u64) -> Record {
-        Record::Entry(Entry { mark: mark(index, epoch), command: None })
+        Record::Entry(Entry { mark: mark(index, epoch), payload: Payload::Noop })
     }
 
     /// Where the log begins, the epochs of its entries, term, and whether it was reset.

@@ -1,6 +1,6 @@
 //! Log replication (§5.3) and commitment (§5.4.2).
 
-use contract::{Bug, Command, Effect, Effects, Entry, Index, Mark, NodeId};
+use contract::{Bug, Effect, Effects, Entry, Index, Mark, NodeId, Payload};
 
 use super::message::Message;
 use super::progress::Mode;
@@ -12,10 +12,10 @@ use super::{Law, Leading, Raft, Standing};
 impl Raft {
     /// Appends an entry to the leader's own log and sends it to whoever keeps up. The leader itself
     /// counts towards the quorum when its write is durable, like everyone else.
-    pub(super) fn append_own(&mut self, command: Option<Command>, fx: &mut Effects<Self>) -> Mark {
+    pub(super) fn append_own(&mut self, payload: Payload, fx: &mut Effects<Self>) -> Mark {
         assert!(self.is_leader(), "only leaders append of their own accord");
         let mark = Mark { epoch: self.term, index: self.log.last().index.next() };
-        let entry = Entry { mark, command };
+        let entry = Entry { mark, payload };
         let token = self.write(vec![Record::Entry(entry.clone())], fx);
         self.log.append(entry, token);
         self.replicate(fx);

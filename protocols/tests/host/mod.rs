@@ -1,4 +1,4 @@
-//! A host for one Raft replica whose every duty is an action of its own: a write becomes durable, an
+//! A host for one replica whose every duty is an action of its own: a write becomes durable, an
 //! entry is applied, a part of a snapshot is read, when the test says so.
 //!
 //! The service's state is the list of all entries it has applied, so that two states can be compared
@@ -7,20 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use contract::{
-    Cluster, Effect, Effects, Entry, Index, Mark, NodeId, Recovered, Replica, SnapshotChunk, Token,
+    Cluster, Effect, Effects, Entry, Index, JournalRecord, Mark, NodeId, Recovered, Replica, RequestId,
+    SnapshotChunk, Token,
 };
-use seedbed_protocols::raft::{Message, Options, Raft, Record, Timer};
 
 /// The size of one part of a snapshot, in bytes: small, so that snapshots have many.
 const CHUNK_BYTES: usize = 24;
 /// Records in one segment of the journal, at the least; the journal forgets whole segments.
 const SEGMENT_RECORDS: usize = 4;
 
-pub(crate) type Fx = Vec<Effect<Raft>>;
+pub(crate) type Fx<R> = Vec<Effect<R>>;
 
 /// What the journal was asked for and has not done.
-pub(crate) enum Write {
-    Records(Token, Vec<Record>),
+pub(crate) enum Write<R: Replica> {
+    Records(Token, Vec<R::Record>),
     Purge(Index),
 }
 
@@ -31,19 +31,21 @@ pub(crate) enum Work {
     Install { token: Token, state: Vec<u8> },
 }
 
-pub(crate) struct Host {
-    pub(crate) cluster: Cluster<Options>,
-    pub(crate) raft: Raft,
-    fx: Effects<Raft>,
-    pub(crate) timers: BTreeSet<Timer>,
-    pub(crate) writes: VecDeque<Write>,
+pub(crate) struct Host<R: Replica> {
+    pub(crate) cluster: Cluster<R::Options>,
+    pub(crate) replica: R,
+    fx: Effects<R>,
+    pub(crate) timers: BTreeSet<R::Timer>,
+    pub(crate) writes: VecDeque<Write<R>>,
     pub(crate) work: VecDeque<Work>,
     /// Messages that were released.
-    pub(crate) outbox: Vec<(NodeId, Message)>,
+    pub(crate) outbox: Vec<(NodeId, R::Message)>,
     /// What the journal holds durably, oldest first.
-    pub(crate) segments: VecDeque<Vec<Record>>,
+    pub(crate) segments: VecDeque<Vec<R::Record>>,
     pending: BTreeSet<Token>,
-    held: BTreeMap<Token, Vec<(NodeId, Message)>>,
+    held: BTreeMap<Token, Vec<(NodeId, R::Message)>>,
+    /// Answers that wait for a write.
+    answers: BTreeMap<Token, Vec<RequestId>>,
     pub(crate) state: Vec<Entry>,
     pub(crate) durable_state: Vec<Entry>,
     staged: (Mark, Vec<u8>),
@@ -54,19 +56,23 @@ fn mark_of(state: &[Entry]) -> Mark {
     state.last().map_or(Mark::ZERO, |entry| entry.mark)
 }
 
-impl Host {
+impl<R: Replica> Host<R> {
     /// Starts on an empty disk.
-    pub(crate) fn start(cluster: Cluster<Options>) -> (Self, Fx) {
+    pub(crate) fn start(cluster: Cluster<R::Options>) -> (Self, Fx<R>) {
         Self::recover(cluster, VecDeque::new(), Vec::new())
     }
 
-    fn recover(cluster: Cluster<Options>, segments: VecDeque<Vec<Record>>, state: Vec<Entry>) -> (Self, Fx) {
+    fn recover(
+        cluster: Cluster<R::Options>,
+        segments: VecDeque<Vec<R::Record>>,
+        state: Vec<Entry>,
+    ) -> (Self, Fx<R>) {
         let mut fx = Effects::default();
         let records = segments.iter().flatten().cloned().collect();
-        let raft = Raft::start(&cluster, Recovered { records, applied: mark_of(&state) }, &mut fx);
+        let replica = R::start(&cluster, Recovered { records, applied: mark_of(&state) }, &mut fx);
         let mut host = Self {
             cluster,
-            raft,
+            replica,
             fx,
             timers: BTreeSet::new(),
             writes: VecDeque::new(),
@@ -75,6 +81,7 @@ impl Host {
             segments,
             pending: BTreeSet::new(),
             held: BTreeMap::new(),
+            answers: BTreeMap::new(),
             durable_state: state.clone(),
             state,
             staged: (Mark::ZERO, Vec::new()),
@@ -86,7 +93,7 @@ impl Host {
 
     /// A power loss, and a start on what is left: all that was durable, and of what was being written
     /// the first `survivors` writes. Of a disk that lied the last `lost` durable records are gone too.
-    pub(crate) fn restart(mut self, survivors: usize, lost: usize) -> (Self, Fx) {
+    pub(crate) fn restart(mut self, survivors: usize, lost: usize) -> (Self, Fx<R>) {
         let mut survivors = survivors;
         while survivors > 0 {
             match self.writes.pop_front() {
@@ -110,10 +117,10 @@ impl Host {
     }
 
     /// Lets the replica take one step, carries out what it asks for, and returns that.
-    pub(crate) fn step(&mut self, event: impl FnOnce(&mut Raft, &mut Effects<Raft>)) -> Fx {
+    pub(crate) fn step(&mut self, event: impl FnOnce(&mut R, &mut Effects<R>)) -> Fx<R> {
         let mut fx = std::mem::take(&mut self.fx);
-        event(&mut self.raft, &mut fx);
-        let effects: Fx = fx.drain().collect();
+        event(&mut self.replica, &mut fx);
+        let effects: Fx<R> = fx.drain().collect();
         self.fx = fx;
         for effect in effects.iter().cloned() {
             self.carry_out(effect);
@@ -121,7 +128,7 @@ impl Host {
         effects
     }
 
-    fn carry_out(&mut self, effect: Effect<Raft>) {
+    fn carry_out(&mut self, effect: Effect<R>) {
         match effect {
             Effect::Send { to, message, after } => match after.filter(|token| self.pending.contains(token)) {
                 Some(token) => self.held.entry(token).or_default().push((to, message)),
@@ -154,16 +161,24 @@ impl Host {
                 self.pending.insert(token);
                 self.work.push_back(Work::Install { token, state: std::mem::take(&mut self.staged.1) });
             }
-            Effect::Proposed { .. } | Effect::ReadAt { .. } | Effect::Reject { .. } => {}
+            Effect::Reply { request, after, .. } => {
+                if let Some(token) = after.filter(|token| self.pending.contains(token)) {
+                    self.answers.entry(token).or_default().push(request);
+                }
+            }
+            Effect::Proposed { .. }
+            | Effect::ReadAt { .. }
+            | Effect::Reject { .. }
+            | Effect::Controlled { .. } => {}
         }
     }
 
-    pub(crate) fn fire(&mut self, timer: Timer) -> Fx {
+    pub(crate) fn fire(&mut self, timer: R::Timer) -> Fx<R> {
         assert!(self.timers.remove(&timer), "{timer:?} is not armed");
-        self.step(|raft, fx| raft.on_timer(timer, fx))
+        self.step(|replica, fx| replica.on_timer(timer, fx))
     }
 
-    fn store(&mut self, records: Vec<Record>) {
+    fn store(&mut self, records: Vec<R::Record>) {
         if self.segments.back().is_none_or(|segment| segment.len() >= SEGMENT_RECORDS) {
             self.segments.push_back(Vec::new());
         }
@@ -171,12 +186,9 @@ impl Host {
     }
 
     fn purge(&mut self, below: Index) {
-        let highest = |segment: &Vec<Record>| {
-            let entries = segment.iter().filter_map(|record| match record {
-                Record::Entry(entry) => Some(entry.mark.index),
-                Record::State { .. } | Record::Compacted { .. } | Record::Reset { .. } => None,
-            });
-            entries.max().unwrap_or_default()
+        let highest = |segment: &Vec<R::Record>| {
+            let entries = segment.iter().filter_map(|record| record.entry());
+            entries.map(|entry| entry.mark.index).max().unwrap_or_default()
         };
         while self.segments.len() > 1 && highest(&self.segments[0]) < below {
             self.segments.pop_front();
@@ -184,7 +196,7 @@ impl Host {
     }
 
     /// The journal completes its oldest write.
-    pub(crate) fn complete_write(&mut self) -> Option<(Token, Fx)> {
+    pub(crate) fn complete_write(&mut self) -> Option<(Token, Fx<R>)> {
         loop {
             match self.writes.pop_front()? {
                 Write::Purge(below) => self.purge(below),
@@ -202,14 +214,14 @@ impl Host {
         }
     }
 
-    fn complete(&mut self, token: Token) -> Fx {
+    fn complete(&mut self, token: Token) -> Fx<R> {
         assert!(self.pending.remove(&token), "{token} was never written, or twice");
         self.outbox.extend(self.held.remove(&token).unwrap_or_default());
-        self.step(|raft, fx| raft.on_durable(token, fx))
+        self.step(|replica, fx| replica.on_durable(token, fx))
     }
 
     /// The service does what it was asked for first.
-    pub(crate) fn complete_work(&mut self) -> Option<Fx> {
+    pub(crate) fn complete_work(&mut self) -> Option<Fx<R>> {
         Some(match self.work.pop_front()? {
             Work::Apply(entries) => {
                 for entry in entries {
@@ -220,7 +232,7 @@ impl Host {
             }
             Work::ReadChunk { to, snapshot, offset } => {
                 let chunk = self.read_chunk(snapshot, offset);
-                self.step(|raft, fx| raft.on_chunk(to, chunk, fx))
+                self.step(|replica, fx| replica.on_chunk(to, chunk, fx))
             }
             Work::Install { token, state } => {
                 let state: Vec<Entry> = postcard::from_bytes(&state).expect("all parts were staged in order");
@@ -252,13 +264,13 @@ impl Host {
     }
 
     /// The service's state becomes durable.
-    pub(crate) fn flush(&mut self) -> Fx {
+    pub(crate) fn flush(&mut self) -> Fx<R> {
         self.durable_state.clone_from(&self.state);
         self.tell_applied()
     }
 
-    fn tell_applied(&mut self) -> Fx {
+    fn tell_applied(&mut self) -> Fx<R> {
         let (applied, durable) = (mark_of(&self.state).index, mark_of(&self.durable_state));
-        self.step(|raft, fx| raft.on_applied(applied, durable, fx))
+        self.step(|replica, fx| replica.on_applied(applied, durable, fx))
     }
 }

@@ -107,7 +107,7 @@ impl LogMatching {
         if self.known.len() <= place {
             self.known.resize(place + 1, Vec::new());
         }
-        let mine = Known { epoch: entry.mark.epoch, print: fingerprint(&entry.command), before, first: node };
+        let mine = Known { epoch: entry.mark.epoch, print: fingerprint(&entry.payload), before, first: node };
         let Some(other) = self.known[place].iter().find(|known| known.epoch == mine.epoch) else {
             self.known[place].push(mine);
             return Ok(());

@@ -10,7 +10,7 @@ mod one_leader;
 mod protocol_laws;
 mod state_machine_safety;
 
-use contract::{Command, Effect, Entry, Mark, NodeId, Replica, View};
+use contract::{Effect, Entry, LogShape, Mark, NodeId, Payload, Replica, View};
 
 /// A law that was broken, in plain words.
 pub type Broken = String;
@@ -41,10 +41,12 @@ pub trait Monitor<R: Replica> {
     }
 }
 
-/// The monitor of a name in [`crate::registry::MONITORS`], for a cluster of `nodes`.
+/// The monitor of a name in [`crate::registry::MONITORS`], for a cluster of `nodes`; `None` if the law is
+/// none of the protocol's.
 pub fn by_name<R: Replica>(name: &str, nodes: usize) -> Option<Box<dyn Monitor<R>>> {
     Some(match name {
         "one-leader-per-term" => Box::new(one_leader::OneLeader::default()),
+        "log-matching" if R::LOG != LogShape::Chain => return None,
         "log-matching" => Box::new(log_matching::LogMatching::new(nodes)),
         "state-machine-safety" => Box::new(state_machine_safety::StateMachineSafety::new(nodes)),
         "protocol-laws" => Box::new(protocol_laws::ProtocolLaws),
@@ -53,11 +55,18 @@ pub fn by_name<R: Replica>(name: &str, nodes: usize) -> Option<Box<dyn Monitor<R
     })
 }
 
-/// A 64-bit FNV-1a hash of a command, so that entries are compared without being kept.
-fn fingerprint(command: &Option<Command>) -> u64 {
+/// A 64-bit FNV-1a hash of what an entry holds, so that entries are compared without being kept.
+fn fingerprint(payload: &Payload) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let Some(command) = command else { return 0 };
+    let command = match payload {
+        Payload::Noop => return 0,
+        Payload::Command(command) => command,
+        Payload::Membership(membership) => {
+            let text = membership.to_string();
+            return text.bytes().fold(!OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+        }
+    };
     let stamp = command.proposed_at.0.to_le_bytes();
     let bytes = stamp.iter().chain(command.data.iter());
     bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))

@@ -84,7 +84,7 @@ fn told(latency: Latency) -> String {
     }
 }
 
-fn of(table: &'static [Named]) -> Vec<&'static str> {
+fn of(table: &[Named]) -> Vec<&'static str> {
     table.iter().map(|named| named.name).collect()
 }
 
@@ -106,7 +106,7 @@ macro_rules! sets {
 
 sets! {
     /// What servers say to each other.
-    Protocols, "protocol", of(registry::PROTOCOLS);
+    Protocols, "protocol", of(&registry::protocols());
     /// Where servers keep their state.
     Engines, "engine", of(registry::ENGINES);
     /// What clients do.

@@ -1,4 +1,4 @@
-//! Raft as scripts: each file in `testscripts/raft` is a case, in which a reader sees commands and
+//! Protocols as scripts: each file in `testscripts/PROTOCOL` is a case, in which a reader sees commands and
 //! messages only. To write their outputs anew: `UPDATE_GOLDENFILES=1 cargo test`, then read them.
 //!
 //! A cluster of replicas on hosts whose writes and whose service's work complete at once, unless a
@@ -7,9 +7,12 @@
 //! | Command | Does |
 //! |---|---|
 //! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
-//! | `campaign N`, `check-quorum N` | fires the election timer of a follower or candidate, of a leader |
-//! | `heartbeat N` | fires the heartbeat timer |
+//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
+//! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
+//! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
+//! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `1,2,4` |
+//! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
 //! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |
 //! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes; no longer |
@@ -25,24 +28,57 @@ mod host;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
-use contract::{Bugs, Cluster, Command, Effect, Entry, NodeId, Replica, RequestId, Time, View};
+use contract::kv::Op;
+use contract::{
+    Bugs, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload, ProtocolOptions,
+    Replica, Request, RequestId, Service, Time, View,
+};
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Write};
-use seedbed_protocols::raft::{Message, Options, Timer};
+use seedbed_protocols::{KvService, Raft, raft};
+
+/// What scripts name of a protocol.
+trait Scripted: Replica<Record: Display> {
+    /// The timer that a command fires, and how a script's output tells of it.
+    fn timer(command: &str) -> Option<(Self::Timer, &'static str)>;
+    /// The log, if it has one to show: where it begins and what it holds.
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        None
+    }
+}
+
+impl Scripted for Raft {
+    fn timer(command: &str) -> Option<(raft::Timer, &'static str)> {
+        match command {
+            "campaign" | "check-quorum" => Some((raft::Timer::Election, "election timeout")),
+            "heartbeat" => Some((raft::Timer::Heartbeat, "heartbeat timer")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn raft() {
+    scripts::<Raft>("raft");
+}
 
 type Link = (NodeId, NodeId);
 type Outcome = Result<(), Box<dyn Error>>;
 
-#[derive(Default)]
-struct Script {
-    hosts: BTreeMap<NodeId, Host>,
+struct Script<R: Replica> {
+    hosts: BTreeMap<NodeId, Host<R>>,
     down: BTreeSet<NodeId>,
     isolated: BTreeSet<NodeId>,
     holds_writes: BTreeSet<NodeId>,
     holds_work: BTreeSet<NodeId>,
-    links: BTreeMap<Link, VecDeque<Message>>,
+    links: BTreeMap<Link, VecDeque<R::Message>>,
     requests: u64,
     output: String,
 }
@@ -51,9 +87,10 @@ struct Shown<'a>(&'a Entry);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0.command {
-            Some(command) => write!(f, "{} {}", self.0.mark, command.data),
-            None => write!(f, "{} no-op", self.0.mark),
+        match &self.0.payload {
+            Payload::Command(command) => write!(f, "{} {}", self.0.mark, command.data),
+            Payload::Noop => write!(f, "{} no-op", self.0.mark),
+            Payload::Membership(membership) => write!(f, "{} membership {membership}", self.0.mark),
         }
     }
 }
@@ -64,7 +101,7 @@ fn joined(items: impl Iterator<Item = String>) -> String {
 }
 
 /// `None` for what would only be noise: timers, which are shown by firing them.
-fn show(effect: &Effect<seedbed_protocols::Raft>) -> Option<String> {
+fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
     Some(match effect {
         Effect::Send { to, message, after: Some(token) } => format!("-> {to} {message} (after {token})"),
         Effect::Send { to, message, after: None } => format!("-> {to} {message}"),
@@ -77,6 +114,12 @@ fn show(effect: &Effect<seedbed_protocols::Raft>) -> Option<String> {
         }
         Effect::Proposed { request, mark } => format!("{request} proposed at {mark}"),
         Effect::ReadAt { request, index } => format!("{request} reads at {index}"),
+        Effect::Reply { request, answer, after } => {
+            let answer = KvService::decode_answer(answer);
+            let after = after.map_or_else(String::new, |token| format!(" (after {token})"));
+            format!("{request} answered {answer}{after}")
+        }
+        Effect::Controlled { request } => format!("{request} done"),
         Effect::Reject { request, reason } => format!("{request} rejected: {reason}"),
         Effect::ReadChunk { to, snapshot: None, .. } => format!("read first chunk for {to}"),
         Effect::ReadChunk { to, snapshot: Some(snapshot), offset } => {
@@ -97,15 +140,32 @@ fn link(text: &str) -> Result<Link, Box<dyn Error>> {
     Ok((node(from)?, node(to)?))
 }
 
-impl Script {
-    fn host(&mut self, id: NodeId) -> &mut Host {
+fn nodes(text: &str) -> Result<BTreeSet<NodeId>, Box<dyn Error>> {
+    text.split(',').map(node).collect()
+}
+
+impl<R: Scripted> Script<R> {
+    fn new() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            down: BTreeSet::new(),
+            isolated: BTreeSet::new(),
+            holds_writes: BTreeSet::new(),
+            holds_work: BTreeSet::new(),
+            links: BTreeMap::new(),
+            requests: 0,
+            output: String::new(),
+        }
+    }
+
+    fn host(&mut self, id: NodeId) -> &mut Host<R> {
         self.hosts.get_mut(&id).expect("the cluster has that node")
     }
 
     /// Shows what a step of a replica did, and completes what is not held.
-    fn stepped(&mut self, id: NodeId, what: &str, before: Option<View>, effects: &Fx) {
+    fn stepped(&mut self, id: NodeId, what: &str, before: Option<View>, effects: &Fx<R>) {
         let host = &self.hosts[&id];
-        let after = host.raft.view();
+        let after = host.replica.view();
         let _ = writeln!(self.output, "{id} {what}");
         for line in effects.iter().filter_map(show) {
             let _ = writeln!(self.output, "  {line}");
@@ -122,10 +182,10 @@ impl Script {
         }
     }
 
-    fn step(&mut self, id: NodeId, what: &str, action: impl FnOnce(&mut Host) -> Fx) {
+    fn step(&mut self, id: NodeId, what: &str, action: impl FnOnce(&mut Host<R>) -> Fx<R>) {
         assert!(!self.down.contains(&id), "{id} is down");
         let host = self.host(id);
-        let before = host.raft.view();
+        let before = host.replica.view();
         let effects = action(host);
         self.stepped(id, what, Some(before), &effects);
         self.complete(id);
@@ -143,7 +203,7 @@ impl Script {
 
     fn complete_write(&mut self, id: NodeId) -> bool {
         let host = self.host(id);
-        let before = host.raft.view();
+        let before = host.replica.view();
         let Some((token, effects)) = host.complete_write() else { return false };
         let released =
             host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
@@ -156,7 +216,7 @@ impl Script {
 
     fn complete_work(&mut self, id: NodeId) -> bool {
         let host = self.host(id);
-        let before = host.raft.view();
+        let before = host.replica.view();
         let Some(effects) = host.complete_work() else { return false };
         if !effects.is_empty() {
             self.stepped(id, "service done", Some(before), &effects);
@@ -173,7 +233,7 @@ impl Script {
                 continue;
             }
             let what = format!("<- {from} {message}");
-            self.step(to, &what, |host| host.step(|raft, fx| raft.on_message(from, message, fx)));
+            self.step(to, &what, |host| host.step(|replica, fx| replica.on_message(from, message, fx)));
         }
     }
 
@@ -191,12 +251,12 @@ impl Script {
     }
 
     fn start_cluster(&mut self, mut options: BTreeMap<&str, &str>) -> Outcome {
-        *self = Self::default();
+        *self = Self::new();
         let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
         let bug = options.remove("bug").map(str::parse).transpose()?;
         // The options as a scenario has them, where small ones make short scripts.
         let tuned: Vec<_> = options.iter().map(|(option, value)| format!("\"{option}\": {value}")).collect();
-        let options: Options = serde_json::from_str(&format!("{{{}}}", tuned.join(", ")))?;
+        let options: R::Options = serde_json::from_str(&format!("{{{}}}", tuned.join(", ")))?;
         options.check()?;
         for id in (1..=nodes).map(NodeId::new) {
             let mut cluster = Cluster::new(id, nodes, options.clone());
@@ -216,21 +276,66 @@ impl Script {
         let first = args.first().copied();
         let target = || node(first.ok_or("which node?")?);
         match name {
-            "campaign" | "check-quorum" => {
-                self.step(target()?, "election timeout", |host| host.fire(Timer::Election));
-            }
-            "heartbeat" => self.step(target()?, "heartbeat timer", |host| host.fire(Timer::Heartbeat)),
             "propose" => {
                 let request = self.request();
                 let data = args[1..].join(" ").as_str().into();
                 let command = Command { proposed_at: Time::ZERO, data };
                 let what = format!("{request} propose {}", command.data);
-                self.step(target()?, &what, |host| host.step(|raft, fx| raft.propose(request, command, fx)));
+                self.step(target()?, &what, |host| {
+                    host.step(|replica, fx| replica.propose(request, command, fx))
+                });
+            }
+            "get" | "put" | "decide" => {
+                let text = |place: usize| args.get(place).map_or_else(|| "".into(), |text| (*text).into());
+                let op = match name {
+                    "get" => Op::Get { key: text(1) },
+                    "put" => Op::Put { key: text(1), value: text(2) },
+                    _ => Op::Decide { key: text(1), value: text(2) },
+                };
+                let request = self.request();
+                let what = format!("{request} {op}");
+                let sent = Request { client: ClientId(1), seq: request.0, op };
+                let command = Command { proposed_at: Time::ZERO, data: KvService::encode(&sent) };
+                self.step(target()?, &what, |host| {
+                    host.step(|replica, fx| replica.propose(request, command, fx))
+                });
+            }
+            "stand" => self.control(target()?, Control::Campaign),
+            "compact" => self.control(target()?, Control::Compact),
+            "transfer" => {
+                let to = node(args.get(1).ok_or("to whom?")?)?;
+                self.control(target()?, Control::Transfer { to });
+            }
+            "reconfigure" => {
+                let mut to =
+                    Membership { voters: nodes(args.get(1).ok_or("to whom?")?)?, ..Membership::default() };
+                for argument in &args[2..] {
+                    match argument.split_once('=') {
+                        Some(("learners", list)) => to.learners = nodes(list)?,
+                        Some(("witnesses", list)) => to.witnesses = nodes(list)?,
+                        _ => return Err(format!("`{argument}` is neither learners= nor witnesses=").into()),
+                    }
+                }
+                self.control(target()?, Control::Reconfigure { to });
+            }
+            "disconnect" => {
+                let (a, b) = link(first.ok_or("which link?")?)?;
+                for (from, to) in [(a, b), (b, a)] {
+                    for message in self.links.entry((from, to)).or_default().drain(..) {
+                        let _ = writeln!(self.output, "{from}->{to} lost: {message}");
+                    }
+                }
+                for (me, peer) in [(a, b), (b, a)] {
+                    if !self.down.contains(&me) {
+                        let what = format!("is disconnected from {peer}");
+                        self.step(me, &what, |host| host.step(|replica, fx| replica.on_disconnect(peer, fx)));
+                    }
+                }
             }
             "read" => {
                 let request = self.request();
                 let what = format!("{request} read");
-                self.step(target()?, &what, |host| host.step(|raft, fx| raft.read(request, fx)));
+                self.step(target()?, &what, |host| host.step(|replica, fx| replica.read(request, fx)));
             }
             "deliver" => match first {
                 Some(text) => self.deliver(link(text)?, count(1)?),
@@ -302,20 +407,20 @@ impl Script {
                 };
                 let token = *token;
                 let what = format!("{token} failed");
-                self.step(target()?, &what, |host| host.step(|raft, fx| raft.on_failed(token, fx)));
+                self.step(target()?, &what, |host| host.step(|replica, fx| replica.on_failed(token, fx)));
             }
             "status" => {
                 for (id, host) in &self.hosts {
-                    let broken =
-                        host.raft.broken_law().map_or_else(String::new, |law| format!(", saw {law} broken"));
+                    let broken = host.replica.view().broken;
+                    let broken = broken.map_or_else(String::new, |law| format!(", saw {law} broken"));
                     let down = if self.down.contains(id) { ", down" } else { "" };
-                    writeln!(self.output, "{id} {}{broken}{down}", host.raft.view())?;
+                    writeln!(self.output, "{id} {}{broken}{down}", host.replica.view())?;
                 }
             }
             "log" => {
                 let id = target()?;
-                let (start, entries) = self.hosts[&id].raft.entries();
-                let entries = joined(entries.map(|entry| Shown(entry).to_string()));
+                let (start, entries) = self.hosts[&id].replica.log().ok_or("there is no log")?;
+                let entries = joined(entries.into_iter());
                 writeln!(self.output, "{id} behind {start}: {entries}")?;
             }
             "records" => {
@@ -330,13 +435,22 @@ impl Script {
                     }
                 }
             }
-            _ => return Err(format!("unknown command `{name}`").into()),
+            _ => {
+                let (timer, what) = R::timer(name).ok_or_else(|| format!("unknown command `{name}`"))?;
+                self.step(target()?, what, |host| host.fire(timer));
+            }
         }
         Ok(())
     }
+
+    fn control(&mut self, id: NodeId, control: Control) {
+        let request = self.request();
+        let what = format!("{request} {control}");
+        self.step(id, &what, |host| host.step(|replica, fx| replica.control(request, control, fx)));
+    }
 }
 
-impl goldenscript::Runner for Script {
+impl<R: Scripted> goldenscript::Runner for Script<R> {
     type Command = goldenscript::Command;
 
     fn run(&mut self, command: &Self::Command, _context: &Context) -> Result<String, Box<dyn Error>> {
@@ -360,10 +474,9 @@ impl goldenscript::Runner for Script {
     }
 }
 
-/// Every script of the folder; a failure names its file.
-#[test]
-fn scripts() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts/raft");
+/// Every script of a protocol's folder; a failure names its file.
+fn scripts<R: Scripted>(protocol: &str) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(protocol);
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder exists")
         .map(|file| file.expect("readable").path())
@@ -372,6 +485,6 @@ fn scripts() {
     assert!(!paths.is_empty(), "there are scripts");
     for path in paths {
         println!("{}", path.display());
-        goldenscript::run(&mut Script::default(), &path).unwrap_or_else(|error| panic!("{error}"));
+        goldenscript::run(&mut Script::<R>::new(), &path).unwrap_or_else(|error| panic!("{error}"));
     }
 }
