@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
-use contract::{Address, ClientId, Cluster, GroupId, History, NodeId, OpId, PacketBody, Replica, Role, Time};
+use contract::{
+    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody, Replica,
+    Role, Time,
+};
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
 use sim::fault::Fault;
@@ -75,6 +78,7 @@ impl<R: Replica> Arena<R> {
     fn start_server(&mut self, node: NodeId) {
         let mut cluster = Cluster::new(node, self.plan.world.nodes, self.options.clone());
         cluster.group = GroupId(0);
+        cluster.founders = self.plan.founders();
         cluster.bugs = self.plan.bugs;
         let setup = Setup {
             cluster,
@@ -114,10 +118,11 @@ impl<R: Replica> Arena<R> {
             };
             lines.push(format!("{node} is {state}"));
         }
+        let membership = Ground::membership(self);
+        let is_up = |node: NodeId| self.servers[node.slot()].as_ref().is_some_and(|s| s.view().is_some());
+        let whether = if membership.is_quorum(is_up) { "a quorum" } else { "no quorum" };
         let nodes = self.servers.len();
-        let quorum = nodes / 2 + 1;
-        let whether = if up >= quorum { "a majority" } else { "no majority" };
-        lines.push(format!("{up} of {nodes} nodes are up, {whether}: {quorum} are needed to make progress"));
+        lines.push(format!("{up} of {nodes} nodes are up, {whether} of those who vote: {membership}"));
         let leader = Ground::leader(self).map_or("nobody leads".to_owned(), |node| format!("{node} leads"));
         lines.push(format!("{leader}, after {} elections", self.watch.seen().elections));
         lines
@@ -197,6 +202,17 @@ impl<R: Replica> Ground for Arena<R> {
     fn restart(&mut self, node: NodeId) {
         self.world.restart(node);
         self.start_server(node);
+    }
+
+    fn membership(&self) -> Membership {
+        let leader = Ground::leader(self).and_then(|node| self.servers[node.slot()].as_ref());
+        leader.and_then(Host::membership).unwrap_or_else(|| self.plan.founders())
+    }
+
+    fn control(&mut self, node: NodeId, control: Control) {
+        if let Some(server) = &self.servers[node.slot()] {
+            server.control(control);
+        }
     }
 
     fn note(&self, text: &str) {
@@ -310,7 +326,8 @@ fn simulate<R: Replica>(
         .map(|client| {
             let workload = &plan.workloads[client.slot() % plan.workloads.len()];
             let shared_by = plan.clients_of(client.slot() % plan.workloads.len());
-            Client::new(client, world.env(client), &plan, workload, shared_by, Rc::clone(records))
+            let retries = R::RETRIES_ARE_SAFE;
+            Client::new(client, world.env(client), &plan, workload, shared_by, retries, Rc::clone(records))
         })
         .collect();
     clients.iter_mut().for_each(Client::start);

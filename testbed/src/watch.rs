@@ -33,6 +33,10 @@ pub struct Seen {
     pub two_leaders_at_once: u64,
     /// Times that a node cut its log.
     pub logs_truncated: u64,
+    /// Times that an operator's change of the membership was done.
+    pub reconfigurations: u64,
+    /// Times that an operator's request for another leader was done.
+    pub transfers: u64,
 }
 
 struct State<R: Replica> {
@@ -212,7 +216,14 @@ impl<R: Replica> Observer<R> for Watch<R> {
         }
     }
 
-    fn controlled(&self, _node: NodeId, _control: &Control, _result: Result<(), Rejection>) {}
+    fn controlled(&self, _node: NodeId, control: &Control, result: Result<(), Rejection>) {
+        let seen = &mut self.state.borrow_mut().seen;
+        match control {
+            Control::Reconfigure { .. } => seen.reconfigurations += u64::from(result.is_ok()),
+            Control::Transfer { .. } => seen.transfers += u64::from(result.is_ok()),
+            Control::Campaign | Control::Compact => {}
+        }
+    }
 
     fn installed(&self, node: NodeId, snapshot: Mark) {
         self.state.borrow_mut().seen.snapshots_installed += 1;

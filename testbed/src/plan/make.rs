@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use contract::{Bug, Bugs, NodeId, Seed, Time};
+use contract::kv::Op;
+use contract::{Bug, Bugs, Membership, NodeId, Seed, Time};
 use rand_chacha::ChaCha8Rng;
 use sim::config::{self, Bandwidth, CpuConfig, DiskConfig, LinkRule, NetConfig, WorldConfig};
 use sim::rng::{Keys, Purpose};
@@ -16,8 +17,8 @@ use super::{Checks, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, Work
 use crate::registry;
 use crate::scenario::draw::{Draw, Drawable, nano};
 use crate::scenario::latency::Latency;
-use crate::scenario::scalar::{Share, Weight};
-use crate::scenario::sections::Workload;
+use crate::scenario::scalar::Share;
+use crate::scenario::sections::{Cluster, Workload};
 use crate::scenario::{Scenario, ScenarioError, numbered};
 
 const PURPOSE: Purpose = Purpose::new("plan");
@@ -100,6 +101,7 @@ impl Scenario {
                 ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
+            founders: founders(cluster, nodes, choices),
             only: None,
             faults: Faults { choices, nodes, zones: &zones, quiet_from }
                 .plan(&self.faults, self.swarm.as_ref()),
@@ -170,7 +172,8 @@ impl Scenario {
     fn workloads(&self, choices: Choices) -> Vec<WorkloadPlan> {
         let given = self.file.workloads.iter().map(|workload| &workload.value);
         let names = numbered(given.clone().map(|workload| (None, workload.kind.text)));
-        names.iter().zip(given).map(|(name, given)| workload(name, given, choices)).collect()
+        let serves = registry::by_name(self.file.cluster.protocol.text).expect("a known name").operations;
+        names.iter().zip(given).map(|(name, given)| workload(name, given, serves, choices)).collect()
     }
 
     fn disk(&self, choices: Choices) -> DiskConfig {
@@ -202,6 +205,26 @@ impl Scenario {
 }
 
 /// Spells begin at whole milliseconds.
+/// Who takes part at first; `None`: everyone, with a vote.
+fn founders(cluster: &Cluster, nodes: u16, choices: Choices) -> Option<Membership> {
+    let make = |name: &str, draw: &Draw<u16>| choices.make(&format!("cluster.{name}"), draw);
+    let spares = make("spares", &cluster.spares.value);
+    let learners = make("learners", &cluster.learners.value);
+    let witnesses = make("witnesses", &cluster.witnesses.value);
+    if spares + learners + witnesses == 0 {
+        return None;
+    }
+    let members = nodes - spares;
+    let voters = members - learners;
+    let nodes = |from: u16, to: u16| (from + 1..=to).map(NodeId).collect();
+    Some(Membership {
+        voters: nodes(0, voters),
+        learners: nodes(voters, members),
+        witnesses: nodes(voters - witnesses, voters),
+        ..Membership::default()
+    })
+}
+
 fn whole_millis(spell: Duration) -> Duration {
     Duration::from_millis(u64::try_from(spell.as_millis()).expect("durations fit").max(1))
 }
@@ -222,27 +245,33 @@ fn latency(path: &str, given: &Latency, choices: Choices) -> config::Latency {
     }
 }
 
-fn workload(name: &str, given: &Workload, choices: Choices) -> WorkloadPlan {
+/// What clients do of what a protocol serves, in the order of [`Op::NAMES`].
+fn usual_weights(serves: &[&str]) -> [f64; 7] {
+    const USUAL: [f64; 7] = [0.4, 0.3, 0.1, 0.1, 0.05, 0.05, 0.0];
+    let of = |weight: &dyn Fn(usize) -> f64| {
+        std::array::from_fn(|place| if serves.contains(&Op::NAMES[place]) { weight(place) } else { 0.0 })
+    };
+    let usual: [f64; 7] = of(&|place| USUAL[place]);
+    if usual.iter().sum::<f64>() > 0.0 { usual } else { of(&|_| 1.0) }
+}
+
+fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> WorkloadPlan {
     let path = |field: &str| format!("workload.{name}.{field}");
-    let mix = &given.mix.value;
-    let weight = |name: &str, draw: &Draw<Weight>| choices.make(&path(&format!("mix.{name}")), draw).0;
-    let weights = [
-        weight("get", &mix.get),
-        weight("put", &mix.put),
-        weight("append", &mix.append),
-        weight("cas", &mix.cas),
-        weight("delete", &mix.delete),
-        weight("scan", &mix.scan),
-    ];
+    let weights = match &given.mix {
+        Some(mix) => {
+            mix.value.weights().map(|(name, draw)| choices.make(&path(&format!("mix.{name}")), draw).0)
+        }
+        None => usual_weights(serves),
+    };
     let sum: f64 = weights.iter().sum();
     assert!(sum > 0.0, "a mix has an operation in it");
-    let [get, put, append, cas, delete, scan] = weights.map(|weight| nano(weight / sum));
+    let mix = KvMix::of(weights.map(|weight| nano(weight / sum)));
     let value_size = choices.make(&path("value-size"), &given.value_size).0;
     WorkloadPlan {
         kind: given.kind.text.to_owned(),
         rate: choices.make(&path("rate"), &given.rate).0,
         keys: choices.make(&path("keys"), &given.keys.value),
-        mix: KvMix { get, put, append, cas, delete, scan },
+        mix,
         timeout: choices.make(&path("timeout"), &given.timeout.value),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
     }

@@ -51,6 +51,12 @@ section! {
     Cluster {
         /// How many servers.
         "nodes" nodes: At<Draw<u16>> = "5",
+        /// How many of the servers, the last ones, take no part at first: a reconfiguration may add them.
+        "spares" spares: At<Draw<u16>> = "0",
+        /// How many of the others, the last ones, are sent everything and do not vote.
+        "learners" learners: At<Draw<u16>> = "0",
+        /// How many of the voters, the last ones, keep a log and no state.
+        "witnesses" witnesses: At<Draw<u16>> = "0",
         /// How many clients.
         "clients" clients: At<Draw<u16>> = "5",
         /// What servers say to each other.
@@ -153,8 +159,10 @@ section! {
         "rate" rate: Draw<Rate> = "250.0",
         /// How many keys are used.
         "keys" keys: At<Draw<u32>> = "5",
-        /// The weight of each operation; one that is not named does not occur.
-        "mix" mix: At<Mix> = "{ get = 0.4, put = 0.3, append = 0.1, cas = 0.1, delete = 0.05, scan = 0.05 }",
+        /// The weight of each operation; one that is not named does not occur. By default those that the
+        /// protocol serves of { get = 0.4, put = 0.3, append = 0.1, cas = 0.1, delete = 0.05, scan = 0.05 },
+        /// or if it serves none of these, all that it does.
+        "mix" mix: Option<At<Mix>>,
         /// After how long a client gives an operation up.
         "timeout" timeout: At<Draw<Duration>> = "2s",
         /// How long a written value is at least.
@@ -175,6 +183,8 @@ section! {
         "delete" delete: Draw<Weight> = "0",
         /// Reads of a range of keys.
         "scan" scan: Draw<Weight> = "0",
+        /// Write-once writes: the first to a key stays.
+        "decide" decide: Draw<Weight> = "0",
     }
 
     /// Something that breaks. It strikes `at` a time, `every` so often, or `when` a node is in some
@@ -235,6 +245,9 @@ section! {
         "side" side: Option<At<Draw<Word>>>,
         /// Of failing syncs: as `ext4-ordered`, `ext4-data` or `btrfs`.
         "manner" manner: Option<At<Draw<Word>>>,
+        /// Of a reconfiguration: whether the targets are added to the voters (`add`), removed, made learners
+        /// (`learn`) or witnesses (`witness`), or are all that vote from now on (`set`).
+        "change" change: Option<At<Draw<Word>>>,
     }
 
     /// What breaks at random: each kind is on or off per seed, and every magnitude is drawn.
@@ -299,5 +312,20 @@ section! {
         "median" median: Draw<Duration>,
         /// 99 of 100 are below.
         "p99" p99: Draw<Duration>,
+    }
+}
+
+impl Mix {
+    /// Each operation's weight, by its name.
+    pub(crate) fn weights(&self) -> [(&'static str, &Draw<Weight>); 7] {
+        [
+            ("get", &self.get),
+            ("put", &self.put),
+            ("append", &self.append),
+            ("cas", &self.cas),
+            ("delete", &self.delete),
+            ("scan", &self.scan),
+            ("decide", &self.decide),
+        ]
     }
 }
