@@ -48,6 +48,8 @@ pub enum Wake {
     Alarm,
     /// The quiet tail begins.
     Quiet,
+    /// An expectation is measured from or until now; not the nemesis's affair.
+    Measure,
 }
 
 impl Wake {
@@ -59,6 +61,7 @@ impl Wake {
             Self::Restart(node) => (2, u32::from(node.0)),
             Self::Alarm => (3, 0),
             Self::Quiet => (4, 0),
+            Self::Measure => (5, 0),
         };
         kind << 32 | u64::from(which)
     }
@@ -72,6 +75,7 @@ impl Wake {
             2 => Self::Restart(NodeId(u16::try_from(which).expect("a node's number has 16 bits"))),
             3 => Self::Alarm,
             4 => Self::Quiet,
+            5 => Self::Measure,
             other => unreachable!("{other} is no kind of wake-up"),
         }
     }
@@ -224,6 +228,7 @@ impl Nemesis {
                 self.on_reached(ground);
             }
             Wake::Quiet => self.end(ground),
+            Wake::Measure => unreachable!("a run measures by itself"),
         }
     }
 

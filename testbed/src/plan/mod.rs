@@ -16,8 +16,11 @@ use contract::{Bugs, ClientId, Membership, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::config::WorldConfig;
 
+use crate::measure::Expectation;
+
 pub use self::fault::{Action, Aim, Cause, Measures, PlannedFault, Settings, Shape, Target, Trigger};
 pub use self::kind::{KINDS, Kind, KindInfo, Length, Measure, Scope, Setting, Word};
+pub(crate) use self::predicate::words;
 pub use self::predicate::{Compare, Event, Field, NoPredicate, Predicate};
 pub use crate::scenario::draw::{Draw, Drawable};
 
@@ -59,6 +62,9 @@ pub struct Plan {
     pub founders: Option<Membership>,
     /// What is judged.
     pub checks: Checks,
+    /// What is expected of the run's numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
     /// The end of the run.
     pub until: Time,
     /// No fault strikes or lasts beyond this moment.
