@@ -7,9 +7,10 @@
 //! | Command | Does |
 //! |---|---|
 //! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
-//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat` |
+//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
+//! | `again N` | the last one of these comes a second time |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
 //! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `1,2,4` |
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
@@ -37,7 +38,7 @@ use contract::{
 };
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Write};
-use seedbed_protocols::{KvService, Raft, raft};
+use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, abd, paxos, raft, solo};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -69,6 +70,39 @@ fn raft() {
     scripts::<Raft>("raft");
 }
 
+impl Scripted for Solo {
+    fn timer(_: &str) -> Option<(solo::Timer, &'static str)> {
+        None
+    }
+}
+
+#[test]
+fn solo() {
+    scripts::<Solo>("solo");
+}
+
+impl Scripted for Abd {
+    fn timer(command: &str) -> Option<(abd::Timer, &'static str)> {
+        (command == "resend").then_some((abd::Timer::Resend, "resend timer"))
+    }
+}
+
+#[test]
+fn abd() {
+    scripts::<Abd>("abd");
+}
+
+impl Scripted for Paxos {
+    fn timer(command: &str) -> Option<(paxos::Timer, &'static str)> {
+        (command == "retry").then_some((paxos::Timer::Retry, "retry timer"))
+    }
+}
+
+#[test]
+fn paxos() {
+    scripts::<Paxos>("paxos");
+}
+
 type Link = (NodeId, NodeId);
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -80,6 +114,8 @@ struct Script<R: Replica> {
     holds_work: BTreeSet<NodeId>,
     links: BTreeMap<Link, VecDeque<R::Message>>,
     requests: u64,
+    /// The last one that a protocol was to answer by itself.
+    sent: Option<Request<Op>>,
     output: String,
 }
 
@@ -154,6 +190,7 @@ impl<R: Scripted> Script<R> {
             holds_work: BTreeSet::new(),
             links: BTreeMap::new(),
             requests: 0,
+            sent: None,
             output: String::new(),
         }
     }
@@ -292,13 +329,13 @@ impl<R: Scripted> Script<R> {
                     "put" => Op::Put { key: text(1), value: text(2) },
                     _ => Op::Decide { key: text(1), value: text(2) },
                 };
-                let request = self.request();
-                let what = format!("{request} {op}");
-                let sent = Request { client: ClientId(1), seq: request.0, op };
-                let command = Command { proposed_at: Time::ZERO, data: KvService::encode(&sent) };
-                self.step(target()?, &what, |host| {
-                    host.step(|replica, fx| replica.propose(request, command, fx))
-                });
+                let sent = Request { client: ClientId(1), seq: self.requests + 1, op };
+                self.send(target()?, &sent);
+                self.sent = Some(sent);
+            }
+            "again" => {
+                let sent = self.sent.clone().ok_or("nothing was sent")?;
+                self.send(target()?, &sent);
             }
             "stand" => self.control(target()?, Control::Campaign),
             "compact" => self.control(target()?, Control::Compact),
@@ -441,6 +478,13 @@ impl<R: Scripted> Script<R> {
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, id: NodeId, sent: &Request<Op>) {
+        let request = self.request();
+        let command = Command { proposed_at: Time::ZERO, data: KvService::encode(sent) };
+        let what = format!("{request} {}", sent.op);
+        self.step(id, &what, |host| host.step(|replica, fx| replica.propose(request, command, fx)));
     }
 
     fn control(&mut self, id: NodeId, control: Control) {
