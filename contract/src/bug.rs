@@ -20,6 +20,36 @@ pub enum Bug {
     ReadWithoutQuorum,
     /// A reordered AppendEntries truncates entries that already match (RaftOS #26).
     StaleAppendTruncates,
+    /// A Raft candidate counts a vote of a term that is over (Xraft #33).
+    StaleVoteCounts,
+    /// A Raft leader commits an entry of an old term by counting replicas (Raft, Fig. 8; PySyncObj #169).
+    OldTermCommitted,
+    /// A Raft leader believes the last acknowledgement that came, not the furthest (RaftOS #25).
+    MatchedGoesBack,
+    /// A Raft leader sends entries from the very one on that left its log last (WRaft #118).
+    SnapshotBoundaryMissed,
+    /// A Raft follower takes over the term of the snapshot that it installs (WRaft #118).
+    SnapshotLowersTerm,
+    /// A Raft follower acknowledges all of its log for an append of a part (CCF #6001).
+    AckBeyondAppend,
+    /// A Raft leader changes the membership before it has committed anything (raft-dev, 2015).
+    ChangeBeforeOwnCommit,
+    /// Only the Raft leader that entered a joint membership leaves it (etcd #12136).
+    AutoLeaveLost,
+    /// A new Raft leader serves reads before it has committed anything (etcd #7331).
+    ReadBeforeOwnCommit,
+    /// A Raft leader's lease is as long as its followers' loyalty, by any clock (TiKV #964).
+    LeaseIgnoresDrift,
+    /// A Raft leader reads when one voter less than a majority has answered (openraft d60f1e85).
+    ReadQuorumTooSmall,
+    /// A Raft leader takes the middle of what its voters hold for the median, unsorted (openraft #1802).
+    QuorumOfUnsorted,
+    /// A Raft leader sends no snapshot to whom all that it could agree with is purged (openraft #1828).
+    PurgedLogNoSnapshot,
+    /// A Raft follower commits entries while it installs a snapshot (openraft eed681d5).
+    InstallRacesApply,
+    /// A Raft follower acknowledges entries before they are durable (RaftFsync).
+    AckBeforeDurable,
     /// A service takes a command that comes twice for two commands (Raft, §8).
     CommandAppliedTwice,
     /// A service drops a write whose leader's clock is behind that of an earlier write's leader
@@ -56,7 +86,7 @@ pub enum Bug {
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 17] = [
+    pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -76,6 +106,81 @@ impl Bug {
             Self::StaleAppendTruncates,
             "stale-append-truncates",
             "raft: a late append cuts off entries that matched; breaks durability under reordering",
+        ),
+        (
+            Self::StaleVoteCounts,
+            "stale-vote-counts",
+            "raft: a vote is counted whatever its term; breaks election safety when one comes late",
+        ),
+        (
+            Self::OldTermCommitted,
+            "old-term-committed",
+            "raft: entries of old terms are committed by counting; breaks leader completeness under churn",
+        ),
+        (
+            Self::MatchedGoesBack,
+            "matched-goes-back",
+            "raft: a late acknowledgement takes back a later one; breaks monotonicity under reordering",
+        ),
+        (
+            Self::SnapshotBoundaryMissed,
+            "snapshot-boundary-missed",
+            "raft: an empty append where a snapshot is due; breaks liveness for who lags to the boundary",
+        ),
+        (
+            Self::SnapshotLowersTerm,
+            "snapshot-lowers-term",
+            "raft: an older snapshot brings its term along; breaks the monotonicity of terms",
+        ),
+        (
+            Self::AckBeyondAppend,
+            "ack-beyond-append",
+            "raft: a divergent tail is acknowledged; breaks durability when leaders change",
+        ),
+        (
+            Self::ChangeBeforeOwnCommit,
+            "change-before-own-commit",
+            "raft: two leaders each change one voter; breaks leader completeness under churn",
+        ),
+        (
+            Self::AutoLeaveLost,
+            "auto-leave-lost",
+            "raft: a joint membership stays when its leader falls; breaks liveness of changes",
+        ),
+        (
+            Self::ReadBeforeOwnCommit,
+            "read-before-own-commit",
+            "raft: a new leader reads at an old commit index; breaks linearizability after elections",
+        ),
+        (
+            Self::LeaseIgnoresDrift,
+            "lease-ignores-drift",
+            "raft: a lease outlasts loyalty when clocks drift; breaks linearizability",
+        ),
+        (
+            Self::ReadQuorumTooSmall,
+            "read-quorum-too-small",
+            "raft: a read takes a majority but one; breaks linearizability under partitions",
+        ),
+        (
+            Self::QuorumOfUnsorted,
+            "quorum-of-unsorted",
+            "raft: the commit index is the middle voter's; breaks durability",
+        ),
+        (
+            Self::PurgedLogNoSnapshot,
+            "purged-log-no-snapshot",
+            "raft: probing at a purged log's start goes on for ever; breaks liveness for who lags",
+        ),
+        (
+            Self::InstallRacesApply,
+            "install-races-apply",
+            "raft: entries are applied beside a snapshot; breaks state-machine safety",
+        ),
+        (
+            Self::AckBeforeDurable,
+            "ack-before-durable",
+            "raft: an append is acknowledged unsynced; breaks durability at a power loss",
         ),
         (
             Self::CommandAppliedTwice,

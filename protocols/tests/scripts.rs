@@ -6,8 +6,9 @@
 //!
 //! | Command | Does |
 //! |---|---|
-//! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
-//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
+//! | `cluster nodes=N [bug=NAME] [OPTION=VALUE]…` | starts N replicas on empty disks, and forgets all before |
+//! | … `[voters=1,2] [learners=3] [witnesses=2]` | the part that they take at first; all vote by default |
+//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `again N` | the last one of these comes a second time |
@@ -42,6 +43,8 @@ use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, abd, paxos, raft, sol
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
+    /// Options that scripts begin with, where those are not the protocol's defaults.
+    const OPTIONS: &'static [(&'static str, &'static str)] = &[];
     /// The timer that a command fires, and how a script's output tells of it.
     fn timer(command: &str) -> Option<(Self::Timer, &'static str)>;
     /// The log, if it has one to show: where it begins and what it holds.
@@ -51,10 +54,17 @@ trait Scripted: Replica<Record: Display> {
 }
 
 impl Scripted for Raft {
+    /// Elections as in the paper: where pre-votes matter a script has them.
+    const OPTIONS: &'static [(&'static str, &'static str)] = &[("pre-vote", "false")];
+
     fn timer(command: &str) -> Option<(raft::Timer, &'static str)> {
         match command {
             "campaign" | "check-quorum" => Some((raft::Timer::Election, "election timeout")),
+            "lapse" => Some((raft::Timer::Election, "is loyal no more")),
             "heartbeat" => Some((raft::Timer::Heartbeat, "heartbeat timer")),
+            "lease-0" => Some((raft::Timer::Lease(0), "lease timer 0")),
+            "lease-1" => Some((raft::Timer::Lease(1), "lease timer 1")),
+            "handover" => Some((raft::Timer::Handover, "handover timer")),
             _ => None,
         }
     }
@@ -176,7 +186,7 @@ fn link(text: &str) -> Result<Link, Box<dyn Error>> {
     Ok((node(from)?, node(to)?))
 }
 
-fn nodes(text: &str) -> Result<BTreeSet<NodeId>, Box<dyn Error>> {
+fn nodes_of(text: &str) -> Result<BTreeSet<NodeId>, Box<dyn Error>> {
     text.split(',').map(node).collect()
 }
 
@@ -291,13 +301,25 @@ impl<R: Scripted> Script<R> {
         *self = Self::new();
         let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
         let bug = options.remove("bug").map(str::parse).transpose()?;
+        let mut part = |name| options.remove(name).map(nodes_of).transpose();
+        let (voters, learners, witnesses) = (part("voters")?, part("learners")?, part("witnesses")?);
+        for (option, value) in R::OPTIONS {
+            options.entry(option).or_insert(value);
+        }
         // The options as a scenario has them, where small ones make short scripts.
-        let tuned: Vec<_> = options.iter().map(|(option, value)| format!("\"{option}\": {value}")).collect();
-        let options: R::Options = serde_json::from_str(&format!("{{{}}}", tuned.join(", ")))?;
+        let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
+        let tuned: serde_json::Map<_, _> =
+            options.iter().map(|(option, text)| ((*option).to_owned(), value(text))).collect();
+        let options: R::Options = serde_json::from_value(tuned.into())?;
         options.check()?;
         for id in (1..=nodes).map(NodeId::new) {
             let mut cluster = Cluster::new(id, nodes, options.clone());
             cluster.bugs = Bugs(bug);
+            cluster.founders.learners = learners.clone().unwrap_or_default();
+            cluster.founders.witnesses = witnesses.clone().unwrap_or_default();
+            if let Some(voters) = &voters {
+                cluster.founders.voters.clone_from(voters);
+            }
             self.hosts.insert(id, Host::start(cluster).0);
         }
         Ok(())
@@ -345,11 +367,11 @@ impl<R: Scripted> Script<R> {
             }
             "reconfigure" => {
                 let mut to =
-                    Membership { voters: nodes(args.get(1).ok_or("to whom?")?)?, ..Membership::default() };
+                    Membership { voters: nodes_of(args.get(1).ok_or("to whom?")?)?, ..Membership::default() };
                 for argument in &args[2..] {
                     match argument.split_once('=') {
-                        Some(("learners", list)) => to.learners = nodes(list)?,
-                        Some(("witnesses", list)) => to.witnesses = nodes(list)?,
+                        Some(("learners", list)) => to.learners = nodes_of(list)?,
+                        Some(("witnesses", list)) => to.witnesses = nodes_of(list)?,
                         _ => return Err(format!("`{argument}` is neither learners= nor witnesses=").into()),
                     }
                 }
