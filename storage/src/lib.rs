@@ -27,6 +27,7 @@ pub mod btree;
 mod encoding;
 pub mod inspect;
 pub mod journal;
+mod latch;
 mod log;
 mod log_file;
 pub mod logstore;

@@ -23,6 +23,7 @@ use super::rollback::{self, Found, Rollback};
 use super::vacuum::Sweep;
 use super::wal::{self, Recorded, Wals};
 use super::{BTree, BTreeOptions, Mode, Shared, State};
+use crate::latch::Latch;
 use crate::log::{LogReader, read_whole};
 use crate::paths::{create_dir_durably, numbered};
 
@@ -82,7 +83,6 @@ pub(super) async fn open<F: Fs>(
         history: History::default(),
         loads: Loads::default(),
         wals: Wals::default(),
-        stopped: None,
     };
     Ok(BTree(Rc::new(Shared {
         fs: fs.clone(),
@@ -90,6 +90,7 @@ pub(super) async fn open<F: Fs>(
         options,
         data,
         state: RefCell::new(state),
+        latch: Latch::new(dir),
         writing: Mutex::new(()),
         committing: Mutex::new(Rollback::new(fixed)),
         bell: Bell::default(),

@@ -12,6 +12,7 @@ use super::merged::{HintEntry, TRAILER, Trailer, hint_name, read_hint};
 use super::segment::{Kind, Segment, name};
 use super::{LogStore, LogStoreOptions, Shared, State};
 use crate::batch::{self, Mutation};
+use crate::latch::Latch;
 use crate::log::{LogReader, RECORD_HEADER_BYTES, read_whole};
 use crate::paths;
 use crate::replay::{Found, Log, Replay};
@@ -81,13 +82,13 @@ pub(super) async fn open<F: Fs>(
         unsynced: Vec::new(),
         obsolete: Vec::new(),
         merging: false,
-        stopped: None,
     };
     Ok(LogStore(Rc::new(Shared {
         fs: fs.clone(),
         dir: dir.into(),
         options,
         state: RefCell::new(state),
+        latch: Latch::new(dir),
         logging: Mutex::new(()),
         merging: Mutex::new(None),
         stats: Cell::new(found.stats),

@@ -44,7 +44,7 @@ impl<F: Fs> Lsm<F> {
     /// One bounded step: a memtable, or else a piece of a compaction.
     pub(super) async fn step(&self) -> Result<(), EngineError> {
         let mut upkeep = self.0.upkeep.lock().await;
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         let (full, choice) = {
             let state = self.0.state.borrow();
             (state.full.first().cloned(), state.choice.clone())
@@ -63,7 +63,7 @@ impl<F: Fs> Lsm<F> {
         loop {
             let full = {
                 let state = self.0.state.borrow();
-                state.check_running()?;
+                self.0.latch.check()?;
                 if state.full.len() <= allowed {
                     return Ok(());
                 }
@@ -200,10 +200,10 @@ impl<F: Fs> Lsm<F> {
         let (version, edit) = self.prepare(&change, flushed);
         let before = manifest.bytes();
         if manifest.is_full(&edit) {
-            self.or_stop(self.replace_manifest(manifest, &version, edit)).await?;
+            self.0.latch.or_shut(self.replace_manifest(manifest, &version, edit)).await?;
             self.count(|stats| stats.bytes_written_to_files += manifest.bytes());
         } else {
-            self.or_stop(manifest.append(&edit)).await?;
+            self.0.latch.or_shut(manifest.append(&edit)).await?;
             self.count(|stats| stats.bytes_written_to_files += manifest.bytes() - before);
         }
         let mut state = self.0.state.borrow_mut();

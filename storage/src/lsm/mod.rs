@@ -49,13 +49,12 @@ mod wal;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
-};
+use contract::{Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Mutations};
+use crate::latch::Latch;
 use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
@@ -151,6 +150,7 @@ struct Shared<F: Fs> {
     options: LsmOptions,
     cache: Rc<BlockCache>,
     state: RefCell<State<F>>,
+    latch: Latch,
     /// Whoever holds it writes and flushes logs.
     logging: Mutex<()>,
     /// Whoever holds it changes the version. Taken before `logging` where both are needed.
@@ -174,8 +174,6 @@ struct State<F: Fs> {
     /// Tables that the version no longer names; removed once nobody else reads them.
     obsolete: Vec<Rc<Table<F>>>,
     next_file: u64,
-    /// Why nothing more is written.
-    stopped: Option<EngineError>,
 }
 
 /// A memtable with its log.
@@ -197,10 +195,6 @@ impl<F: Fs> Generation<F> {
 }
 
 impl<F: Fs> State<F> {
-    fn check_running(&self) -> Result<(), EngineError> {
-        self.stopped.clone().map_or(Ok(()), Err)
-    }
-
     fn take_file_number(&mut self) -> u64 {
         self.next_file += 1;
         self.next_file - 1
@@ -223,41 +217,7 @@ impl<F: Fs> State<F> {
     }
 }
 
-/// Stops the engine if what it guards does not end well: a failed or abandoned write leaves a log
-/// whose end nobody knows.
-struct Writing<'a, F: Fs> {
-    engine: &'a Lsm<F>,
-    ended: bool,
-}
-
-impl<F: Fs> Drop for Writing<'_, F> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.engine.stop(&EngineError::Fs(FsError::Io {
-                path: Rc::clone(&self.engine.0.dir),
-                action: "write",
-                cause: "abandoned half-way".into(),
-            }));
-        }
-    }
-}
-
 impl<F: Fs> Lsm<F> {
-    fn stop(&self, cause: &EngineError) {
-        self.0.state.borrow_mut().stopped.get_or_insert_with(|| cause.clone());
-    }
-
-    /// Runs what must not fail or be abandoned while the engine goes on.
-    async fn or_stop<T>(
-        &self,
-        writing: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut guard = Writing { engine: self, ended: false };
-        let outcome = writing.await;
-        guard.ended = true;
-        outcome.inspect_err(|error| self.stop(error))
-    }
-
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
         self.0.counters.count(change);
     }
@@ -304,7 +264,7 @@ impl<F: Fs> Lsm<F> {
     /// The last batch, and the memtables and logs that hold batches up to it, oldest first.
     fn generations(&self) -> Result<(u64, Vec<Generation<F>>), EngineError> {
         let state = self.0.state.borrow();
-        state.check_running()?;
+        self.0.latch.check()?;
         Ok((state.seq, state.full.iter().chain([&state.active]).cloned().collect()))
     }
 
@@ -320,7 +280,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (_, generations) = self.generations()?;
-        self.or_stop(self.write_out(&generations)).await
+        self.0.latch.or_shut(self.write_out(&generations)).await
     }
 
     /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
@@ -335,15 +295,17 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (last, generations) = self.generations()?;
-        self.or_stop(async {
-            self.write_out(&generations).await?;
-            // A later log must never outlive an earlier one: so oldest first here too.
-            for generation in &generations {
-                generation.wal.sync(&self.0.fs).await?;
-            }
-            Ok(())
-        })
-        .await?;
+        self.0
+            .latch
+            .or_shut(async {
+                self.write_out(&generations).await?;
+                // A later log must never outlive an earlier one: so oldest first here too.
+                for generation in &generations {
+                    generation.wal.sync(&self.0.fs).await?;
+                }
+                Ok(())
+            })
+            .await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
         assert!(seq <= state.durable, "a flush covers those who waited for it");
@@ -387,7 +349,7 @@ impl<F: Fs> Engine for Lsm<F> {
         self.help().await?;
         let seq = {
             let mut state = self.0.state.borrow_mut();
-            state.check_running()?;
+            self.0.latch.check()?;
             let bytes = batch.bytes() as u64;
             let mutations = batch::mutations(batch);
             if mutations.is_empty() {

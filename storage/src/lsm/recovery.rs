@@ -16,6 +16,7 @@ use super::memtable::Memtable;
 use super::table::{self, Table, TableBuilder};
 use super::version::{Change, LEVELS, Version};
 use super::{Generation, Lsm, LsmOptions, Shared, State, wal};
+use crate::latch::Latch;
 use crate::paths;
 use crate::replay::{Log, Replay};
 
@@ -96,7 +97,6 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         version: Rc::new(version),
         obsolete: Vec::new(),
         next_file,
-        stopped: None,
     };
     Ok(Lsm(Rc::new(Shared {
         fs: fs.clone(),
@@ -104,6 +104,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         options,
         cache: Rc::new(BlockCache::new(options.block_cache_bytes, &counters)),
         state: RefCell::new(state),
+        latch: Latch::new(dir),
         logging: Mutex::new(()),
         upkeep: Mutex::new(Upkeep { manifest, compaction: None }),
         counters,
