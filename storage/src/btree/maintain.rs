@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use contract::{Durability, EngineError, File, Fs};
+use contract::{Durability, EngineError, Fs};
 
 use super::BTree;
 use super::page::{Page, PageNo};
@@ -119,7 +119,7 @@ impl<F: Fs> BTree<F> {
                     log.state.borrow_mut().copied = PageNo(last.0 + 1);
                     return Ok(());
                 }
-                self.0.data.file.sync_data().await?;
+                self.0.data.sync_for_good().await?;
                 self.0.data.trim(store_pages, self.0.options.page_bytes).await?;
                 {
                     let state = &mut *self.0.state.borrow_mut();

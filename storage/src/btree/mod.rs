@@ -76,7 +76,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore,
+    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,8 @@ struct Shared<F: Fs> {
     data: DataFile<F>,
     state: RefCell<State<F>>,
     latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it applies a batch. Taken last.
     writing: Mutex<()>,
     /// Whoever holds it writes groups and flushes them. The bell rings when somebody lets go of it.
@@ -260,6 +262,10 @@ impl<F: Fs> Engine for BTree<F> {
     async fn open(fs: &F, dir: &str, options: &BTreeOptions) -> Result<Self, EngineError> {
         assert!(page::is_page_size(options.page_bytes), "page_bytes is a power of two from 512 to 32768");
         recovery::open(fs, dir, *options).await
+    }
+
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {

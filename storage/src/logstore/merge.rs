@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, Fs, FsError};
+use contract::{Durability, EngineError, Fs, FsError};
 
 use super::LogStore;
 use super::index::{Place, read_together};
@@ -67,7 +67,7 @@ impl<F: Fs> LogStore<F> {
         }
         let _logging = self.0.logging.lock().await;
         let (_, segments) = self.unsynced()?;
-        self.0.latch.or_shut(self.write_out(&segments)).await
+        self.0.latch.or_shut(self.write_out(&segments, Durability::Lazy)).await
     }
 
     fn begin_merge(&self) -> Option<Running<F>> {

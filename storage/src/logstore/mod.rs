@@ -42,12 +42,15 @@ mod snapshot;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use contract::{Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore};
+use contract::{
+    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Mutations};
 use crate::latch::Latch;
+use crate::log_file;
 use crate::turn::yield_once;
 use index::{Index, Place};
 use merge::Running;
@@ -88,6 +91,8 @@ struct Shared<F: Fs> {
     options: LogStoreOptions,
     state: RefCell<State<F>>,
     latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it writes and flushes segments.
     logging: Mutex<()>,
     /// Whoever holds it merges. Taken before `logging` where both are needed.
@@ -161,12 +166,15 @@ impl<F: Fs> LogStore<F> {
         Ok((state.seq, state.unsynced.iter().chain([&state.active]).cloned().collect()))
     }
 
-    /// Hands all that is buffered to the segments' files, oldest first. Needs `logging`.
-    async fn write_out(&self, segments: &[Rc<Segment<F>>]) -> Result<(), EngineError> {
-        for segment in segments {
-            let bytes = segment.log().write_out(&self.0.fs).await?;
-            self.count(|stats| stats.bytes_written_to_files += bytes);
-        }
+    /// Hands all that is buffered to the segments' files, and flushes them if it must. Needs `logging`.
+    async fn write_out(
+        &self,
+        segments: &[Rc<Segment<F>>],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let logs = segments.iter().map(|segment| segment.log());
+        let bytes = log_file::write_out(&self.0.fs, logs, durability).await?;
+        self.count(|stats| stats.bytes_written_to_files += bytes);
         Ok(())
     }
 
@@ -182,7 +190,7 @@ impl<F: Fs> LogStore<F> {
             return Ok(());
         }
         let (_, segments) = self.unsynced()?;
-        self.0.latch.or_shut(self.write_out(&segments)).await
+        self.0.latch.or_shut(self.write_out(&segments, Durability::Lazy)).await
     }
 
     /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
@@ -197,17 +205,7 @@ impl<F: Fs> LogStore<F> {
             return Ok(());
         }
         let (last, segments) = self.unsynced()?;
-        self.0
-            .latch
-            .or_shut(async {
-                self.write_out(&segments).await?;
-                // A later segment must never outlive an earlier one: so oldest first here too.
-                for segment in &segments {
-                    segment.log().sync(&self.0.fs).await?;
-                }
-                Ok(())
-            })
-            .await?;
+        self.0.latch.or_shut(self.write_out(&segments, Durability::Synced)).await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
         let durable = state.durable;
@@ -272,6 +270,10 @@ impl<F: Fs> Engine for LogStore<F> {
         recovery::open(fs, dir, *options).await
     }
 
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
+    }
+
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         let (seq, sealed) = {
             let mut state = self.0.state.borrow_mut();
@@ -324,9 +326,17 @@ impl<F: Fs> Engine for LogStore<F> {
         for place in places {
             self.read(&place).await?;
         }
-        let sealed = self.0.state.borrow().sealed.clone();
-        for segment in sealed {
-            self.verify_segment(&segment).await?;
+        let _logging = self.0.logging.lock().await;
+        let segments: Vec<_> = {
+            let state = self.0.state.borrow();
+            state.sealed.iter().chain([&state.active]).cloned().collect()
+        };
+        for segment in segments {
+            let read = segment.verify(&self.0.dir).await?;
+            self.count(|stats| stats.bytes_read_from_files += read);
+            if segment.kind() == Kind::Merged {
+                self.verify_hint(&segment).await?;
+            }
         }
         Ok(())
     }

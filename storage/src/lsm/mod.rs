@@ -49,12 +49,15 @@ mod wal;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore};
+use contract::{
+    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Mutations};
 use crate::latch::Latch;
+use crate::log_file;
 use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
@@ -151,6 +154,8 @@ struct Shared<F: Fs> {
     cache: Rc<BlockCache>,
     state: RefCell<State<F>>,
     latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it writes and flushes logs.
     logging: Mutex<()>,
     /// Whoever holds it changes the version. Taken before `logging` where both are needed.
@@ -252,12 +257,15 @@ impl<F: Fs> Lsm<F> {
         if l0_tables >= self.0.options.l0_tables * L0_SLACK { self.step().await } else { Ok(()) }
     }
 
-    /// Hands all that is buffered to the logs' files, oldest log first. Needs `logging`.
-    async fn write_out(&self, generations: &[Generation<F>]) -> Result<(), EngineError> {
-        for generation in generations {
-            let bytes = generation.wal.write_out(&self.0.fs).await?;
-            self.count(|stats| stats.bytes_written_to_files += bytes);
-        }
+    /// Hands all that is buffered to the logs' files, and flushes them if it must. Needs `logging`.
+    async fn write_out(
+        &self,
+        generations: &[Generation<F>],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let logs = generations.iter().map(|generation| &*generation.wal);
+        let bytes = log_file::write_out(&self.0.fs, logs, durability).await?;
+        self.count(|stats| stats.bytes_written_to_files += bytes);
         Ok(())
     }
 
@@ -280,7 +288,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (_, generations) = self.generations()?;
-        self.0.latch.or_shut(self.write_out(&generations)).await
+        self.0.latch.or_shut(self.write_out(&generations, Durability::Lazy)).await
     }
 
     /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
@@ -295,17 +303,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (last, generations) = self.generations()?;
-        self.0
-            .latch
-            .or_shut(async {
-                self.write_out(&generations).await?;
-                // A later log must never outlive an earlier one: so oldest first here too.
-                for generation in &generations {
-                    generation.wal.sync(&self.0.fs).await?;
-                }
-                Ok(())
-            })
-            .await?;
+        self.0.latch.or_shut(self.write_out(&generations, Durability::Synced)).await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
         assert!(seq <= state.durable, "a flush covers those who waited for it");
@@ -343,6 +341,10 @@ impl<F: Fs> Engine for Lsm<F> {
     async fn open(fs: &F, dir: &str, options: &LsmOptions) -> Result<Self, EngineError> {
         assert!(options.l0_tables > 0 && options.level_bytes > 0, "a level of no size is always due");
         recovery::open(fs, dir, *options).await
+    }
+
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
@@ -390,7 +392,7 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn verify(&self) -> Result<(), EngineError> {
-        self.verify_tables().await
+        self.verify_all().await
     }
 
     fn stats(&self) -> EngineStats {
