@@ -55,7 +55,7 @@
 //! a file's sync nothing about its name. [`Persistence`] makes this weaker (`posix-weak`: names in any
 //! subset, garbage behind a size) or stronger (`ext4-ordered`, `xfs`, `btrfs`). A process that dies
 //! ([`World::kill`]) leaves the page cache, and what it had asked of the disk is done. A [`Frontier`] lists
-//! all images that these rules permit at one moment; a [`Platter`] obeys them outside of a world. *Not
+//! all images that these rules permit at one moment, [`World::image_after_crash`] draws one of them; a [`Platter`] obeys them outside of a world. *Not
 //! modelled:* that of several writes to one sector without a flush between them another than the last
 //! survives; file systems whose journal tears.
 //!

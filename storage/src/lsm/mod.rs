@@ -50,12 +50,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
+    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Mutations};
+use crate::latch::Latch;
+use crate::log_file;
 use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
@@ -151,6 +153,9 @@ struct Shared<F: Fs> {
     options: LsmOptions,
     cache: Rc<BlockCache>,
     state: RefCell<State<F>>,
+    latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it writes and flushes logs.
     logging: Mutex<()>,
     /// Whoever holds it changes the version. Taken before `logging` where both are needed.
@@ -174,8 +179,6 @@ struct State<F: Fs> {
     /// Tables that the version no longer names; removed once nobody else reads them.
     obsolete: Vec<Rc<Table<F>>>,
     next_file: u64,
-    /// Why nothing more is written.
-    stopped: Option<EngineError>,
 }
 
 /// A memtable with its log.
@@ -197,10 +200,6 @@ impl<F: Fs> Generation<F> {
 }
 
 impl<F: Fs> State<F> {
-    fn check_running(&self) -> Result<(), EngineError> {
-        self.stopped.clone().map_or(Ok(()), Err)
-    }
-
     fn take_file_number(&mut self) -> u64 {
         self.next_file += 1;
         self.next_file - 1
@@ -223,41 +222,7 @@ impl<F: Fs> State<F> {
     }
 }
 
-/// Stops the engine if what it guards does not end well: a failed or abandoned write leaves a log
-/// whose end nobody knows.
-struct Writing<'a, F: Fs> {
-    engine: &'a Lsm<F>,
-    ended: bool,
-}
-
-impl<F: Fs> Drop for Writing<'_, F> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.engine.stop(&EngineError::Fs(FsError::Io {
-                path: Rc::clone(&self.engine.0.dir),
-                action: "write",
-                cause: "abandoned half-way".into(),
-            }));
-        }
-    }
-}
-
 impl<F: Fs> Lsm<F> {
-    fn stop(&self, cause: &EngineError) {
-        self.0.state.borrow_mut().stopped.get_or_insert_with(|| cause.clone());
-    }
-
-    /// Runs what must not fail or be abandoned while the engine goes on.
-    async fn or_stop<T>(
-        &self,
-        writing: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut guard = Writing { engine: self, ended: false };
-        let outcome = writing.await;
-        guard.ended = true;
-        outcome.inspect_err(|error| self.stop(error))
-    }
-
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
         self.0.counters.count(change);
     }
@@ -292,19 +257,22 @@ impl<F: Fs> Lsm<F> {
         if l0_tables >= self.0.options.l0_tables * L0_SLACK { self.step().await } else { Ok(()) }
     }
 
-    /// Hands all that is buffered to the logs' files, oldest log first. Needs `logging`.
-    async fn write_out(&self, generations: &[Generation<F>]) -> Result<(), EngineError> {
-        for generation in generations {
-            let bytes = generation.wal.write_out(&self.0.fs).await?;
-            self.count(|stats| stats.bytes_written_to_files += bytes);
-        }
+    /// Hands all that is buffered to the logs' files, and flushes them if it must. Needs `logging`.
+    async fn write_out(
+        &self,
+        generations: &[Generation<F>],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let logs = generations.iter().map(|generation| &*generation.wal);
+        let bytes = log_file::write_out(&self.0.fs, logs, durability).await?;
+        self.count(|stats| stats.bytes_written_to_files += bytes);
         Ok(())
     }
 
     /// The last batch, and the memtables and logs that hold batches up to it, oldest first.
     fn generations(&self) -> Result<(u64, Vec<Generation<F>>), EngineError> {
         let state = self.0.state.borrow();
-        state.check_running()?;
+        self.0.latch.check()?;
         Ok((state.seq, state.full.iter().chain([&state.active]).cloned().collect()))
     }
 
@@ -320,7 +288,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (_, generations) = self.generations()?;
-        self.or_stop(self.write_out(&generations)).await
+        self.0.latch.or_shut(self.write_out(&generations, Durability::Lazy)).await
     }
 
     /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
@@ -335,15 +303,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (last, generations) = self.generations()?;
-        self.or_stop(async {
-            self.write_out(&generations).await?;
-            // A later log must never outlive an earlier one: so oldest first here too.
-            for generation in &generations {
-                generation.wal.sync(&self.0.fs).await?;
-            }
-            Ok(())
-        })
-        .await?;
+        self.0.latch.or_shut(self.write_out(&generations, Durability::Synced)).await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
         assert!(seq <= state.durable, "a flush covers those who waited for it");
@@ -383,11 +343,15 @@ impl<F: Fs> Engine for Lsm<F> {
         recovery::open(fs, dir, *options).await
     }
 
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
+    }
+
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         self.help().await?;
         let seq = {
             let mut state = self.0.state.borrow_mut();
-            state.check_running()?;
+            self.0.latch.check()?;
             let bytes = batch.bytes() as u64;
             let mutations = batch::mutations(batch);
             if mutations.is_empty() {
@@ -428,7 +392,7 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn verify(&self) -> Result<(), EngineError> {
-        self.verify_tables().await
+        self.verify_all().await
     }
 
     fn stats(&self) -> EngineStats {
