@@ -307,6 +307,7 @@ impl<F: Fs> Engine for BTree<F> {
             state.check_running()?;
             state.seq
         } else {
+            self.read_ways(&batch).await;
             self.apply(batch).await?
         };
         match durability {
