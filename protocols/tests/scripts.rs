@@ -165,6 +165,7 @@ fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
             let after = after.map_or_else(String::new, |token| format!(" (after {token})"));
             format!("{request} answered {answer}{after}")
         }
+        Effect::Disconnect { peer } => format!("disconnect {peer}"),
         Effect::Controlled { request } => format!("{request} done"),
         Effect::Reject { request, reason } => format!("{request} rejected: {reason}"),
         Effect::ReadChunk { to, snapshot: None, .. } => format!("read first chunk for {to}"),

@@ -274,6 +274,12 @@ impl<M> World<M> {
         }
     }
 
+    /// From now on every read of a node goes to its device, as with `O_DIRECT`: for what is much larger than
+    /// a page cache would be.
+    pub fn read_directly(&self, node: NodeId) {
+        self.kernel().state.borrow_mut().disks[node.slot()].reads_directly = true;
+    }
+
     /// Ends a node's software: its tasks and timers are gone. Its machine goes on: what was written
     /// is in the page cache, and what was asked of the disk is done. Nothing happens to a node that is
     /// down.

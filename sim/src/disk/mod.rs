@@ -42,6 +42,8 @@ pub(crate) struct Disk {
     place_key: u64,
     pub(crate) persistence: Persistence,
     torn_unit: usize,
+    /// Reads pass the page cache by.
+    pub(crate) reads_directly: bool,
     pub(crate) troubles: Troubles,
     /// Requests that were done while the device was stalled.
     pub(crate) stalled: Vec<Ticket>,
@@ -60,6 +62,7 @@ impl Disk {
             place_key: keys.key(Purpose::PLACE, node),
             persistence: config.persistence,
             torn_unit: config.torn_unit.into(),
+            reads_directly: false,
             troubles: Troubles::new(keys.key(Purpose::TROUBLE, node)),
             stalled: Vec::new(),
         }

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use contract::{Durability, EngineError, Fs};
+use futures::future::join_all;
 
 use super::BTree;
 use super::page::{Page, PageNo};
@@ -105,10 +106,8 @@ impl<F: Fs> BTree<F> {
             let pages = state.pages.range(state.copied..PageNo(state.store_pages));
             (pages.take(PAGES_AT_ONCE).map(|(no, offset)| (*no, *offset)).collect(), state.store_pages)
         };
-        let mut pages = Vec::with_capacity(chunk.len());
-        for (no, offset) in &chunk {
-            pages.push(self.logged_page(&log, *no, *offset).await?);
-        }
+        let pages = join_all(chunk.iter().map(|(no, offset)| self.logged_page(&log, *no, *offset))).await;
+        let pages = pages.into_iter().collect::<Result<Vec<_>, _>>()?;
         self.0
             .latch
             .or_shut(async {

@@ -101,7 +101,7 @@ impl<F: Fs> Lsm<F> {
         }
         let mut running = match upkeep.compaction.take() {
             Some(running) => running,
-            None => Running::begin(due, &version).await?,
+            None => Running::begin(due, &version, self.0.options.readahead_bytes).await?,
         };
         if !self.merge_piece(&mut running).await? {
             upkeep.compaction = Some(running);
@@ -290,9 +290,14 @@ impl<F: Fs> Lsm<F> {
 }
 
 impl<F: Fs> Running<F> {
-    async fn begin(choice: Choice, version: &Version<F>) -> Result<Self, EngineError> {
+    async fn begin(
+        choice: Choice,
+        version: &Version<F>,
+        readahead_bytes: usize,
+    ) -> Result<Self, EngineError> {
         assert!(0 < choice.output && choice.output < LEVELS, "a compaction goes down to a level that exists");
-        let source = |run: &Vec<u64>| Source::tables(version.find(run), Blocks::Ahead, Order::Ascending);
+        let ahead = Blocks::Ahead(readahead_bytes);
+        let source = |run: &Vec<u64>| Source::tables(version.find(run), ahead.clone(), Order::Ascending);
         let sources = choice.runs.iter().map(source).collect();
         let merge = Merge::new(sources, b"", Order::Ascending).await?;
         let ranges = if choice.keep_tombstones { merge.ranges() } else { RangeSet::default() };

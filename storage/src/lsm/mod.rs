@@ -2,7 +2,7 @@
 //! size-tiered compaction.
 //!
 //! A batch goes to a write-ahead log and a memtable. A full memtable is written out as a sorted table
-//! of level 0; compactions merge tables downwards, so that each deeper level is ten times as large
+//! of level 0; compactions merge tables downwards, so that each deeper level is some times as large
 //! and free of overlaps. A read asks the memtables, then the levels from the top: the first that
 //! knows the key decides. Deleting a range writes one range tombstone, which hides what is older.
 //!
@@ -94,7 +94,7 @@ pub enum Compression {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compaction {
-    /// Each level is ten times as large as the one above: few bytes to read, many to write.
+    /// Each level is a fixed number of times as large as the one above: few bytes to read, many to write.
     #[default]
     Leveled,
     /// Runs of similar size are merged: few bytes to write, more runs to read.
@@ -110,11 +110,18 @@ pub struct LsmOptions {
     pub block_bytes: usize,
     /// How many tables of level 0 make a compaction due.
     pub l0_tables: usize,
-    /// How many bytes of level 1 make a compaction due, if it is leveled; ten times as many for each
-    /// deeper level.
+    /// How many bytes the uppermost level below level 0 may hold, if compaction is leveled.
     pub level_bytes: u64,
     /// The size of a table that a compaction writes, about.
     pub table_bytes: usize,
+    /// How many times more each level may hold than the one above it, if compaction is leveled; how many runs of
+    /// similar size become one, if it is tiered. At least 2.
+    pub fanout: u64,
+    /// Bits per key of the filters of tables that are written from now on; 0: none have filters.
+    pub filter_bits: usize,
+    /// Bytes that a compaction reads with one request. An arm wants as many as pass below it while it could
+    /// seek.
+    pub readahead_bytes: usize,
     /// Bytes of blocks that are kept in memory.
     pub block_cache_bytes: usize,
     /// How blocks of tables that are written from now on are stored.
@@ -131,6 +138,9 @@ impl Default for LsmOptions {
             l0_tables: 4,
             level_bytes: 8 << 20,
             table_bytes: 2 << 20,
+            fanout: 10,
+            filter_bits: 10,
+            readahead_bytes: 128 << 10,
             block_cache_bytes: 1 << 20,
             compression: Compression::None,
             compaction: Compaction::Leveled,
@@ -340,6 +350,7 @@ impl<F: Fs> Engine for Lsm<F> {
 
     async fn open(fs: &F, dir: &str, options: &LsmOptions) -> Result<Self, EngineError> {
         assert!(options.l0_tables > 0 && options.level_bytes > 0, "a level of no size is always due");
+        assert!(options.fanout > 1, "a deeper level holds more than the one above it");
         recovery::open(fs, dir, *options).await
     }
 
