@@ -103,12 +103,14 @@ impl<R: Replica, S: Service, E: Engine, V> Clone for Host<R, S, E, V> {
     }
 }
 
+type Early<M> = Vec<(NodeId, News<M>)>;
+
 pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
     pub(crate) setup: Setup<R, E, V>,
     /// Empty while the host recovers, and again once it has failed.
     pub(crate) core: RefCell<Option<Core<R, S, E>>>,
     /// What came over streams while the host recovered: a listening socket keeps it.
-    early: RefCell<Option<Vec<(NodeId, News<R::Message>)>>>,
+    early: RefCell<Option<Early<R::Message>>>,
     pub(crate) failure: RefCell<Option<HostError>>,
     pub(crate) persist: Queue<Persist<R>>,
     pub(crate) work: Queue<Work>,
