@@ -9,8 +9,11 @@ use testbed::Bug;
 use testbed::checker::formats::Format;
 use testbed::checker::models::{MODELS, Model};
 use testbed::checker::{Budget, Consistency};
+use testbed::compare::Axis;
 use testbed::scenario::{Seeds, nearest};
 use testbed::units::parse_duration;
+
+use crate::commands::compare;
 
 /// Deterministic simulation testbed for distributed protocols.
 #[derive(Debug, Parser)]
@@ -39,6 +42,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Find the smallest plan that still fails in the same way
     Shrink(ShrinkArgs),
+    /// Run variants of a scenario under the same faults and clients, and tell how they differ
+    Compare(CompareArgs),
     /// Judge histories that were recorded elsewhere, or by `run --history`
     Check(CheckArgs),
     /// Work with recorded histories
@@ -115,6 +120,30 @@ pub(crate) struct SweepArgs {
     /// Where failures are saved as replays
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    /// The scenario file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) scenario: PathBuf,
+    /// A field and its values: cluster.protocol=raft,zab; several of them make a matrix
+    #[arg(long, required = true, value_name = "KEY=V1,V2", value_parser = compare::axis)]
+    pub(crate) vary: Vec<Axis>,
+    /// Which seeds: 0..100
+    #[arg(long, value_name = "A..B", default_value = "0..100", value_parser = compare::bounded)]
+    pub(crate) seeds: Seeds,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+    /// How many runs at once; as many as there are cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Write every figure of every run to a file, one run per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<PathBuf>,
     /// Print one JSON document on stdout; text for people goes to stderr
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use sim::rng::{Keys, Purpose};
 
 use crate::plan::{Plan, WorkloadPlan};
+use crate::report::Availability;
 use crate::workload::kv::KvClient;
 
 /// An operation arrives.
@@ -37,6 +38,9 @@ const ANSWER_WITHIN: RangeInclusive<Duration> = Duration::from_millis(200)..=Dur
 /// How often in a row a server's word for who leads is taken without a pause: two servers may each
 /// take the other for the leader.
 const MAX_REDIRECTS: u8 = 3;
+
+/// Operations that are not answered for longer than this are waited for in vain.
+const UNAVAILABLE: Duration = Duration::from_millis(100);
 
 /// How long to wait when there is no leader.
 const PAUSE: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(60);
@@ -58,6 +62,10 @@ pub struct Records {
     pub writes_in_flight: u64,
     /// From when on no fault is active.
     pub quiet_from: Time,
+    under_way: u64,
+    /// Since when clients have waited without an answer to any of them.
+    waiting_since: Time,
+    waited: Availability,
     /// Which arrivals became operations, in order of invocation.
     pub invoked: Vec<(ClientId, u64)>,
     /// Per client its operations, in the order of their numbers, which begin with 1.
@@ -75,6 +83,9 @@ impl Records {
             unknown: 0,
             writes_in_flight: 0,
             quiet_from,
+            under_way: 0,
+            waiting_since: Time::ZERO,
+            waited: Availability::default(),
             invoked: Vec::new(),
             by_client: Vec::new(),
         }
@@ -83,12 +94,39 @@ impl Records {
     fn invoke(&mut self, now: Time, client: ClientId, arrival: u64, op: Op) -> OpId {
         self.invoked.push((client, arrival));
         self.writes_in_flight += u64::from(!op.is_read());
+        if self.under_way == 0 {
+            self.waiting_since = now;
+        }
+        self.under_way += 1;
         let id = self.history.invoke(now, client, op);
         if self.by_client.len() <= client.slot() {
             self.by_client.resize(client.slot() + 1, Vec::new());
         }
         self.by_client[client.slot()].push(id);
         id
+    }
+
+    /// An operation has ended, with an answer or without.
+    fn ended(&mut self, now: Time, answered: bool) {
+        self.under_way -= 1;
+        if answered {
+            self.waited = self.waited_until(now);
+            self.waiting_since = now;
+        }
+    }
+
+    /// How long clients have waited in vain until now.
+    pub(crate) fn availability(&self, now: Time) -> Availability {
+        if self.under_way == 0 { self.waited } else { self.waited_until(now) }
+    }
+
+    fn waited_until(&self, now: Time) -> Availability {
+        let Availability { longest, total } = self.waited;
+        let waits = now.since(self.waiting_since);
+        if waits <= UNAVAILABLE {
+            return self.waited;
+        }
+        Availability { longest: longest.max(waits), total: total + waits }
     }
 
     /// A client's operation by its number, from 1.
@@ -282,5 +320,6 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
             }
             Outcome::Fail | Outcome::Unknown => records.unknown += 1,
         }
+        records.ended(now, matches!(outcome, Outcome::Ok(_)));
     }
 }

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod client;
+pub mod compare;
 mod engine;
 mod judge;
 pub mod measure;

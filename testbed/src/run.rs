@@ -330,6 +330,7 @@ pub(crate) fn run<R: Replica>(
         seen: moment.seen,
         operations: moment.operations,
         latency: latency(records),
+        availability: records.availability(world.now()),
         storage: moment.storage,
         fired: nemesis.fired().to_vec(),
         extent: nemesis.extent(),

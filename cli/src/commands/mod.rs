@@ -1,6 +1,7 @@
 //! One file for each command, and what several of them share.
 
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod list;
 pub(crate) mod replay;

@@ -55,7 +55,7 @@ impl Scenario {
         let file = &self.file;
         let choices = Choices(Keys::new(seed));
         let cluster = &file.cluster;
-        let options = cluster.options.draw(&|path: &str| choices.stream(path, 0));
+        let options = cluster.options.draw(cluster.protocol.text, &|path: &str| choices.stream(path, 0));
         registry::check_options(cluster.protocol.text, &options)
             .map_err(|message| self.error_at(&cluster.options.0.span, &message))?;
         let until = Time::ZERO + choices.make("budget.time", &file.budget.time.value);
