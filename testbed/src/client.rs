@@ -33,8 +33,6 @@ const ATTEMPT: TimerId = TimerId(1);
 /// The operation is given up.
 const DEADLINE: TimerId = TimerId(2);
 
-/// How long a server may take before the next one is asked.
-const ANSWER_WITHIN: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_millis(300);
 /// How often in a row a server's word for who leads is taken without a pause: two servers may each
 /// take the other for the leader.
 const MAX_REDIRECTS: u8 = 3;
@@ -154,6 +152,7 @@ pub struct Client<M, V> {
     arrivals: ChaCha8Rng,
     mean_gap: f64,
     timeout: Duration,
+    retry_after: (Duration, Duration),
     ops: KvClient,
     records: Rc<RefCell<Records>>,
     under_way: Option<UnderWay>,
@@ -192,6 +191,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
             arrivals: Keys::new(plan.seed).stream(Purpose::new("arrivals"), u64::from(me.0)),
             mean_gap: shared_by as f64 / workload.rate,
             timeout: workload.timeout,
+            retry_after: workload.retry_after,
             ops: KvClient::new(plan.seed, me, workload),
             records,
             under_way: None,
@@ -282,7 +282,8 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
         let packet = Packet { group: GroupId(0), body: PacketBody::Request(request) };
         self.env.send(self.server.into(), packet);
         if self.retries {
-            self.env.set_timer(ATTEMPT, ANSWER_WITHIN);
+            let (least, most) = self.retry_after;
+            self.env.set_timer(ATTEMPT, least..=most);
         }
     }
 

@@ -3,14 +3,15 @@
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
 //! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask laws` whether
-//! it obeys the laws of real devices, `cargo xtask matrix` whether each kind of fault bites, and `cargo
-//! xtask histories DIR` judges histories with known verdicts.
+//! it obeys the laws of real devices, `cargo xtask matrix` whether each kind of fault bites, `cargo xtask
+//! published` whether published results come out here, and `cargo xtask histories DIR` judges histories with known verdicts.
 
 mod bench;
 mod histories;
 mod laws;
 mod matrix;
 mod peers;
+mod published;
 mod tidy;
 
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ enum Chore {
         #[arg(long, default_value_t = 7)]
         runs: usize,
     },
+    /// Reproduce published results and compare (build with --release).
+    Published,
     /// Judge the histories of a folder and compare the verdicts with its expected.tsv.
     Histories {
         /// The folder.
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
             bench::run(runs);
             ExitCode::SUCCESS
         }
+        Chore::Published => ExitCode::from(u8::from(!published::run())),
         Chore::Histories { folder } => match histories::judge(&folder) {
             Ok(agree) => ExitCode::from(u8::from(!agree)),
             Err(error) => {

@@ -289,6 +289,7 @@ fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> 
         keys: choices.make(&path("keys"), &given.keys.value),
         mix,
         timeout: choices.make(&path("timeout"), &given.timeout.value),
+        retry_after: (given.retry_after.value.min(), given.retry_after.value.max()),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
     }
 }
