@@ -243,6 +243,7 @@ impl Replica for Raft {
             if grew && self.is_leader() {
                 self.advance_commit(fx);
             }
+            self.serve(fx);
             self.install_noted(token, fx);
         }
         self.assert_laws();
@@ -362,14 +363,13 @@ impl Raft {
                 }
             }
             Message::TimeoutNow { .. } => self.on_timeout_now(fx),
-            Message::AppendAck { matched, round, .. } => self.on_ack(from, matched, round, fx),
+            Message::AppendAck { matched, round, lacks, .. } => self.on_ack(from, matched, round, lacks, fx),
             Message::AppendReject { rejected, hint, round, .. } => {
                 self.on_reject(from, rejected, hint, round, fx);
             }
             Message::SnapshotAck { snapshot, offset, round, .. } => {
                 self.on_snapshot_ack(from, snapshot, offset, round, fx);
             }
-            Message::Lacks { state, round, .. } => self.on_lacks(from, state, round, fx),
         }
     }
 

@@ -30,7 +30,6 @@ impl Raft {
             | Message::AppendAck { .. }
             | Message::AppendReject { .. }
             | Message::SnapshotAck { .. }
-            | Message::Lacks { .. }
             | Message::Outdated { .. } => {}
         }
     }
