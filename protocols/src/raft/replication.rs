@@ -101,8 +101,8 @@ impl Raft {
         self.arm_heartbeat_timer(fx);
         self.begin_lease_round(fx);
         self.nudge_snapshots(fx);
-        self.trim_witnesses(fx);
         self.broadcast_heartbeat(fx);
+        self.trim_witnesses(fx);
         // Of a group of one nobody answers.
         self.confirm_rounds(fx);
         self.advance_change(fx);
