@@ -62,6 +62,9 @@ pub(crate) struct Changes {
     /// Plant a known bug; `seedbed list bugs` shows them
     #[arg(long, value_name = "NAME", value_parser = bug_parser())]
     pub(crate) bug: Option<Bug>,
+    /// Which row of the scenario, if it has any; a sweep takes all by default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) row: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

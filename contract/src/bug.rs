@@ -68,11 +68,25 @@ pub enum Bug {
     /// A recovering journal cuts itself off at damage that had been durable, as at a torn tail
     /// (Alagappan et al., FAST'18).
     CorruptInteriorCut,
+    /// An ABD server answers a read with what it found, before a majority holds it (Attiya, Bar-Noy and
+    /// Dolev, 1995: without the second round a register is regular, not atomic).
+    ReadWithoutWriteBack,
+    /// An ABD server says that it holds a copy before the copy and its tag are durable (Guerraoui and
+    /// Levy, 2004).
+    TagNotDurable,
+    /// A Paxos acceptor restarts without its promises (Michael and others, DISC 2017: diskless recovery).
+    PromiseForgotten,
+    /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
+    /// and others, *Paxos Made Live*, 2007).
+    BallotReused,
+    /// A Paxos proposer adopts any value that was accepted, not the one of the highest ballot (Lamport,
+    /// *Paxos Made Simple*, 2001: P2c).
+    AnyAcceptedAdopted,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 27] = [
+    pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -207,6 +221,31 @@ impl Bug {
             Self::CorruptInteriorCut,
             "corrupt-interior-cut",
             "journal: damage inside the log is cut off as a torn tail; breaks durability at a restart",
+        ),
+        (
+            Self::ReadWithoutWriteBack,
+            "read-without-write-back",
+            "abd: a read does not store what it returns; breaks linearizability when writes reach few",
+        ),
+        (
+            Self::TagNotDurable,
+            "tag-not-durable",
+            "abd: a copy is acknowledged before it is durable; breaks linearizability at a power loss",
+        ),
+        (
+            Self::PromiseForgotten,
+            "promise-forgotten",
+            "paxos: an acceptor forgets its promises at a restart; breaks agreement",
+        ),
+        (
+            Self::BallotReused,
+            "ballot-reused",
+            "paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
+        ),
+        (
+            Self::AnyAcceptedAdopted,
+            "any-accepted-adopted",
+            "paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
         ),
     ];
 

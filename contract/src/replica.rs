@@ -6,6 +6,8 @@
 //! 1. Records of [`Effect::Persist`] reach the journal in the order of their effects. When they are
 //!    durable the host calls [`Replica::on_durable`]; when the journal refused, [`Replica::on_failed`].
 //! 2. A [`Effect::Send`] with `after` is released when that token is durable, or never. Nothing else orders I/O.
+//!    On a stream it belongs to the connection of the moment at which it was asked for: if that breaks
+//!    meanwhile, the message is lost with it.
 //! 3. Committed entries are applied in order, then [`Replica::on_applied`] is called.
 //! 4. A timer is a *range*; the world draws the moment. Timers that are due fire before any message
 //!    that arrives at the same moment or later.
@@ -285,6 +287,12 @@ pub enum Effect<R: Replica> {
         /// Which write must be durable first.
         after: Option<Token>,
     },
+    /// Break the stream to a peer, if there is one: what is under way either way, or still waits for a
+    /// write, may be lost. The peer hears of it, this replica does not; its next message opens a new one.
+    Disconnect {
+        /// Whose.
+        peer: NodeId,
+    },
     /// Write records to the journal, then report `token` as durable.
     Persist {
         /// What the write is known by.
@@ -390,6 +398,11 @@ impl<R: Replica> Effects<R> {
     /// Sends a message, once `after` is durable.
     pub fn send(&mut self, to: NodeId, message: R::Message, after: Option<Token>) {
         self.push(Effect::Send { to, message, after });
+    }
+
+    /// Breaks the stream to a peer.
+    pub fn disconnect(&mut self, peer: NodeId) {
+        self.push(Effect::Disconnect { peer });
     }
 
     /// Writes records to the journal and returns what the write is known by.

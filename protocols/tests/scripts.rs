@@ -8,9 +8,10 @@
 //! |---|---|
 //! | `cluster nodes=N [bug=NAME] [OPTION=VALUE]…` | starts N replicas on empty disks, and forgets all before |
 //! | … `[voters=1,2] [learners=3] [witnesses=2]` | the part that they take at first; all vote by default |
-//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover` |
+//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
+//! | `again N` | the last one of these comes a second time |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
 //! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `1,2,4` |
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
@@ -38,7 +39,7 @@ use contract::{
 };
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Write};
-use seedbed_protocols::{KvService, Raft, raft};
+use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, abd, paxos, raft, solo};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -79,6 +80,39 @@ fn raft() {
     scripts::<Raft>("raft");
 }
 
+impl Scripted for Solo {
+    fn timer(_: &str) -> Option<(solo::Timer, &'static str)> {
+        None
+    }
+}
+
+#[test]
+fn solo() {
+    scripts::<Solo>("solo");
+}
+
+impl Scripted for Abd {
+    fn timer(command: &str) -> Option<(abd::Timer, &'static str)> {
+        (command == "resend").then_some((abd::Timer::Resend, "resend timer"))
+    }
+}
+
+#[test]
+fn abd() {
+    scripts::<Abd>("abd");
+}
+
+impl Scripted for Paxos {
+    fn timer(command: &str) -> Option<(paxos::Timer, &'static str)> {
+        (command == "retry").then_some((paxos::Timer::Retry, "retry timer"))
+    }
+}
+
+#[test]
+fn paxos() {
+    scripts::<Paxos>("paxos");
+}
+
 type Link = (NodeId, NodeId);
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -90,6 +124,8 @@ struct Script<R: Replica> {
     holds_work: BTreeSet<NodeId>,
     links: BTreeMap<Link, VecDeque<R::Message>>,
     requests: u64,
+    /// The last one that a protocol was to answer by itself.
+    sent: Option<Request<Op>>,
     output: String,
 }
 
@@ -129,6 +165,7 @@ fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
             let after = after.map_or_else(String::new, |token| format!(" (after {token})"));
             format!("{request} answered {answer}{after}")
         }
+        Effect::Disconnect { peer } => format!("disconnect {peer}"),
         Effect::Controlled { request } => format!("{request} done"),
         Effect::Reject { request, reason } => format!("{request} rejected: {reason}"),
         Effect::ReadChunk { to, snapshot: None, .. } => format!("read first chunk for {to}"),
@@ -164,6 +201,7 @@ impl<R: Scripted> Script<R> {
             holds_work: BTreeSet::new(),
             links: BTreeMap::new(),
             requests: 0,
+            sent: None,
             output: String::new(),
         }
     }
@@ -314,13 +352,13 @@ impl<R: Scripted> Script<R> {
                     "put" => Op::Put { key: text(1), value: text(2) },
                     _ => Op::Decide { key: text(1), value: text(2) },
                 };
-                let request = self.request();
-                let what = format!("{request} {op}");
-                let sent = Request { client: ClientId(1), seq: request.0, op };
-                let command = Command { proposed_at: Time::ZERO, data: KvService::encode(&sent) };
-                self.step(target()?, &what, |host| {
-                    host.step(|replica, fx| replica.propose(request, command, fx))
-                });
+                let sent = Request { client: ClientId(1), seq: self.requests + 1, op };
+                self.send(target()?, &sent);
+                self.sent = Some(sent);
+            }
+            "again" => {
+                let sent = self.sent.clone().ok_or("nothing was sent")?;
+                self.send(target()?, &sent);
             }
             "stand" => self.control(target()?, Control::Campaign),
             "compact" => self.control(target()?, Control::Compact),
@@ -463,6 +501,13 @@ impl<R: Scripted> Script<R> {
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, id: NodeId, sent: &Request<Op>) {
+        let request = self.request();
+        let command = Command { proposed_at: Time::ZERO, data: KvService::encode(sent) };
+        let what = format!("{request} {}", sent.op);
+        self.step(id, &what, |host| host.step(|replica, fx| replica.propose(request, command, fx)));
     }
 
     fn control(&mut self, id: NodeId, control: Control) {

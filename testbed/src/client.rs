@@ -2,7 +2,7 @@
 //!
 //! Operations arrive by a schedule of the client's own (a Poisson process); one that arrives while
 //! another is under way waits. A request that may have been lost is sent again under the same number,
-//! to another server; the service's sessions make it take effect once. A client that gives up records
+//! to another server, where the protocol makes it take effect once (by the service's sessions, for most). A client that gives up records
 //! the outcome as unknown: the request may still take effect, at any later time.
 
 use std::cell::RefCell;
@@ -129,17 +129,21 @@ pub struct Client<M, V> {
     server: NodeId,
     /// How often the operation under way was sent on without a pause.
     redirects: u8,
+    /// Whether a request that may have been lost is sent again.
+    retries: bool,
     speaks: PhantomData<M>,
 }
 
 impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
-    /// A client of a plan's cluster under one of its workloads, which `shared_by` clients share.
+    /// A client of a plan's cluster under one of its workloads, which `shared_by` clients share. `retries`:
+    /// whether the protocol has a request that is sent again take effect once.
     pub fn new(
         me: ClientId,
         env: V,
         plan: &Plan,
         workload: &WorkloadPlan,
         shared_by: usize,
+        retries: bool,
         records: Rc<RefCell<Records>>,
     ) -> Self {
         let nodes = plan.world.nodes;
@@ -159,6 +163,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
             seq: 0,
             server: NodeId::new(me.0 % nodes + 1),
             redirects: 0,
+            retries,
             speaks: PhantomData,
         }
     }
@@ -188,7 +193,12 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
                 }
             }
             ATTEMPT => self.ask_next(),
-            DEADLINE => self.finish(Outcome::Unknown),
+            DEADLINE => {
+                if !self.retries {
+                    self.turn_to_next();
+                }
+                self.finish(Outcome::Unknown);
+            }
             other => unreachable!("{other} is not a client's"),
         }
     }
@@ -207,6 +217,8 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
                 self.server = leader;
                 self.send();
             }
+            // It may have taken effect, or may yet.
+            Err(Rejection::Lost | Rejection::Stopped) if !self.retries => {}
             Err(_) => {
                 self.redirects = 0;
                 self.env.set_timer(ATTEMPT, PAUSE);
@@ -231,12 +243,18 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
         let request = Request { client: self.me, seq: self.seq, op };
         let packet = Packet { group: GroupId(0), body: PacketBody::Request(request) };
         self.env.send(self.server.into(), packet);
-        self.env.set_timer(ATTEMPT, ANSWER_WITHIN);
+        if self.retries {
+            self.env.set_timer(ATTEMPT, ANSWER_WITHIN);
+        }
     }
 
     fn ask_next(&mut self) {
-        self.server = NodeId::new(self.server.0 % self.nodes + 1);
+        self.turn_to_next();
         self.send();
+    }
+
+    fn turn_to_next(&mut self) {
+        self.server = NodeId::new(self.server.0 % self.nodes + 1);
     }
 
     fn finish(&mut self, outcome: Outcome<Ret>) {

@@ -20,6 +20,7 @@
 pub mod client;
 mod engine;
 mod judge;
+pub mod measure;
 pub mod monitor;
 pub mod nemesis;
 mod order;

@@ -234,6 +234,8 @@ situations! {
     "memtable-flushed" "a memtable, or the log of a B-tree, was written out" |r| r.storage.engine_flushes;
     "compaction" "a compaction, a merge or a step of a vacuum was carried out" |r| r.storage.engine_compactions;
     "snapshot-installed" "a snapshot replaced a node's state" |r| r.seen.snapshots_installed;
+    "membership-changed" "an operator's change of the membership was done" |r| r.seen.reconfigurations;
+    "leadership-transferred" "a leader handed over at an operator's request" |r| r.seen.transfers;
     "outcome-unknown" "a client gave an operation up" |r| r.operations.unknown;
     "fault-fired" "a fault struck" |r| r.fired.iter().filter(|fired| fired.action.is_some()).count() as u64;
     "operation-answered" "a client had its answer" |r| r.operations.answered;

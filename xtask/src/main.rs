@@ -29,8 +29,13 @@ struct Arguments {
 enum Chore {
     /// Check what the compiler cannot.
     Tidy,
-    /// Measure whether the world obeys the laws of real disks, networks and clocks.
-    Laws,
+    /// Measure whether the world obeys the laws of real disks, networks and clocks, or the storage engines
+    /// those of theirs (build with --release).
+    Laws {
+        /// Whose laws.
+        #[arg(value_enum, default_value_t)]
+        of: laws::Of,
+    },
     /// Run each kind of fault alone: on a correct server, on one with a bug, and that one without it
     /// (build with --release).
     Matrix {
@@ -68,7 +73,7 @@ fn main() -> ExitCode {
             ExitCode::from(u8::from(!complaints.is_empty()))
         }
         Chore::Matrix { seeds, kinds } => matrix::run(&root, seeds, &kinds),
-        Chore::Laws => ExitCode::from(u8::from(!laws::run())),
+        Chore::Laws { of } => ExitCode::from(u8::from(!laws::run(of))),
         Chore::Bench { what: bench::What::Peers, runs } => match peers::run(&root.join("peers"), runs) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

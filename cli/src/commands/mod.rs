@@ -10,16 +10,16 @@ pub(crate) mod shrink;
 pub(crate) mod storage;
 pub(crate) mod sweep;
 
-use std::path::Path;
-
 use testbed::Seed;
+use testbed::scenario::Source;
 
 use crate::args::Changes;
 use crate::text::quoted;
 
 /// The command that runs one seed again.
-pub(crate) fn reproduce(scenario: &Path, changes: &Changes, seed: Seed) -> String {
-    let mut words = vec!["seedbed".to_owned(), "run".to_owned(), quoted(&scenario.display().to_string())];
+pub(crate) fn reproduce(scenario: &Source, changes: &Changes, seed: Seed) -> String {
+    let mut words = vec!["seedbed".to_owned(), "run".to_owned(), quoted(&scenario.file)];
+    words.extend(scenario.row.iter().flat_map(|row| ["--row".to_owned(), row.clone()]));
     words.extend(["--seed".to_owned(), seed.to_string()]);
     words.extend(changed(changes));
     words.join(" ")

@@ -166,7 +166,8 @@ impl<R: Replica> Host<R> {
                     self.answers.entry(token).or_default().push(request);
                 }
             }
-            Effect::Proposed { .. }
+            Effect::Disconnect { .. }
+            | Effect::Proposed { .. }
             | Effect::ReadAt { .. }
             | Effect::Reject { .. }
             | Effect::Controlled { .. } => {}

@@ -5,19 +5,21 @@
 //! did before. Within the limits such a node is *doomed*: it works on, since what it knows it still
 //! holds in memory, but once it goes down it stays down, as an operator would have it whose disk has
 //! failed. And of all nodes only so many may ever be doomed that the others are a quorum; what would
-//! doom one more is withheld.
+//! doom one more is withheld. Of each membership that was ever asked for that holds by itself, since any of
+//! them may be in force.
 
 use std::collections::BTreeSet;
 
-use contract::{FailureModel, NodeId};
+use contract::{FailureModel, Membership, NodeId};
 
 use crate::plan::{Kind, Limits, Settings};
 
 #[derive(Debug)]
 pub(super) struct Doom {
     limits: Limits,
-    /// How many nodes may be doomed.
-    most: usize,
+    model: FailureModel,
+    /// Every membership that may be in force: the first one, and all that were asked for.
+    memberships: Vec<Membership>,
     /// Whose disk may have lost what it promised to hold.
     damaged: BTreeSet<NodeId>,
     /// Whose disk did not do what it was asked to, which a node may notice.
@@ -26,17 +28,41 @@ pub(super) struct Doom {
 }
 
 impl Doom {
-    pub(super) fn new(limits: Limits, model: FailureModel, nodes: u16) -> Self {
+    pub(super) fn new(limits: Limits, model: FailureModel, founders: Membership) -> Self {
+        let memberships = vec![founders];
+        Self { limits, model, memberships, damaged: BTreeSet::new(), troubled: BTreeSet::new(), withheld: 0 }
+    }
+
+    /// Whether the voters that are whole are a quorum if these are damaged.
+    fn survives(&self, membership: &Membership, damaged: &BTreeSet<NodeId>) -> bool {
+        let voters = membership.voters.len();
         // Strictly less than the share that progress needs.
-        let most = (usize::from(nodes) * usize::from(model.tolerated_percent)).saturating_sub(1) / 100;
-        let most = if model.stable_storage { most } else { usize::from(nodes) };
-        Self { limits, most, damaged: BTreeSet::new(), troubled: BTreeSet::new(), withheld: 0 }
+        let most = (voters * usize::from(self.model.tolerated_percent)).saturating_sub(1) / 100;
+        !self.model.stable_storage || membership.voters.intersection(damaged).count() <= most
+    }
+
+    /// Whether a membership may be asked for; notes that it was, or that it was withheld.
+    pub(super) fn admits_membership(&mut self, to: &Membership) -> bool {
+        if self.limits == Limits::Survivable && !self.survives(to, &self.damaged) {
+            self.withheld += 1;
+            return false;
+        }
+        if !self.memberships.contains(to) {
+            self.memberships.push(to.clone());
+        }
+        true
+    }
+
+    /// How many memberships may be in force.
+    pub(super) fn memberships(&self) -> usize {
+        self.memberships.len()
     }
 
     /// Whether a fault of a kind may strike a node; notes that it does, or that it was withheld.
     pub(super) fn admits(&mut self, kind: Kind, settings: &Settings, node: NodeId) -> bool {
         if kind.takes_durable(settings) {
-            let fits = self.damaged.contains(&node) || self.damaged.len() < self.most;
+            let mut damaged = self.damaged.clone();
+            let fits = !damaged.insert(node) || self.memberships.iter().all(|m| self.survives(m, &damaged));
             if self.limits == Limits::Survivable && !fits {
                 self.withheld += 1;
                 return false;
@@ -73,11 +99,27 @@ impl Doom {
 mod tests {
     use super::*;
 
+    fn founders(nodes: u16) -> Membership {
+        Membership::of((1..=nodes).map(NodeId))
+    }
+
+    #[test]
+    fn a_membership_in_which_too_many_are_doomed_is_withheld() {
+        let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
+        let mut doom = Doom::new(Limits::Survivable, raft, founders(5));
+        let wipe = |doom: &mut Doom, node| doom.admits(Kind::Wipe, &Settings::new(), NodeId(node));
+        assert!(wipe(&mut doom, 1));
+        assert!(!doom.admits_membership(&Membership::of([1, 2].map(NodeId))), "one of two is half");
+        assert!(doom.admits_membership(&Membership::of([1, 2, 3].map(NodeId))));
+        assert!(!wipe(&mut doom, 2), "of the three that were asked for, one is doomed already");
+        assert!(wipe(&mut doom, 4), "of these it is none, and of the five the second");
+    }
+
     #[test]
     fn a_minority_at_most_is_doomed_and_no_healthy_node_is() {
         let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
         for (nodes, most) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)] {
-            let mut doom = Doom::new(Limits::Survivable, raft, nodes);
+            let mut doom = Doom::new(Limits::Survivable, raft, founders(nodes));
             let struck =
                 (1..=nodes).filter(|n| doom.admits(Kind::Wipe, &Settings::new(), NodeId(*n))).count();
             assert_eq!(struck, most, "{nodes} nodes");
@@ -87,7 +129,7 @@ mod tests {
                 "it is doomed anyway"
             );
         }
-        let mut any = Doom::new(Limits::Any, raft, 3);
+        let mut any = Doom::new(Limits::Any, raft, founders(3));
         assert!((1..=3).all(|node| any.admits(Kind::Wipe, &Settings::new(), NodeId(node))));
         assert!(!any.is_doomed(NodeId(1)), "it comes back, whatever that breaks");
         assert_eq!(any.damaged().len(), 3);
@@ -96,7 +138,7 @@ mod tests {
     #[test]
     fn an_error_explains_a_stop_and_corruption_needs_damage() {
         let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
-        let mut doom = Doom::new(Limits::Survivable, raft, 3);
+        let mut doom = Doom::new(Limits::Survivable, raft, founders(3));
         assert!(!doom.explains(NodeId(1), false));
         assert!(doom.admits(Kind::IoError, &Settings::new(), NodeId(1)));
         assert!(doom.explains(NodeId(1), false) && !doom.explains(NodeId(1), true));

@@ -2,8 +2,8 @@
 //! come, and takes them back.
 //!
 //! What it fired is data: each fault stands in the trace and in the report with its time and its
-//! cause. Every draw is keyed by (fault, how many times it had its chance), so that one fault does not
-//! shift another's. It is also the operator of the cluster: a node that stopped because its disk failed
+//! cause. It is the operator of the cluster too, who asks for elections and other memberships. Every draw is keyed by (fault, how many times it had its chance), so that one fault does not
+//! shift another's. And as an operator it sees to it that a node that stopped because its disk failed
 //! it is rebooted after a while (with the page cache gone: what a failed fsync left there is not on the
 //! disk), unless it is doomed.
 
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use contract::{FailureModel, NodeId, Time};
+use contract::{Control, FailureModel, Membership, NodeId, Time};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -48,6 +48,8 @@ pub enum Wake {
     Alarm,
     /// The quiet tail begins.
     Quiet,
+    /// An expectation is measured from or until now; not the nemesis's affair.
+    Measure,
 }
 
 impl Wake {
@@ -59,6 +61,7 @@ impl Wake {
             Self::Restart(node) => (2, u32::from(node.0)),
             Self::Alarm => (3, 0),
             Self::Quiet => (4, 0),
+            Self::Measure => (5, 0),
         };
         kind << 32 | u64::from(which)
     }
@@ -72,6 +75,7 @@ impl Wake {
             2 => Self::Restart(NodeId(u16::try_from(which).expect("a node's number has 16 bits"))),
             3 => Self::Alarm,
             4 => Self::Quiet,
+            5 => Self::Measure,
             other => unreachable!("{other} is no kind of wake-up"),
         }
     }
@@ -116,6 +120,10 @@ pub trait Ground {
     fn recover(&mut self, injected: Injected);
     /// Starts a node that is down.
     fn restart(&mut self, node: NodeId);
+    /// Who takes part, as the leader knows it; without one, who did at first.
+    fn membership(&self) -> Membership;
+    /// An operator asks a node for something. One that is down does not hear of it.
+    fn control(&mut self, node: NodeId, control: Control);
     /// Writes an event of the nemesis into trace and digest.
     fn note(&self, text: &str);
 }
@@ -174,7 +182,7 @@ impl Nemesis {
             chances: BTreeMap::new(),
             reached: BTreeMap::new(),
             reboots: 0,
-            doom: Doom::new(plan.limits, model, plan.world.nodes),
+            doom: Doom::new(plan.limits, model, plan.founders()),
             limits: plan.limits,
             fired: Vec::new(),
             unexplained: None,
@@ -220,6 +228,7 @@ impl Nemesis {
                 self.on_reached(ground);
             }
             Wake::Quiet => self.end(ground),
+            Wake::Measure => unreachable!("a run measures by itself"),
         }
     }
 
@@ -261,7 +270,8 @@ impl Nemesis {
     /// Whose faults end.
     fn draw_core(&self) -> BTreeSet<NodeId> {
         let all = (1..=self.nodes).map(NodeId);
-        if self.core == Core::All {
+        // Which majority counts is not known for sure once a membership was to change.
+        if self.core == Core::All || self.doom.memberships() > 1 {
             return all.collect();
         }
         let mut whole: Vec<NodeId> = all.filter(|node| !self.doom.is_doomed(*node)).collect();
@@ -388,6 +398,9 @@ impl Nemesis {
                 true
             });
         }
+        if action.kind.is_request() {
+            return self.request(action, ground);
+        }
         let faults = concrete::faults(&action);
         if faults.is_empty() {
             return (not.unwrap_or_else(|| "nothing: there is no such node now".to_owned()), None);
@@ -408,6 +421,30 @@ impl Nemesis {
             self.begun += 1;
         }
         (what, Some(action))
+    }
+
+    /// An operator asks for something: what, in words, and the action if it was asked for.
+    fn request(&mut self, action: Action, ground: &mut impl Ground) -> (String, Option<Action>) {
+        let Some(leader) =
+            ground.leader().or_else(|| (1..=self.nodes).map(NodeId).find(|n| ground.is_up(*n)))
+        else {
+            return ("nothing: there is nobody to ask".to_owned(), None);
+        };
+        let requests = concrete::requests(&action, leader, &ground.membership());
+        if requests.is_empty() {
+            return ("nothing: there is no such node now".to_owned(), None);
+        }
+        let mut texts = Vec::new();
+        for (node, control) in requests {
+            if let Control::Reconfigure { to } = &control
+                && !self.doom.admits_membership(to)
+            {
+                return (format!("withheld: too many disks of {to} may have lost something"), None);
+            }
+            texts.push(format!("asks {node} to {control}"));
+            ground.control(node, control);
+        }
+        (texts.join("; "), Some(action))
     }
 }
 

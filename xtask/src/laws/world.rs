@@ -1,5 +1,4 @@
-//! The laws that a world must obey: each is measured in the simulator and compared with what is known
-//! of real devices and with theory.
+//! The laws that a world must obey.
 //!
 //! Device and group commit: raw loops of write and sync over the simulated file system. The network:
 //! Little's law on a narrow link, and the percentiles of each distribution. The clock: an hour's drift.
@@ -11,61 +10,16 @@ use std::time::Duration;
 use contract::{Env, File, Fs, NodeId, OpenMode, Seed, Time, WireSize};
 use sim::config::{Arm, Bandwidth, Flash, Mechanics, Quantiles, Submission, Volume};
 use sim::fault::ClockDrift;
-use sim::{DiskConfig, Event, Fault, Latency, NetConfig, World, WorldConfig, disk_profile};
+use sim::{DiskConfig, Event, Fault, Latency, NetConfig, World, WorldConfig};
+
+use super::{Expected, Law, profile};
 
 const NODE: NodeId = NodeId(1);
 
-/// What a law expects.
-#[derive(Clone, Copy, Debug)]
-enum Expected {
-    /// This, within a share of it.
-    About(f64, f64),
-    /// Anything from here to there.
-    Between(f64, f64),
-}
-
-/// One law, measured.
-struct Law {
-    name: String,
-    unit: &'static str,
-    expected: Expected,
-    measured: f64,
-}
-
-impl Law {
-    fn holds(&self) -> bool {
-        match self.expected {
-            Expected::About(value, share) => (self.measured - value).abs() <= share * value.abs(),
-            Expected::Between(low, high) => (low..=high).contains(&self.measured),
-        }
-    }
-}
-
-/// Measures and prints every law. Whether all hold.
-pub(crate) fn run() -> bool {
+/// Measures all of them.
+pub(super) fn laws() -> Vec<Law> {
     let groups = [device(), commits(), network(), vec![drift(), timer_of_a_drifting_clock()]];
-    let laws: Vec<Law> = groups.into_iter().flatten().collect();
-    println!("{:<52} {:>22} {:>14} {:>10}  pass", "", "expected", "measured", "tolerance");
-    for law in &laws {
-        let (expected, tolerance) = match law.expected {
-            Expected::About(value, share) if share < 1e-4 => {
-                (format!("{value:.6}"), format!("{:.0} ppm", share * 1e6))
-            }
-            Expected::About(value, share) => (format!("{value:.2}"), format!("{:.0} %", share * 100.0)),
-            Expected::Between(low, high) => (format!("{low:.0} to {high:.0}"), "-".to_owned()),
-        };
-        let Law { name, unit, measured, .. } = law;
-        let digits = if tolerance.ends_with("ppm") { 6 } else { 2 };
-        let pass = if law.holds() { "yes" } else { "NO" };
-        println!("{name:<52} {expected:>22} {measured:>14.digits$} {tolerance:>10}  {pass}  {unit}");
-    }
-    let broken = laws.iter().filter(|law| !law.holds()).count();
-    println!("laws: {} of {} hold", laws.len() - broken, laws.len());
-    broken == 0
-}
-
-fn profile(name: &str) -> DiskConfig {
-    disk_profile(name).expect("a known profile")
+    groups.into_iter().flatten().collect()
 }
 
 fn world_on(disk: DiskConfig) -> World<()> {
