@@ -529,10 +529,12 @@ impl<R: Scripted> goldenscript::Runner for Script<R> {
                     options.insert(key.as_str(), value.as_str());
                 }
                 // A proposal such as `x=1` is data.
+                Argument::KeyValue(key, value) => texts.push(format!("{key}={value}")),
+                Argument::Positional(value) => texts.push(value.clone()),
                 other => texts.push(other.to_string()),
             }
         }
-        let texts: Vec<&str> = texts.iter().map(|text| text.trim_matches('"')).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         match command.name.as_str() {
             "cluster" => self.start_cluster(options)?,
             name => self.run_command(name, &texts)?,

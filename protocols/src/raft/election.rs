@@ -37,8 +37,7 @@ impl Raft {
     pub(super) fn stand_on_request(&mut self, request: RequestId, fx: &mut Effects<Self>) {
         let bound = self.cluster.options.lease().is_some()
             && matches!(self.standing, Standing::Follower { loyal: true, .. });
-        let votes = self.log.membership().votes(self.cluster.me);
-        if bound || !votes || self.is_installing() {
+        if bound || !self.may_stand() || self.is_installing() {
             return fx.push(Effect::Reject { request, reason: Rejection::Unsupported });
         }
         if !self.is_leader() {
@@ -50,7 +49,7 @@ impl Raft {
     /// Stands for election, or asks first who would agree.
     pub(super) fn stand(&mut self, fx: &mut Effects<Self>) {
         assert!(!self.is_leader(), "a leader does not stand against itself");
-        if !self.log.membership().votes(self.cluster.me) {
+        if !self.may_stand() {
             // Whoever makes it a voter is a leader, and with the first word of that the timer is armed.
             return;
         }
@@ -64,13 +63,19 @@ impl Raft {
         }
     }
 
+    /// A voter stands, and so does one that is none any more as long as that is not known to be committed: it may
+    /// hold the only log that can win (dissertation §4.2.2).
+    pub(super) fn may_stand(&self) -> bool {
+        self.log.votes_since(self.commit, self.cluster.me)
+    }
+
     /// Who cannot win learns it here, without a new term, which would depose whoever leads (§9.6).
     fn ask_first(&mut self, fx: &mut Effects<Self>) {
         let (term, last, me) = (self.term, self.log.last(), self.cluster.me);
-        self.standing = Standing::PreCandidate { votes: BTreeSet::from([me]) };
         if self.log.membership().is_quorum(|voter| voter == me) {
             return self.campaign(false, fx);
         }
+        self.standing = Standing::PreCandidate { votes: BTreeSet::from([me]) };
         self.arm_election_timer(fx);
         for voter in self.other_voters() {
             fx.send(voter, Message::RequestPreVote { term, last }, None);
@@ -82,7 +87,7 @@ impl Raft {
     /// otherwise gather the votes for what it no longer is.
     pub(super) fn campaign(&mut self, appointed: bool, fx: &mut Effects<Self>) {
         assert!(!self.is_leader() && !self.is_installing(), "whoever stands is free to lead");
-        assert!(self.log.membership().votes(self.cluster.me), "only voters stand for election");
+        assert!(self.may_stand(), "only voters stand for election");
         self.term = self.term.next();
         self.vote = Some(self.cluster.me);
         self.unsaved = true;

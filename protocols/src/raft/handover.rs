@@ -8,6 +8,7 @@
 use contract::{Effect, Effects, NodeId, Rejection, RequestId};
 
 use super::message::Message;
+use super::progress::Progress;
 use super::{Raft, Standing, Timer};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,9 +52,13 @@ impl Raft {
         let chosen = leading.handover.as_ref().is_some_and(|handover| handover.to == peer);
         let heir = chosen || self.keeps_no_state() && self.may_lead(peer);
         let Some(slot) = leading.slot_of(peer).filter(|_| heir) else { return };
-        if leading.peers[slot].matched == self.log.last().index {
+        if self.has_all(&leading.peers[slot]) {
             self.appoint(peer, fx);
         }
+    }
+
+    fn has_all(&self, peer: &Progress) -> bool {
+        peer.matched == self.log.last().index && peer.lacks.is_none()
     }
 
     fn appoint(&mut self, heir: NodeId, fx: &mut Effects<Self>) {
@@ -77,8 +82,7 @@ impl Raft {
 
     /// The leader is no voter any more, and that is committed: who has all that it has takes over.
     pub(super) fn abdicate(&mut self, fx: &mut Effects<Self>) {
-        let last = self.log.last().index;
-        let heirs = self.leading().peers.iter().filter(|peer| peer.matched == last);
+        let heirs = self.leading().peers.iter().filter(|peer| self.has_all(peer));
         if let Some(heir) = heirs.map(|peer| peer.peer).find(|peer| self.may_lead(*peer)) {
             self.appoint(heir, fx);
         }
@@ -88,7 +92,7 @@ impl Raft {
     /// The leader appoints this replica.
     pub(super) fn on_timeout_now(&mut self, fx: &mut Effects<Self>) {
         let free = !self.is_leader() && !self.is_installing();
-        if free && self.log.membership().votes(self.cluster.me) {
+        if free && self.may_stand() {
             self.campaign(true, fx);
         }
     }

@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use contract::{Entry, Epoch, Index, Mark, Membership, Payload, Token, WireSize};
+use contract::{Entry, Epoch, Index, Mark, Membership, NodeId, Payload, Token, WireSize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Log {
@@ -23,6 +23,9 @@ pub(super) struct Log {
     writes: VecDeque<(Token, Index)>,
     /// Memberships and from where on they hold; the first is that of the start.
     memberships: Vec<(Index, Arc<Membership>)>,
+    /// Whether the next write changes the memberships, and the last one under way that does.
+    regroups: bool,
+    regrouping: Option<Token>,
 }
 
 impl Log {
@@ -37,7 +40,15 @@ impl Log {
             note_membership(&mut memberships, entry);
             before = entry.mark;
         }
-        Self { start, entries: entries.into(), durable, writes: VecDeque::new(), memberships }
+        Self {
+            start,
+            entries: entries.into(),
+            durable,
+            writes: VecDeque::new(),
+            memberships,
+            regroups: false,
+            regrouping: None,
+        }
     }
 
     /// The mark behind which the entries begin.
@@ -72,6 +83,18 @@ impl Log {
     pub(super) fn membership_at(&self, index: Index) -> &Arc<Membership> {
         let held = self.memberships.iter().rfind(|(from, _)| *from <= index);
         &held.expect("what left the log took its membership along").1
+    }
+
+    /// Up to where the service may include what is committed up to `commit`. It may be ahead of the journal, and
+    /// then a journal that is cut short by a crash must still tell the memberships.
+    pub(super) fn servable(&self, commit: Index) -> Index {
+        if self.regrouping.is_some() { commit.min(self.durable) } else { commit }
+    }
+
+    /// Whether a node votes by the membership as of an index, or by any later one.
+    pub(super) fn votes_since(&self, index: Index, node: NodeId) -> bool {
+        let later = self.memberships.iter().rposition(|(from, _)| *from <= index).unwrap_or(0);
+        self.memberships[later..].iter().any(|(_, membership)| membership.votes(node))
     }
 
     fn place(&self, index: Index) -> Option<usize> {
@@ -160,7 +183,10 @@ impl Log {
                 self.writes.push_back((token, entry.mark.index));
             }
         }
-        note_membership(&mut self.memberships, &entry);
+        self.regroups |= note_membership(&mut self.memberships, &entry);
+        if std::mem::take(&mut self.regroups) {
+            self.regrouping = Some(token);
+        }
         self.entries.push_back(entry);
     }
 
@@ -171,6 +197,7 @@ impl Log {
         self.entries.truncate((last.0 - self.start.index.0) as usize);
         self.durable = self.durable.min(last);
         // Without its entry a membership is none: that before it holds again.
+        self.regroups |= self.membership_index() > last;
         self.memberships.retain(|(from, _)| *from <= last);
         for (_, covers) in &mut self.writes {
             *covers = last.min(*covers);
@@ -186,6 +213,7 @@ impl Log {
             self.durable = self.durable.max(covers);
             self.writes.pop_front();
         }
+        self.regrouping = self.regrouping.filter(|regrouping| *regrouping > token);
         assert!(self.durable <= self.last().index, "only entries that exist are durable");
         self.durable > before
     }
@@ -217,22 +245,22 @@ impl Log {
         assert!(mark.index > self.start.index, "a snapshot only ever moves the log forward");
         self.entries.clear();
         self.writes.clear();
+        (self.regroups, self.regrouping) = (false, None);
         self.memberships = vec![(mark.index, membership)];
         self.start = mark;
         self.durable = mark.index;
     }
 }
 
-fn note_membership(memberships: &mut Vec<(Index, Arc<Membership>)>, entry: &Entry) {
-    if let Payload::Membership(membership) = &entry.payload {
-        memberships.push((entry.mark.index, Arc::new(membership.clone())));
-    }
+/// Whether the entry has a membership in it.
+fn note_membership(memberships: &mut Vec<(Index, Arc<Membership>)>, entry: &Entry) -> bool {
+    let Payload::Membership(membership) = &entry.payload else { return false };
+    memberships.push((entry.mark.index, Arc::new(membership.clone())));
+    true
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::NodeId;
-
     use super::*;
 
     fn of(nodes: u16) -> Membership {
@@ -287,15 +315,28 @@ mod tests {
     #[test]
     fn the_membership_is_what_the_last_entry_says_that_has_one() {
         let mut log = log(&[1]);
+        assert_eq!(log.servable(Index(1)), Index(1));
         for (index, nodes) in [(2, 4), (3, 5)] {
             log.append(Entry { payload: Payload::Membership(of(nodes)), ..entry(index, 1) }, Token(index));
         }
         log.append(entry(4, 1), Token(4));
         assert_eq!((**log.membership() == of(5), log.membership_index()), (true, Index(3)));
+        log.on_durable(Token(2));
+        assert_eq!(
+            log.servable(Index(4)),
+            Index(2),
+            "of the third entry's membership the journal may not tell"
+        );
+        log.on_durable(Token(4));
+        assert_eq!(log.servable(Index(4)), Index(4));
         log.truncate(Index(2));
         assert_eq!((**log.membership() == of(4), log.membership_index()), (true, Index(2)));
         assert_eq!(**log.membership_at(Index(1)), of(3));
         log.append(entry(3, 2), Token(5));
+        assert_eq!(log.servable(Index(3)), Index(2), "the journal may still tell of the one that is gone");
+        log.append(entry(4, 2), Token(6));
+        log.on_durable(Token(5));
+        assert_eq!(log.servable(Index(4)), Index(4));
         log.compact(log.mark_at(Index(3)));
         assert_eq!((**log.membership() == of(4), log.membership_index()), (true, Index(3)));
         log.reset(Mark { epoch: Epoch(3), index: Index(9) }, Arc::new(of(6)));

@@ -60,6 +60,9 @@ pub enum Message {
         matched: Index,
         /// The append's round.
         round: u64,
+        /// The service's state does not reach the log, for this is or was a witness: a snapshot that makes up for
+        /// it must reach this index at least.
+        lacks: Option<Index>,
     },
     /// The follower's log does not hold what the append was to stand behind.
     AppendReject {
@@ -91,16 +94,6 @@ pub enum Message {
         snapshot: Mark,
         /// The first byte that it lacks.
         offset: u64,
-        /// The round of the message that is answered.
-        round: u64,
-    },
-    /// A voter has the log and lacks the service's state, for it was a witness: it can acknowledge nothing before
-    /// it is sent a snapshot.
-    Lacks {
-        /// The follower's term.
-        term: Epoch,
-        /// Up to where the snapshot must reach at least: there its log begins.
-        state: Index,
         /// The round of the message that is answered.
         round: u64,
     },
@@ -149,7 +142,6 @@ impl Message {
             | Self::AppendReject { term, .. }
             | Self::InstallSnapshot { term, .. }
             | Self::SnapshotAck { term, .. }
-            | Self::Lacks { term, .. }
             | Self::SkipTo { term, .. }
             | Self::Trim { term, .. }
             | Self::TimeoutNow { term }
@@ -173,8 +165,9 @@ impl fmt::Display for Message {
             Self::Append { term, prev, entries, commit, round } => {
                 write!(f, "append {term} prev={prev} +{} commit={commit} round={round}", entries.len())
             }
-            Self::AppendAck { term, matched, round } => {
-                write!(f, "append-ack {term} matched={matched} round={round}")
+            Self::AppendAck { term, matched, round, lacks } => {
+                write!(f, "append-ack {term} matched={matched} round={round}")?;
+                lacks.map_or(Ok(()), |index| write!(f, " lacks={index}"))
             }
             Self::AppendReject { term, rejected, hint, round } => {
                 write!(f, "append-reject {term} rejected={rejected} hint={hint} round={round}")
@@ -192,7 +185,6 @@ impl fmt::Display for Message {
             Self::SnapshotAck { term, snapshot, offset, round } => {
                 write!(f, "snapshot-ack {term} at={snapshot} offset={offset} round={round}")
             }
-            Self::Lacks { term, state, round } => write!(f, "lacks {term} state={state} round={round}"),
             Self::SkipTo { term, mark, membership, round } => {
                 write!(f, "skip-to {term} mark={mark} membership={membership} round={round}")
             }
@@ -211,12 +203,11 @@ impl WireSize for Message {
             Self::RequestVote { .. } => 17,
             Self::PreVote { .. } | Self::Vote { .. } => 1,
             Self::Append { entries, .. } => 34 + entries.iter().map(WireSize::wire_size).sum::<usize>(),
-            Self::AppendAck { .. } => 16,
+            Self::AppendAck { lacks, .. } => 17 + if lacks.is_some() { 8 } else { 0 },
             Self::AppendReject { .. } => 32,
             Self::InstallSnapshot { chunk, membership, .. } => 8 + chunk.wire_size() + membership.wire_size(),
             Self::SnapshotAck { .. } => 32,
             Self::SkipTo { membership, .. } => 24 + membership.wire_size(),
-            Self::Lacks { .. } => 16,
             Self::Trim { .. } => 8,
             Self::TimeoutNow { .. } | Self::Outdated { .. } => 0,
         }

@@ -243,6 +243,7 @@ impl Replica for Raft {
             if grew && self.is_leader() {
                 self.advance_commit(fx);
             }
+            self.serve(fx);
             self.install_noted(token, fx);
         }
         self.assert_laws();
@@ -279,7 +280,7 @@ impl Replica for Raft {
     }
 
     fn propose(&mut self, request: RequestId, command: Command, fx: &mut Effects<Self>) {
-        if let Some(reason) = self.refusal().or_else(|| self.refusal_of_proposal(command.data.len())) {
+        if let Some(reason) = self.refusal().or_else(|| self.refusal_of_proposal()) {
             return fx.push(Effect::Reject { request, reason });
         }
         let mark = self.append_own(Payload::Command(command), fx);
@@ -362,14 +363,13 @@ impl Raft {
                 }
             }
             Message::TimeoutNow { .. } => self.on_timeout_now(fx),
-            Message::AppendAck { matched, round, .. } => self.on_ack(from, matched, round, fx),
+            Message::AppendAck { matched, round, lacks, .. } => self.on_ack(from, matched, round, lacks, fx),
             Message::AppendReject { rejected, hint, round, .. } => {
                 self.on_reject(from, rejected, hint, round, fx);
             }
             Message::SnapshotAck { snapshot, offset, round, .. } => {
                 self.on_snapshot_ack(from, snapshot, offset, round, fx);
             }
-            Message::Lacks { state, round, .. } => self.on_lacks(from, state, round, fx),
         }
     }
 
@@ -414,12 +414,11 @@ impl Raft {
     }
 
     /// Why this leader takes no proposal now.
-    fn refusal_of_proposal(&self, more_bytes: usize) -> Option<Rejection> {
+    fn refusal_of_proposal(&self) -> Option<Rejection> {
         let (options, leading) = (&self.cluster.options, self.leading());
         let entries = self.log.last().index.0 - self.commit.0;
-        let bytes = leading.uncommitted_bytes + more_bytes as u64;
         let full = entries >= options.max_uncommitted
-            || entries > 0 && bytes > options.max_uncommitted_bytes
+            || leading.uncommitted_bytes >= options.max_uncommitted_bytes
             || leading.handover.is_some();
         full.then_some(Rejection::Overloaded)
     }

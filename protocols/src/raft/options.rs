@@ -27,7 +27,7 @@ pub struct Options {
     pub max_inflight_bytes: u64,
     /// The most entries that may wait to be committed; more proposals are refused.
     pub max_uncommitted: u64,
-    /// The most bytes of entries that may wait to be committed; one proposal is always taken.
+    /// While entries of so many bytes wait to be committed, more proposals are refused.
     pub max_uncommitted_bytes: u64,
     /// The log is compacted when it holds more entries than this that the service durably includes.
     pub snapshot_entries: u64,

@@ -24,6 +24,8 @@ pub(super) struct Progress {
     pub(super) round: u64,
     /// Heard from since the leader last counted its followers.
     pub(super) active: bool,
+    /// Its service's state does not reach its log: what a snapshot must reach to make up for that.
+    pub(super) lacks: Option<Index>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +81,7 @@ impl Progress {
     /// At the start of a term a follower is taken to hold all that the leader does (Fig. 2).
     pub(super) fn new(peer: NodeId, last: Index) -> Self {
         let mode = Mode::Probe { waiting: false };
-        Self { peer, matched: Index::ZERO, next: last.next(), mode, round: 0, active: true }
+        Self { peer, matched: Index::ZERO, next: last.next(), mode, round: 0, active: true, lacks: None }
     }
 
     pub(super) fn heard(&mut self, round: u64) {
@@ -122,7 +124,7 @@ impl Progress {
             Mode::Replicate(window) => window.free_up_to(matched),
             Mode::Snapshot(transfer) => {
                 let arrived = transfer.snapshot.map_or(log_start, |mark| mark.index.min(log_start));
-                if self.matched >= arrived {
+                if self.matched >= arrived && self.lacks.is_none() {
                     self.replicate();
                 }
             }

@@ -106,16 +106,25 @@ impl Raft {
         }
     }
 
-    /// Where witnesses vote, a log that a quorum holds does not make a state. So whoever has all of it and
-    /// keeps it in one membership must keep it in the next.
+    /// Where there are witnesses, a log that a quorum holds does not make a state. So in the next membership someone
+    /// who votes must have all of it; and before anyone may give his up, a quorum must have what it owes.
     fn keeps_state(&self, from: &Membership, to: &Membership) -> bool {
-        let keeps = |membership: &Membership, node| membership.votes(node) && !membership.is_witness(node);
-        let has = |node: NodeId| match self.leading().slot_of(node) {
+        let leading = self.leading();
+        let lacking = leading.peers.iter().any(|peer| peer.lacks.is_some());
+        if from.witnesses.is_empty() && to.witnesses.is_empty() && !lacking && !self.lacks_state() {
+            return true;
+        }
+        let keeps = |group: &Membership, node| group.votes(node) && !group.is_witness(node);
+        // What a witness has now it may drop before it learns that it is to keep it.
+        let has = |node: NodeId| match leading.slot_of(node) {
+            _ if from.is_witness(node) => false,
             _ if node == self.cluster.me => !self.lacks_state(),
-            Some(slot) => self.leading().peers[slot].matched >= self.commit,
+            Some(slot) => leading.peers[slot].lacks.is_none() && leading.peers[slot].matched >= self.commit,
             None => false,
         };
-        to.witnesses.is_empty() || to.all().any(|node| keeps(from, node) && keeps(to, node) && has(node))
+        let gives_up = from.all().any(|node| keeps(from, node) && !keeps(to, node));
+        to.all().any(|node| keeps(to, node) && has(node))
+            && (!gives_up || to.is_quorum(|node| to.is_witness(node) || has(node)))
     }
 
     /// Takes the next step of a change, if the last one is committed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use contract::{Bug, Effects, Entry, Index, Mark, NodeId, Payload, WireSize};
 
 use super::message::Message;
-use super::progress::Progress;
+use super::progress::{Mode, Progress};
 use super::quorum::agreed;
 use super::record::Record;
 use super::{Law, Leading, Raft, Standing};
@@ -101,25 +101,34 @@ impl Raft {
         self.arm_heartbeat_timer(fx);
         self.begin_lease_round(fx);
         self.nudge_snapshots(fx);
-        self.trim_witnesses(fx);
         self.broadcast_heartbeat(fx);
+        self.trim_witnesses(fx);
         // Of a group of one nobody answers.
         self.confirm_rounds(fx);
         self.advance_change(fx);
     }
 
-    pub(super) fn on_ack(&mut self, from: NodeId, matched: Index, round: u64, fx: &mut Effects<Self>) {
+    pub(super) fn on_ack(
+        &mut self,
+        from: NodeId,
+        matched: Index,
+        round: u64,
+        lacks: Option<Index>,
+        fx: &mut Effects<Self>,
+    ) {
         let (last, start, planted) = (self.log.last().index, self.log.start().index, self.cluster.bugs);
         let Some((slot, leading)) = self.heard_from(from, round) else { return };
         if matched > last {
             return self.breaks(Law::LeaderAppendOnly);
         }
         let planted = planted.has(Bug::MatchedGoesBack);
+        leading.peers[slot].lacks = lacks;
         if leading.peers[slot].acknowledged(matched, start, planted) {
             self.advance_commit(fx);
         }
         self.confirm_rounds(fx);
         self.hand_over_to(from, fx);
+        self.send_state_to(from, fx);
         self.go_on_with(from, fx);
     }
 
@@ -142,10 +151,15 @@ impl Raft {
         // Before the start nothing is known: `next` falls to the start, which calls for a snapshot.
         let agreement = self.log.agreement(hint).map(|mark| mark.index);
         let start = self.log.start().index;
-        let planted = self.cluster.bugs.has(Bug::PurgedLogNoSnapshot);
-        let before = if planted { start } else { Index(start.0.saturating_sub(1)) };
+        let planted = agreement.is_none() && self.cluster.bugs.has(Bug::PurgedLogNoSnapshot);
         let Some((slot, leading)) = self.heard_from(from, round) else { return };
-        leading.peers[slot].rejected(rejected, agreement.unwrap_or(before));
+        let peer = &mut leading.peers[slot];
+        if planted {
+            // What could be sent begins behind the start.
+            (peer.next, peer.mode) = (start.next(), Mode::Probe { waiting: true });
+        } else {
+            peer.rejected(rejected, agreement.unwrap_or(Index(start.0.saturating_sub(1))));
+        }
         self.confirm_rounds(fx);
         self.go_on_with(from, fx);
     }
@@ -267,14 +281,10 @@ impl Raft {
     pub(super) fn acknowledge(&mut self, to: NodeId, matched: Index, round: u64, fx: &mut Effects<Self>) {
         assert!(matched <= self.log.last().index, "only what is held is acknowledged");
         self.save(fx);
-        let term = self.term;
-        if self.lacks_state() && !self.is_witness() {
-            let state = self.log.start().index;
-            return fx.send(to, Message::Lacks { term, state, round }, self.saving);
-        }
         let planted = self.cluster.bugs.has(Bug::AckBeforeDurable);
         let after = if planted { None } else { self.log.write_of(matched).max(self.saving) };
-        fx.send(to, Message::AppendAck { term, matched, round }, after);
+        let lacks = self.lacks_state().then_some(self.log.start().index);
+        fx.send(to, Message::AppendAck { term: self.term, matched, round, lacks }, after);
     }
 }
 
@@ -290,7 +300,5 @@ impl Raft {
         }
         self.commit = index;
         self.serve(fx);
-        // A snapshot that holds no more than the log is of no use.
-        self.incoming = self.incoming.take().filter(|incoming| incoming.snapshot.index > index);
     }
 }

@@ -209,7 +209,7 @@ impl Raft {
         // What a witness committed beyond it the service was not handed.
         self.serve(fx);
         if let Some(leader) = self.leader() {
-            let message = Message::AppendAck { term: self.term, matched: mark.index, round: 0 };
+            let message = Message::AppendAck { term: self.term, matched: mark.index, round: 0, lacks: None };
             fx.send(leader, message, Some(token));
         }
     }

@@ -30,7 +30,6 @@ impl Raft {
             | Message::AppendAck { .. }
             | Message::AppendReject { .. }
             | Message::SnapshotAck { .. }
-            | Message::Lacks { .. }
             | Message::Outdated { .. } => {}
         }
     }
@@ -113,5 +112,38 @@ impl Raft {
         if self.unsaved {
             self.write(Vec::new(), fx);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{Cluster, Index, Mark, Recovered, Replica};
+
+    use super::*;
+    use crate::raft::Options;
+
+    /// Whether a follower arms its election timer anew when someone asks for its vote in a higher term.
+    fn arms(timer_rule: TimerRule, grants: bool) -> bool {
+        let options = Options { timer_rule, ..Options::default() };
+        let mut fx = Effects::default();
+        let entry = Record::Entry(contract::Entry {
+            mark: Mark { epoch: Epoch(1), index: Index(1) },
+            payload: contract::Payload::Noop,
+        });
+        let records = vec![Record::State { term: Epoch(1), vote: None }, entry];
+        let durable = Recovered { records, applied: Mark::ZERO };
+        let mut raft = Raft::start(&Cluster::new(NodeId(1), 3, options), durable, &mut fx);
+        fx.clear();
+        let last = Mark { epoch: Epoch(u64::from(grants)), index: Index(1) };
+        let request = Message::RequestVote { term: Epoch(2), last, appointed: false };
+        raft.on_message(NodeId(2), request, &mut fx);
+        fx.list().iter().any(|effect| matches!(effect, Effect::SetTimer { timer: Timer::Election, .. }))
+    }
+
+    #[test]
+    fn a_refused_vote_arms_the_timer_by_one_of_the_rules() {
+        assert!(arms(TimerRule::GrantedVote, true) && arms(TimerRule::HigherTerm, true));
+        assert!(arms(TimerRule::HigherTerm, false));
+        assert!(!arms(TimerRule::GrantedVote, false));
     }
 }

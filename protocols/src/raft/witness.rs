@@ -11,12 +11,13 @@
 //!   the log ([`Message::Trim`]). So while one of them is down the log of a witness grows.
 //! - **It needs no snapshot.** What it lacks it can skip once it has left the leader's log: of what was
 //!   committed without it a copy is left among those who committed it ([`Message::SkipTo`]).
-//! - **It may become a full voter, and then lacks the state.** Until it was sent a snapshot that reaches its log's
-//!   start, it acknowledges nothing and asks for one ([`Message::Lacks`]). It votes on: its log is whole.
+//! - **It may become a full voter, and then lacks the state.** Its log is whole, so it votes and acknowledges as ever
+//!   and says with each acknowledgement from where on a snapshot would make up for it. Until it has one it counts
+//!   as nobody who keeps the state.
 
 use std::sync::Arc;
 
-use contract::{Effect, Effects, Index, Mark, Membership, NodeId};
+use contract::{Bug, Effect, Effects, Index, Mark, Membership, NodeId};
 
 use super::message::Message;
 use super::progress::Mode;
@@ -40,10 +41,15 @@ impl Raft {
 
     /// Hands the service what is committed, in order.
     pub(super) fn serve(&mut self, fx: &mut Effects<Self>) {
-        if self.handed < self.commit && !self.keeps_no_state() && !self.is_installing() {
-            fx.push(Effect::Commit(self.log.between(self.handed, self.commit)));
-            self.handed = self.commit;
+        let planted = self.cluster.bugs.has(Bug::InstallRacesApply);
+        let to = self.log.servable(self.commit);
+        if self.handed >= to || self.keeps_no_state() || self.is_installing() && !planted {
+            return;
         }
+        fx.push(Effect::Commit(self.log.between(self.handed, to)));
+        self.handed = to;
+        // A snapshot that holds no more than that is of no use.
+        self.incoming = self.incoming.take().filter(|incoming| incoming.snapshot.index > to || planted);
     }
 }
 
@@ -84,19 +90,21 @@ impl Raft {
         self.leading_mut().trimmed = index;
     }
 
-    /// A voter has a log and no state.
-    pub(super) fn on_lacks(&mut self, from: NodeId, state: Index, round: u64, fx: &mut Effects<Self>) {
-        let offers = !self.keeps_no_state() && self.applied >= state;
-        let Some((slot, leading)) = self.heard_from(from, round) else { return };
-        let under_way = match &leading.peers[slot].mode {
+    /// A follower acknowledged a log, and may owe a state.
+    pub(super) fn send_state_to(&mut self, follower: NodeId, fx: &mut Effects<Self>) {
+        let offers = !self.keeps_no_state() && !self.log.membership().is_witness(follower);
+        let Standing::Leader(leading) = &mut self.standing else { return };
+        let Some(slot) = leading.slot_of(follower).filter(|_| offers) else { return };
+        let peer = &mut leading.peers[slot];
+        let Some(state) = peer.lacks.filter(|state| *state <= self.applied) else { return };
+        let under_way = match &peer.mode {
             Mode::Snapshot(transfer) => transfer.snapshot.is_none_or(|mark| mark.index >= state),
             Mode::Probe { .. } | Mode::Replicate(_) => false,
         };
-        if offers && !under_way {
-            leading.peers[slot].begin_snapshot();
-            fx.push(Effect::ReadChunk { to: from, snapshot: None, offset: 0 });
+        if !under_way {
+            peer.begin_snapshot();
+            fx.push(Effect::ReadChunk { to: follower, snapshot: None, offset: 0 });
         }
-        self.confirm_rounds(fx);
     }
 }
 
