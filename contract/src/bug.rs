@@ -82,6 +82,15 @@ pub enum Bug {
     /// A Paxos proposer adopts any value that was accepted, not the one of the highest ballot (Lamport,
     /// *Paxos Made Simple*, 2001: P2c).
     AnyAcceptedAdopted,
+    /// A VR replica recovers with the first log that it is sent, not with that of the latest view which a
+    /// quorum tells of (Liskov and Cowling, 2012, §4.3; Michael and others, DISC 2017).
+    RecoveryFromAnyView,
+    /// A VR replica counts in a view change what others said before they lost their memory (the published
+    /// protocol; Michael and others, DISC 2017).
+    DeadVotesCounted,
+    /// A VR replica that hears of a later view cuts off what it has acknowledged, before it has anything in
+    /// its place (Liskov and Cowling, 2012, §5.2).
+    StateTransferTruncates,
 }
 
 impl Bug {
@@ -246,6 +255,21 @@ impl Bug {
             Self::AnyAcceptedAdopted,
             "any-accepted-adopted",
             "paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
+        ),
+        (
+            Self::RecoveryFromAnyView,
+            "recovery-from-any-view",
+            "vr: a replica recovers without a quorum or the latest view; breaks durability at a crash",
+        ),
+        (
+            Self::DeadVotesCounted,
+            "dead-votes-counted",
+            "vr: a view change counts what was said before a crash; breaks durability",
+        ),
+        (
+            Self::StateTransferTruncates,
+            "state-transfer-truncates",
+            "vr: a replica that lags behind drops what it acknowledged; breaks durability",
         ),
     ];
 

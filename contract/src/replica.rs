@@ -60,7 +60,8 @@ pub enum Answers {
 /// What a protocol promises to survive. Faults stay within it unless a scenario says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureModel {
-    /// What is durable survives a crash, or the node does not come back.
+    /// What was promised is durable: it survives a crash, or the node does not come back. Otherwise a
+    /// crash takes a replica's memory, which counts as down until it is no longer [`Role::Recovering`].
     pub stable_storage: bool,
     /// Replicas in a hundred that may be down at once without loss of progress: 50 = a minority.
     pub tolerated_percent: u8,

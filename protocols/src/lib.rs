@@ -26,9 +26,11 @@ pub mod kv;
 pub mod paxos;
 pub mod raft;
 pub mod solo;
+pub mod vr;
 
 pub use abd::Abd;
 pub use kv::KvService;
 pub use paxos::Paxos;
 pub use raft::Raft;
 pub use solo::Solo;
+pub use vr::Vr;

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `cluster nodes=N [bug=NAME] [OPTION=VALUE]…` | starts N replicas on empty disks, and forgets all before |
 //! | … `[voters=1,2] [learners=3] [witnesses=2]` | the part that they take at first; all vote by default |
-//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ABD: `resend`; of Paxos: `retry` |
+//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of VR: `view-change`, `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `again N` | the last one of these comes a second time |
@@ -39,7 +39,7 @@ use contract::{
 };
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Write};
-use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, abd, paxos, raft, solo};
+use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, Vr, abd, paxos, raft, solo, vr};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -78,6 +78,26 @@ impl Scripted for Raft {
 #[test]
 fn raft() {
     scripts::<Raft>("raft");
+}
+
+impl Scripted for Vr {
+    fn timer(command: &str) -> Option<(vr::Timer, &'static str)> {
+        match command {
+            "view-change" => Some((vr::Timer::ViewChange, "view change timeout")),
+            "heartbeat" => Some((vr::Timer::Heartbeat, "heartbeat timer")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn vr() {
+    scripts::<Vr>("vr");
 }
 
 impl Scripted for Solo {
@@ -322,7 +342,10 @@ impl<R: Scripted> Script<R> {
                 cluster.founders.voters.clone_from(voters);
             }
             self.hosts.insert(id, Host::start(cluster).0);
+            self.complete(id);
         }
+        // How it comes up is not what a script is about.
+        self.output.clear();
         Ok(())
     }
 

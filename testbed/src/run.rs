@@ -196,6 +196,11 @@ impl<R: Replica> Ground for Arena<R> {
         self.servers[node.slot()].is_some()
     }
 
+    fn remembers(&self, node: NodeId) -> bool {
+        let view = self.servers[node.slot()].as_ref().and_then(Host::view);
+        view.is_some_and(|view| view.role != Role::Recovering)
+    }
+
     fn stop(&self, node: NodeId) -> Option<Stop> {
         let failure = self.servers[node.slot()].as_ref()?.failure()?;
         Some(Stop { why: failure.to_string(), corrupt: failure.is_corruption() })
