@@ -38,11 +38,29 @@ pub enum Bug {
     /// A recovering journal cuts itself off at damage that had been durable, as at a torn tail
     /// (Alagappan et al., FAST'18).
     CorruptInteriorCut,
+    /// A ZAB follower acknowledges its leader's history before it is durable (ZOOKEEPER-4646, 3911).
+    NewLeaderAckedEarly,
+    /// A ZAB follower writes that it took over its leader's history before it writes that
+    /// (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// A ZAB follower keeps what a DIFF brings in memory until its leader serves, and acknowledges it
+    /// (ZOOKEEPER-4785).
+    DiffNotLogged,
+    /// A ZAB server that looks for a leader goes by the state in memory, without what it has logged and
+    /// not yet delivered (ZOOKEEPER-2845).
+    ElectionByDeliveredState,
+    /// ZAB servers take the longer history for the more recent one, whatever its epochs.
+    ElectionIgnoresEpoch,
+    /// A ZAB server follows a leader of an older epoch than it has accepted.
+    LowerEpochAccepted,
+    /// A ZAB leader proposes only to those that have acknowledged its history, not to those that are
+    /// about to.
+    ProposalsToSyncedOnly,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str, &'static str); 19] = [
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -102,6 +120,41 @@ impl Bug {
             Self::CorruptInteriorCut,
             "corrupt-interior-cut",
             "journal: damage inside the log is cut off as a torn tail; breaks durability at a restart",
+        ),
+        (
+            Self::NewLeaderAckedEarly,
+            "new-leader-acked-early",
+            "zab: a leader's history is acknowledged before it is durable; breaks durability at a power loss",
+        ),
+        (
+            Self::EpochBeforeHistory,
+            "epoch-before-history",
+            "zab: currentEpoch is written before the history; breaks durability at a crash between",
+        ),
+        (
+            Self::DiffNotLogged,
+            "diff-not-logged",
+            "zab: a DIFF is acknowledged and not logged; breaks durability when the leader is lost then",
+        ),
+        (
+            Self::ElectionByDeliveredState,
+            "election-by-delivered-state",
+            "zab: an election goes by the state in memory, not by the log; breaks agreement",
+        ),
+        (
+            Self::ElectionIgnoresEpoch,
+            "election-ignores-epoch",
+            "zab: the longer history wins, not the one of the later epoch; breaks agreement",
+        ),
+        (
+            Self::LowerEpochAccepted,
+            "lower-epoch-accepted",
+            "zab: a leader of an older epoch is followed; breaks epoch uniqueness",
+        ),
+        (
+            Self::ProposalsToSyncedOnly,
+            "proposals-to-synced-only",
+            "zab: who is being synchronised misses proposals; breaks the primary order",
         ),
     ];
 

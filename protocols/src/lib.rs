@@ -21,6 +21,8 @@
 mod duration;
 pub mod kv;
 pub mod raft;
+pub mod zab;
 
 pub use kv::KvService;
 pub use raft::Raft;
+pub use zab::Zab;

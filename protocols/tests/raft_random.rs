@@ -237,7 +237,10 @@ impl World {
         let view = host.replica.view();
         let effects = action(host);
         let from = host.cluster.me;
-        self.flying.extend(host.outbox.drain(..).map(|(to, message)| (from, to, message)));
+        for (to, outgoing) in host.outbox.drain(..) {
+            let host::Outgoing::Message(message) = outgoing else { unreachable!("Raft uses datagrams") };
+            self.flying.push((from, to, message));
+        }
         self.snapshots += effects.iter().filter(|e| matches!(e, Effect::Install { .. })).count();
         if !self.weather.judged {
             return Ok(());

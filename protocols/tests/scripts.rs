@@ -6,8 +6,8 @@
 //!
 //! | Command | Does |
 //! |---|---|
-//! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
-//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat` |
+//! | `cluster nodes=N [founders=M] [learners=L] [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before; the first M (all) found the group, those of L as learners |
+//! | a timer's name, `N` | fires it; of ZAB: `notify`, `finalize`, `tick`, `limit`; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
@@ -15,7 +15,7 @@
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
 //! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |
-//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes; no longer |
+//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes, or on streams holds it back; no longer |
 //! | `stabilize` | delivers until nothing is left to deliver |
 //! | `hold-durable N`, `durable N [COUNT]`, `resume-durable N` | writes wait; the oldest complete; all do, from now on |
 //! | `hold-service N`, `resume-service N` | the same for the service's work |
@@ -32,12 +32,12 @@ use std::fmt::{Display, Write as _};
 
 use contract::kv::Op;
 use contract::{
-    Bugs, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload, ProtocolOptions,
+    Bugs, Channel, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload, ProtocolOptions,
     Replica, Request, RequestId, Service, Time, View,
 };
 use goldenscript::{Argument, Context};
-use host::{Fx, Host, Write};
-use seedbed_protocols::{KvService, Raft, raft};
+use host::{Fx, Host, Outgoing, Write};
+use seedbed_protocols::{KvService, Raft, Zab, raft, zab};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -69,6 +69,28 @@ fn raft() {
     scripts::<Raft>("raft");
 }
 
+impl Scripted for Zab {
+    fn timer(command: &str) -> Option<(zab::Timer, &'static str)> {
+        match command {
+            "notify" => Some((zab::Timer::Notify, "notification timer")),
+            "finalize" => Some((zab::Timer::Finalize, "finalize timer")),
+            "tick" => Some((zab::Timer::Tick, "tick")),
+            "limit" => Some((zab::Timer::Limit, "limit")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn zab() {
+    scripts::<Zab>("zab");
+}
+
 type Link = (NodeId, NodeId);
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -78,7 +100,9 @@ struct Script<R: Replica> {
     isolated: BTreeSet<NodeId>,
     holds_writes: BTreeSet<NodeId>,
     holds_work: BTreeSet<NodeId>,
-    links: BTreeMap<Link, VecDeque<R::Message>>,
+    links: BTreeMap<Link, VecDeque<Outgoing<R::Message>>>,
+    /// Who believes in a stream to whom; of protocols that use them.
+    streams: BTreeSet<Link>,
     requests: u64,
     output: String,
 }
@@ -95,6 +119,21 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
+struct Flying<'a, M>(&'a Outgoing<M>);
+
+impl<M: Display> Display for Flying<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Outgoing::Message(message) => message.fmt(f),
+            Outgoing::Break => f.write_str("the end of the stream"),
+        }
+    }
+}
+
+fn is_sent<R: Replica>(effect: &Effect<R>) -> bool {
+    matches!(effect, Effect::Send { .. } | Effect::Disconnect { .. })
+}
+
 fn joined(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
@@ -105,6 +144,7 @@ fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
     Some(match effect {
         Effect::Send { to, message, after: Some(token) } => format!("-> {to} {message} (after {token})"),
         Effect::Send { to, message, after: None } => format!("-> {to} {message}"),
+        Effect::Disconnect { peer } => format!("breaks the stream to {peer}"),
         Effect::Persist { token, records } => {
             format!("persist {token}: {}", joined(records.iter().map(ToString::to_string)))
         }
@@ -153,6 +193,7 @@ impl<R: Scripted> Script<R> {
             holds_writes: BTreeSet::new(),
             holds_work: BTreeSet::new(),
             links: BTreeMap::new(),
+            streams: BTreeSet::new(),
             requests: 0,
             output: String::new(),
         }
@@ -177,9 +218,44 @@ impl<R: Scripted> Script<R> {
     }
 
     fn collect(&mut self, id: NodeId) {
-        for (to, message) in std::mem::take(&mut self.host(id).outbox) {
-            self.links.entry((id, to)).or_default().push_back(message);
+        for (to, outgoing) in std::mem::take(&mut self.host(id).outbox) {
+            if let Outgoing::Message(_) = outgoing {
+                if R::CHANNEL == Channel::Stream {
+                    self.streams.extend([(id, to), (to, id)]);
+                }
+            } else if self.streams.remove(&(id, to)) {
+                // The peer hears of it behind what came before; what it sends until then is lost.
+                self.lose((to, id), usize::MAX);
+            } else {
+                continue;
+            }
+            self.links.entry((id, to)).or_default().push_back(outgoing);
         }
+    }
+
+    /// Loses what waits on a link, from the oldest on.
+    fn lose(&mut self, (from, to): Link, count: usize) {
+        let queue = self.links.entry((from, to)).or_default();
+        for outgoing in queue.drain(..count.min(queue.len())) {
+            let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
+        }
+    }
+
+    /// A node hears that its stream to a peer is broken.
+    fn disconnected(&mut self, id: NodeId, peer: NodeId) {
+        if self.streams.remove(&(id, peer)) && !self.down.contains(&id) {
+            self.step(id, &format!("is disconnected from {peer}"), |host| host.disconnected(peer));
+        }
+    }
+
+    /// The streams of a node that goes down.
+    fn break_streams(&mut self, id: NodeId) {
+        for link in self.busy() {
+            if R::CHANNEL == Channel::Stream && (link.0 == id || link.1 == id) {
+                self.lose(link, usize::MAX);
+            }
+        }
+        self.streams.retain(|(from, _)| *from != id);
     }
 
     fn step(&mut self, id: NodeId, what: &str, action: impl FnOnce(&mut Host<R>) -> Fx<R>) {
@@ -206,7 +282,7 @@ impl<R: Scripted> Script<R> {
         let before = host.replica.view();
         let Some((token, effects)) = host.complete_write() else { return false };
         let released =
-            host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
+            host.outbox.len() > effects.iter().filter(|effect| is_sent(effect)).count();
         self.collect(id);
         if released || !effects.is_empty() {
             self.stepped(id, &format!("{token} is durable"), Some(before), &effects);
@@ -226,12 +302,19 @@ impl<R: Scripted> Script<R> {
 
     fn deliver(&mut self, (from, to): Link, count: usize) {
         for _ in 0..count {
-            let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
-            let lost = [from, to].iter().any(|id| self.isolated.contains(id)) || self.down.contains(&to);
-            if lost {
-                let _ = writeln!(self.output, "{from}->{to} lost: {message}");
+            if self.is_stuck((from, to)) {
+                return;
+            }
+            let Some(outgoing) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
+            if self.is_cut((from, to)) || self.down.contains(&to) {
+                let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
                 continue;
             }
+            let Outgoing::Message(message) = outgoing else {
+                self.lose((to, from), usize::MAX);
+                self.disconnected(to, from);
+                continue;
+            };
             let what = format!("<- {from} {message}");
             self.step(to, &what, |host| host.step(|replica, fx| replica.on_message(from, message, fx)));
         }
@@ -241,10 +324,24 @@ impl<R: Scripted> Script<R> {
         self.links.iter().filter(|(_, queue)| !queue.is_empty()).map(|(link, _)| *link).collect()
     }
 
+    fn is_cut(&self, (from, to): Link) -> bool {
+        [from, to].iter().any(|id| self.isolated.contains(id))
+    }
+
+    /// A stream that is cut off sends again what is lost, as long as it lasts.
+    fn is_stuck(&self, link: Link) -> bool {
+        R::CHANNEL == Channel::Stream && self.is_cut(link)
+    }
+
     fn restart(&mut self, id: NodeId) {
+        self.break_streams(id);
+        self.down.insert(id);
         let host = self.hosts.remove(&id).expect("the cluster has that node");
         let (host, effects) = host.restart(0, 0);
         self.hosts.insert(id, host);
+        for peer in self.hosts.keys().copied().collect::<Vec<_>>() {
+            self.disconnected(peer, id);
+        }
         self.down.remove(&id);
         self.stepped(id, "restarts", None, &effects);
         self.complete(id);
@@ -252,7 +349,9 @@ impl<R: Scripted> Script<R> {
 
     fn start_cluster(&mut self, mut options: BTreeMap<&str, &str>) -> Outcome {
         *self = Self::new();
-        let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
+        let nodes: u16 = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
+        let founders = options.remove("founders").map_or(Ok(nodes), str::parse)?;
+        let learners = options.remove("learners").map_or(Ok(BTreeSet::new()), self::nodes)?;
         let bug = options.remove("bug").map(str::parse).transpose()?;
         // The options as a scenario has them, where small ones make short scripts.
         let tuned: Vec<_> = options.iter().map(|(option, value)| format!("\"{option}\": {value}")).collect();
@@ -261,7 +360,14 @@ impl<R: Scripted> Script<R> {
         for id in (1..=nodes).map(NodeId::new) {
             let mut cluster = Cluster::new(id, nodes, options.clone());
             cluster.bugs = Bugs(bug);
+            cluster.founders.voters.retain(|node| node.0 <= founders);
+            cluster.founders.voters.retain(|node| !learners.contains(node));
+            cluster.founders.learners.clone_from(&learners);
             self.hosts.insert(id, Host::start(cluster).0);
+            self.collect(id);
+        }
+        for id in (1..=nodes).map(NodeId::new) {
+            self.complete(id);
         }
         Ok(())
     }
@@ -320,17 +426,10 @@ impl<R: Scripted> Script<R> {
             }
             "disconnect" => {
                 let (a, b) = link(first.ok_or("which link?")?)?;
-                for (from, to) in [(a, b), (b, a)] {
-                    for message in self.links.entry((from, to)).or_default().drain(..) {
-                        let _ = writeln!(self.output, "{from}->{to} lost: {message}");
-                    }
-                }
-                for (me, peer) in [(a, b), (b, a)] {
-                    if !self.down.contains(&me) {
-                        let what = format!("is disconnected from {peer}");
-                        self.step(me, &what, |host| host.step(|replica, fx| replica.on_disconnect(peer, fx)));
-                    }
-                }
+                self.lose((a, b), usize::MAX);
+                self.lose((b, a), usize::MAX);
+                self.disconnected(a, b);
+                self.disconnected(b, a);
             }
             "read" => {
                 let request = self.request();
@@ -351,10 +450,7 @@ impl<R: Scripted> Script<R> {
                 let links =
                     first.map_or_else(|| Ok(self.busy()), |text| link(text).map(|link| vec![link]))?;
                 for link in links {
-                    let queue = self.links.entry(link).or_default();
-                    for message in queue.drain(..count(1)?.min(queue.len())) {
-                        let _ = writeln!(self.output, "{}->{} lost: {message}", link.0, link.1);
-                    }
+                    self.lose(link, count(1)?);
                 }
             }
             "duplicate" | "postpone" => {
@@ -369,8 +465,8 @@ impl<R: Scripted> Script<R> {
             }
             "heal" => self.isolated.clear(),
             "stabilize" => {
-                while let Some(link) = self.busy().first() {
-                    self.deliver(*link, 1);
+                while let Some(link) = self.busy().into_iter().find(|link| !self.is_stuck(*link)) {
+                    self.deliver(link, 1);
                 }
             }
             "hold-durable" => {
@@ -398,6 +494,7 @@ impl<R: Scripted> Script<R> {
             "flush" => self.step(target()?, "flushes its service", Host::flush),
             "crash" => {
                 self.down.insert(target()?);
+                self.break_streams(target()?);
             }
             "restart" => self.restart(target()?),
             "fail" => {
@@ -431,7 +528,7 @@ impl<R: Scripted> Script<R> {
             "network" => {
                 for ((from, to), queue) in &self.links {
                     for message in queue {
-                        writeln!(self.output, "{from}->{to} {message}")?;
+                        writeln!(self.output, "{from}->{to} {}", Flying(message))?;
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Where names are bound to what they stand for, once.
 
 use contract::{FailureModel, ProtocolOptions, Replica};
-use protocols::Raft;
+use protocols::{Raft, Zab};
 use storage::lsm::Compaction;
 use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
 
@@ -32,7 +32,10 @@ pub struct Protocol {
 }
 
 /// What servers say to each other.
-pub const PROTOCOLS: &[Protocol] = &[protocol::<Raft>("Raft with ReadIndex and snapshots")];
+pub const PROTOCOLS: &[Protocol] = &[
+    protocol::<Raft>("Raft with ReadIndex and snapshots"),
+    protocol::<Zab>("ZAB 1.0 with fast leader election, over streams"),
+];
 
 const fn protocol<R: Replica>(about: &'static str) -> Protocol {
     Protocol {
