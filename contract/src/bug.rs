@@ -91,6 +91,24 @@ pub enum Bug {
     /// A VR replica that hears of a later view cuts off what it has acknowledged, before it has anything in
     /// its place (Liskov and Cowling, 2012, §5.2).
     StateTransferTruncates,
+    /// A ZAB follower acknowledges its leader's history before it is durable (ZOOKEEPER-4646, 3911).
+    NewLeaderAckedEarly,
+    /// A ZAB follower writes that it took over its leader's history before it writes that
+    /// (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// A ZAB follower keeps what a DIFF brings in memory until its leader serves, and acknowledges it
+    /// (ZOOKEEPER-4785).
+    DiffNotLogged,
+    /// A ZAB server that looks for a leader goes by the state in memory, without what it has logged and
+    /// not yet delivered (ZOOKEEPER-2845).
+    ElectionByDeliveredState,
+    /// ZAB servers take the longer history for the more recent one, whatever its epochs.
+    ElectionIgnoresEpoch,
+    /// A ZAB server follows a leader of an older epoch than it has accepted.
+    LowerEpochAccepted,
+    /// A ZAB leader proposes only to those that have acknowledged its history, not to those that are
+    /// about to.
+    ProposalsToSyncedOnly,
 }
 
 impl Bug {
@@ -270,6 +288,41 @@ impl Bug {
             Self::StateTransferTruncates,
             "state-transfer-truncates",
             "vr: a replica that lags behind drops what it acknowledged; breaks durability",
+        ),
+        (
+            Self::NewLeaderAckedEarly,
+            "new-leader-acked-early",
+            "zab: a leader's history is acknowledged before it is durable; breaks durability at a power loss",
+        ),
+        (
+            Self::EpochBeforeHistory,
+            "epoch-before-history",
+            "zab: currentEpoch is written before the history; breaks durability at a crash between",
+        ),
+        (
+            Self::DiffNotLogged,
+            "diff-not-logged",
+            "zab: a DIFF is acknowledged and not logged; breaks durability when the leader is lost then",
+        ),
+        (
+            Self::ElectionByDeliveredState,
+            "election-by-delivered-state",
+            "zab: an election goes by the state in memory, not by the log; breaks agreement",
+        ),
+        (
+            Self::ElectionIgnoresEpoch,
+            "election-ignores-epoch",
+            "zab: the longer history wins, not the one of the later epoch; breaks agreement",
+        ),
+        (
+            Self::LowerEpochAccepted,
+            "lower-epoch-accepted",
+            "zab: a leader of an older epoch is followed; breaks epoch uniqueness",
+        ),
+        (
+            Self::ProposalsToSyncedOnly,
+            "proposals-to-synced-only",
+            "zab: who is being synchronised misses proposals; breaks the primary order",
         ),
     ];
 

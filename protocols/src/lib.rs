@@ -27,6 +27,7 @@ pub mod paxos;
 pub mod raft;
 pub mod solo;
 pub mod vr;
+pub mod zab;
 
 pub use abd::Abd;
 pub use kv::KvService;
@@ -34,3 +35,4 @@ pub use paxos::Paxos;
 pub use raft::Raft;
 pub use solo::Solo;
 pub use vr::Vr;
+pub use zab::Zab;

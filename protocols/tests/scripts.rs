@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `cluster nodes=N [bug=NAME] [OPTION=VALUE]…` | starts N replicas on empty disks, and forgets all before |
 //! | … `[voters=1,2] [learners=3] [witnesses=2]` | the part that they take at first; all vote by default |
-//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of VR: `view-change`, `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
+//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ZAB: `notify`, `finalize`, `tick`, `limit`; of VR: `view-change`, `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `again N` | the last one of these comes a second time |
@@ -17,7 +17,7 @@
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
 //! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |
-//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes; no longer |
+//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes, or on streams holds it back; no longer |
 //! | `stabilize` | delivers until nothing is left to deliver |
 //! | `hold-durable N`, `durable N [COUNT]`, `resume-durable N` | writes wait; the oldest complete; all do, from now on |
 //! | `hold-service N`, `resume-service N` | the same for the service's work |
@@ -34,12 +34,12 @@ use std::fmt::{Display, Write as _};
 
 use contract::kv::Op;
 use contract::{
-    Bugs, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload, ProtocolOptions,
-    Replica, Request, RequestId, Service, Time, View,
+    Bugs, Channel, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload,
+    ProtocolOptions, Replica, Request, RequestId, Service, Time, View,
 };
 use goldenscript::{Argument, Context};
-use host::{Fx, Host, Write};
-use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, Vr, abd, paxos, raft, solo, vr};
+use host::{Fx, Host, Outgoing, Write};
+use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, Vr, Zab, abd, paxos, raft, solo, vr, zab};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -100,6 +100,28 @@ fn vr() {
     scripts::<Vr>("vr");
 }
 
+impl Scripted for Zab {
+    fn timer(command: &str) -> Option<(zab::Timer, &'static str)> {
+        match command {
+            "notify" => Some((zab::Timer::Notify, "notification timer")),
+            "finalize" => Some((zab::Timer::Finalize, "finalize timer")),
+            "tick" => Some((zab::Timer::Tick, "tick")),
+            "limit" => Some((zab::Timer::Limit, "limit")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn zab() {
+    scripts::<Zab>("zab");
+}
+
 impl Scripted for Solo {
     fn timer(_: &str) -> Option<(solo::Timer, &'static str)> {
         None
@@ -142,7 +164,9 @@ struct Script<R: Replica> {
     isolated: BTreeSet<NodeId>,
     holds_writes: BTreeSet<NodeId>,
     holds_work: BTreeSet<NodeId>,
-    links: BTreeMap<Link, VecDeque<R::Message>>,
+    links: BTreeMap<Link, VecDeque<Outgoing<R::Message>>>,
+    /// Who believes in a stream to whom; of protocols that use them.
+    streams: BTreeSet<Link>,
     requests: u64,
     /// The last one that a protocol was to answer by itself.
     sent: Option<Request<Op>>,
@@ -161,6 +185,21 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
+struct Flying<'a, M>(&'a Outgoing<M>);
+
+impl<M: Display> Display for Flying<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Outgoing::Message(message) => message.fmt(f),
+            Outgoing::Break => f.write_str("the end of the stream"),
+        }
+    }
+}
+
+fn is_sent<R: Replica>(effect: &Effect<R>) -> bool {
+    matches!(effect, Effect::Send { .. } | Effect::Disconnect { .. })
+}
+
 fn joined(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
@@ -171,6 +210,7 @@ fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
     Some(match effect {
         Effect::Send { to, message, after: Some(token) } => format!("-> {to} {message} (after {token})"),
         Effect::Send { to, message, after: None } => format!("-> {to} {message}"),
+        Effect::Disconnect { peer } => format!("breaks the stream to {peer}"),
         Effect::Persist { token, records } => {
             format!("persist {token}: {}", joined(records.iter().map(ToString::to_string)))
         }
@@ -185,7 +225,6 @@ fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
             let after = after.map_or_else(String::new, |token| format!(" (after {token})"));
             format!("{request} answered {answer}{after}")
         }
-        Effect::Disconnect { peer } => format!("disconnect {peer}"),
         Effect::Controlled { request } => format!("{request} done"),
         Effect::Reject { request, reason } => format!("{request} rejected: {reason}"),
         Effect::ReadChunk { to, snapshot: None, .. } => format!("read first chunk for {to}"),
@@ -220,6 +259,7 @@ impl<R: Scripted> Script<R> {
             holds_writes: BTreeSet::new(),
             holds_work: BTreeSet::new(),
             links: BTreeMap::new(),
+            streams: BTreeSet::new(),
             requests: 0,
             sent: None,
             output: String::new(),
@@ -245,9 +285,44 @@ impl<R: Scripted> Script<R> {
     }
 
     fn collect(&mut self, id: NodeId) {
-        for (to, message) in std::mem::take(&mut self.host(id).outbox) {
-            self.links.entry((id, to)).or_default().push_back(message);
+        for (to, outgoing) in std::mem::take(&mut self.host(id).outbox) {
+            if let Outgoing::Message(_) = outgoing {
+                if R::CHANNEL == Channel::Stream {
+                    self.streams.extend([(id, to), (to, id)]);
+                }
+            } else if self.streams.remove(&(id, to)) {
+                // The peer hears of it behind what came before; what it sends until then is lost.
+                self.lose((to, id), usize::MAX);
+            } else {
+                continue;
+            }
+            self.links.entry((id, to)).or_default().push_back(outgoing);
         }
+    }
+
+    /// Loses what waits on a link, from the oldest on.
+    fn lose(&mut self, (from, to): Link, count: usize) {
+        let queue = self.links.entry((from, to)).or_default();
+        for outgoing in queue.drain(..count.min(queue.len())) {
+            let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
+        }
+    }
+
+    /// A node hears that its stream to a peer is broken.
+    fn disconnected(&mut self, id: NodeId, peer: NodeId) {
+        if self.streams.remove(&(id, peer)) && !self.down.contains(&id) {
+            self.step(id, &format!("is disconnected from {peer}"), |host| host.disconnected(peer));
+        }
+    }
+
+    /// The streams of a node that goes down.
+    fn break_streams(&mut self, id: NodeId) {
+        for link in self.busy() {
+            if R::CHANNEL == Channel::Stream && (link.0 == id || link.1 == id) {
+                self.lose(link, usize::MAX);
+            }
+        }
+        self.streams.retain(|(from, _)| *from != id);
     }
 
     fn step(&mut self, id: NodeId, what: &str, action: impl FnOnce(&mut Host<R>) -> Fx<R>) {
@@ -273,8 +348,7 @@ impl<R: Scripted> Script<R> {
         let host = self.host(id);
         let before = host.replica.view();
         let Some((token, effects)) = host.complete_write() else { return false };
-        let released =
-            host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
+        let released = host.outbox.len() > effects.iter().filter(|effect| is_sent(effect)).count();
         self.collect(id);
         if released || !effects.is_empty() {
             self.stepped(id, &format!("{token} is durable"), Some(before), &effects);
@@ -294,12 +368,21 @@ impl<R: Scripted> Script<R> {
 
     fn deliver(&mut self, (from, to): Link, count: usize) {
         for _ in 0..count {
-            let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
-            let lost = [from, to].iter().any(|id| self.isolated.contains(id)) || self.down.contains(&to);
-            if lost {
-                let _ = writeln!(self.output, "{from}->{to} lost: {message}");
+            if self.is_stuck((from, to)) {
+                return;
+            }
+            let Some(outgoing) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+                return;
+            };
+            if self.is_cut((from, to)) || self.down.contains(&to) {
+                let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
                 continue;
             }
+            let Outgoing::Message(message) = outgoing else {
+                self.lose((to, from), usize::MAX);
+                self.disconnected(to, from);
+                continue;
+            };
             let what = format!("<- {from} {message}");
             self.step(to, &what, |host| host.step(|replica, fx| replica.on_message(from, message, fx)));
         }
@@ -309,10 +392,24 @@ impl<R: Scripted> Script<R> {
         self.links.iter().filter(|(_, queue)| !queue.is_empty()).map(|(link, _)| *link).collect()
     }
 
+    fn is_cut(&self, (from, to): Link) -> bool {
+        [from, to].iter().any(|id| self.isolated.contains(id))
+    }
+
+    /// A stream that is cut off sends again what is lost, as long as it lasts.
+    fn is_stuck(&self, link: Link) -> bool {
+        R::CHANNEL == Channel::Stream && self.is_cut(link)
+    }
+
     fn restart(&mut self, id: NodeId) {
+        self.break_streams(id);
+        self.down.insert(id);
         let host = self.hosts.remove(&id).expect("the cluster has that node");
         let (host, effects) = host.restart(0, 0);
         self.hosts.insert(id, host);
+        for peer in self.hosts.keys().copied().collect::<Vec<_>>() {
+            self.disconnected(peer, id);
+        }
         self.down.remove(&id);
         self.stepped(id, "restarts", None, &effects);
         self.complete(id);
@@ -320,7 +417,7 @@ impl<R: Scripted> Script<R> {
 
     fn start_cluster(&mut self, mut options: BTreeMap<&str, &str>) -> Outcome {
         *self = Self::new();
-        let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
+        let nodes: u16 = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
         let bug = options.remove("bug").map(str::parse).transpose()?;
         let mut part = |name| options.remove(name).map(nodes_of).transpose();
         let (voters, learners, witnesses) = (part("voters")?, part("learners")?, part("witnesses")?);
@@ -341,7 +438,13 @@ impl<R: Scripted> Script<R> {
             if let Some(voters) = &voters {
                 cluster.founders.voters.clone_from(voters);
             }
+            if let (None, Some(learners)) = (&voters, &learners) {
+                cluster.founders.voters.retain(|node| !learners.contains(node));
+            }
             self.hosts.insert(id, Host::start(cluster).0);
+            self.collect(id);
+        }
+        for id in (1..=nodes).map(NodeId::new) {
             self.complete(id);
         }
         // How it comes up is not what a script is about.
@@ -403,17 +506,10 @@ impl<R: Scripted> Script<R> {
             }
             "disconnect" => {
                 let (a, b) = link(first.ok_or("which link?")?)?;
-                for (from, to) in [(a, b), (b, a)] {
-                    for message in self.links.entry((from, to)).or_default().drain(..) {
-                        let _ = writeln!(self.output, "{from}->{to} lost: {message}");
-                    }
-                }
-                for (me, peer) in [(a, b), (b, a)] {
-                    if !self.down.contains(&me) {
-                        let what = format!("is disconnected from {peer}");
-                        self.step(me, &what, |host| host.step(|replica, fx| replica.on_disconnect(peer, fx)));
-                    }
-                }
+                self.lose((a, b), usize::MAX);
+                self.lose((b, a), usize::MAX);
+                self.disconnected(a, b);
+                self.disconnected(b, a);
             }
             "read" => {
                 let request = self.request();
@@ -434,10 +530,7 @@ impl<R: Scripted> Script<R> {
                 let links =
                     first.map_or_else(|| Ok(self.busy()), |text| link(text).map(|link| vec![link]))?;
                 for link in links {
-                    let queue = self.links.entry(link).or_default();
-                    for message in queue.drain(..count(1)?.min(queue.len())) {
-                        let _ = writeln!(self.output, "{}->{} lost: {message}", link.0, link.1);
-                    }
+                    self.lose(link, count(1)?);
                 }
             }
             "duplicate" | "postpone" => {
@@ -452,8 +545,8 @@ impl<R: Scripted> Script<R> {
             }
             "heal" => self.isolated.clear(),
             "stabilize" => {
-                while let Some(link) = self.busy().first() {
-                    self.deliver(*link, 1);
+                while let Some(link) = self.busy().into_iter().find(|link| !self.is_stuck(*link)) {
+                    self.deliver(link, 1);
                 }
             }
             "hold-durable" => {
@@ -481,6 +574,7 @@ impl<R: Scripted> Script<R> {
             "flush" => self.step(target()?, "flushes its service", Host::flush),
             "crash" => {
                 self.down.insert(target()?);
+                self.break_streams(target()?);
             }
             "restart" => self.restart(target()?),
             "fail" => {
@@ -514,7 +608,7 @@ impl<R: Scripted> Script<R> {
             "network" => {
                 for ((from, to), queue) in &self.links {
                     for message in queue {
-                        writeln!(self.output, "{from}->{to} {message}")?;
+                        writeln!(self.output, "{from}->{to} {}", Flying(message))?;
                     }
                 }
             }
