@@ -99,7 +99,8 @@ impl<F: Fs> DataFile<F> {
         if end > self.reserved.get() {
             let extent = EXTENT_PAGES.max(end / page_bytes / 8) * page_bytes;
             let reserved = end.next_multiple_of(extent);
-            self.file.allocate(reserved).await?;
+            // Its space is not reserved: that would be to write all of it twice, and nobody waits for its flush.
+            self.file.set_len(reserved).await?;
             self.reserved.set(reserved);
         }
         let follows = |a: &Page, b: &Page| a.no().0 + 1 == b.no().0;

@@ -141,6 +141,11 @@ impl Page {
         used == self.size() - start
     }
 
+    /// Whether nobody else shares its bytes.
+    pub(super) fn is_unshared(&self) -> bool {
+        Rc::strong_count(&self.0) == 1
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -74,7 +74,8 @@ impl<'a, F: Fs> Txn<'a, F> {
     pub(super) async fn change(&mut self, no: PageNo) -> Result<&mut Page, EngineError> {
         if !self.touched.contains_key(&no) {
             let page = self.page(no).await?;
-            self.touched.insert(no, Touched { before: Some(page.clone()), after: Some(page) });
+            let copy = self.engine.0.state.borrow_mut().pool.copy_of(&page);
+            self.touched.insert(no, Touched { before: Some(page), after: Some(copy) });
         }
         let touched = self.touched.get_mut(&no).expect("it was just put there");
         Ok(touched.after.as_mut().expect("a freed page is not changed"))
@@ -172,6 +173,9 @@ impl<'a, F: Fs> Txn<'a, F> {
                     state.pool.remove(no);
                     state.dirty.remove(&no);
                 }
+            }
+            if let Some(before) = touched.before {
+                state.pool.recycle(before);
             }
         }
         state.header = self.header;
