@@ -38,11 +38,28 @@ pub enum Bug {
     /// A recovering journal cuts itself off at damage that had been durable, as at a torn tail
     /// (Alagappan et al., FAST'18).
     CorruptInteriorCut,
+    /// A Paxos acceptor does not write its promise down, and has forgotten it after a restart (Michael et
+    /// al., *Recovering Shared Objects Without Stable Storage*, DISC'17).
+    PromiseForgotten,
+    /// A Paxos proposer asks for promises before its ballot is durable, and takes it again after a restart.
+    BallotReused,
+    /// A Paxos leader takes one acceptor too few for a quorum of Phase 2, so that the quorums of the two
+    /// phases need not meet (openraft d60f1e85; Flexible Paxos, §3).
+    PhaseQuorumsDisjoint,
+    /// A Paxos proposer adopts the first accepted value that it hears of, not the one of the highest ballot
+    /// (Paxos Made Simple, §2.2, P2c).
+    AnyAcceptedAdopted,
+    /// A Paxos learner that lacks a slot takes it for a no-op and applies what stands behind it.
+    HoleSkipped,
+    /// A Paxos proposer counts an acceptor that has not yet told all that it accepted.
+    PhaseOneUnfinished,
+    /// A Paxos acceptor compares a proposal with what it accepted in the slot, not with its promise.
+    AcceptBelowPromise,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str, &'static str); 19] = [
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -102,6 +119,41 @@ impl Bug {
             Self::CorruptInteriorCut,
             "corrupt-interior-cut",
             "journal: damage inside the log is cut off as a torn tail; breaks durability at a restart",
+        ),
+        (
+            Self::PromiseForgotten,
+            "promise-forgotten",
+            "multi-paxos: a promise is not written down; breaks agreement at a restart",
+        ),
+        (
+            Self::BallotReused,
+            "ballot-reused",
+            "multi-paxos: a ballot is used before it is durable; breaks agreement at a power loss",
+        ),
+        (
+            Self::PhaseQuorumsDisjoint,
+            "phase-quorums-disjoint",
+            "multi-paxos: a quorum of Phase 2 is one too small; breaks agreement under a partition",
+        ),
+        (
+            Self::AnyAcceptedAdopted,
+            "any-accepted-adopted",
+            "multi-paxos: not the value of the highest ballot is adopted; breaks agreement under churn",
+        ),
+        (
+            Self::HoleSkipped,
+            "hole-skipped",
+            "multi-paxos: a slot that is missing is taken for a no-op; breaks agreement under loss",
+        ),
+        (
+            Self::PhaseOneUnfinished,
+            "phase-one-unfinished",
+            "multi-paxos: a proposer does not wait for all of a promise; breaks agreement under churn",
+        ),
+        (
+            Self::AcceptBelowPromise,
+            "accept-below-promise",
+            "multi-paxos: an acceptor accepts below its promise; breaks agreement under churn",
         ),
     ];
 

@@ -20,7 +20,9 @@
 
 mod duration;
 pub mod kv;
+pub mod multi_paxos;
 pub mod raft;
 
 pub use kv::KvService;
+pub use multi_paxos::MultiPaxos;
 pub use raft::Raft;

@@ -6,8 +6,8 @@
 //!
 //! | Command | Does |
 //! |---|---|
-//! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
-//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat` |
+//! | `cluster nodes=N [spares=N] [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, the last ones as no members, and forgets all before |
+//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat`; of Multi-Paxos also `doubt` (of the leader), `ask-again`, `lease-end-a`, `lease-end-b` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
@@ -37,7 +37,7 @@ use contract::{
 };
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Write};
-use seedbed_protocols::{KvService, Raft, raft};
+use seedbed_protocols::{KvService, MultiPaxos, Raft, multi_paxos, raft};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -64,9 +64,34 @@ impl Scripted for Raft {
     }
 }
 
+impl Scripted for MultiPaxos {
+    fn timer(command: &str) -> Option<(multi_paxos::Timer, &'static str)> {
+        use multi_paxos::{Half, Timer};
+        match command {
+            "campaign" | "check-quorum" => Some((Timer::Election, "election timeout")),
+            "doubt" => Some((Timer::Trust, "trust is over")),
+            "heartbeat" => Some((Timer::Heartbeat, "heartbeat timer")),
+            "ask-again" => Some((Timer::Ask, "no answer")),
+            "lease-end-a" => Some((Timer::Lease(Half::A), "lease a ends")),
+            "lease-end-b" => Some((Timer::Lease(Half::B), "lease b ends")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
 #[test]
 fn raft() {
     scripts::<Raft>("raft");
+}
+
+#[test]
+fn multi_paxos() {
+    scripts::<MultiPaxos>("multi-paxos");
 }
 
 type Link = (NodeId, NodeId);
@@ -253,6 +278,7 @@ impl<R: Scripted> Script<R> {
     fn start_cluster(&mut self, mut options: BTreeMap<&str, &str>) -> Outcome {
         *self = Self::new();
         let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
+        let spares: u16 = options.remove("spares").map_or(Ok(0), str::parse)?;
         let bug = options.remove("bug").map(str::parse).transpose()?;
         // The options as a scenario has them, where small ones make short scripts.
         let tuned: Vec<_> = options.iter().map(|(option, value)| format!("\"{option}\": {value}")).collect();
@@ -260,6 +286,7 @@ impl<R: Scripted> Script<R> {
         options.check()?;
         for id in (1..=nodes).map(NodeId::new) {
             let mut cluster = Cluster::new(id, nodes, options.clone());
+            cluster.founders = Membership::of((1..=nodes - spares).map(NodeId::new));
             cluster.bugs = Bugs(bug);
             self.hosts.insert(id, Host::start(cluster).0);
         }
