@@ -109,6 +109,15 @@ pub enum Bug {
     /// A ZAB leader proposes only to those that have acknowledged its history, not to those that are
     /// about to.
     ProposalsToSyncedOnly,
+    /// A Paxos leader takes one acceptor too few for a quorum of Phase 2, so that the quorums of the two
+    /// phases need not meet (openraft d60f1e85; Flexible Paxos, §3).
+    PhaseQuorumsDisjoint,
+    /// A Paxos learner that lacks a slot takes it for a no-op and applies what stands behind it.
+    HoleSkipped,
+    /// A Paxos proposer counts an acceptor that has not yet told all that it accepted.
+    PhaseOneUnfinished,
+    /// A Paxos acceptor compares a proposal with what it accepted in the slot, not with its promise.
+    AcceptBelowPromise,
 }
 
 impl Bug {
@@ -262,17 +271,17 @@ impl Bug {
         (
             Self::PromiseForgotten,
             "promise-forgotten",
-            "paxos: an acceptor forgets its promises at a restart; breaks agreement",
+            "paxos, multi-paxos: an acceptor forgets its promises at a restart; breaks agreement",
         ),
         (
             Self::BallotReused,
             "ballot-reused",
-            "paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
+            "paxos, multi-paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
         ),
         (
             Self::AnyAcceptedAdopted,
             "any-accepted-adopted",
-            "paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
+            "paxos, multi-paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
         ),
         (
             Self::RecoveryFromAnyView,
@@ -323,6 +332,26 @@ impl Bug {
             Self::ProposalsToSyncedOnly,
             "proposals-to-synced-only",
             "zab: who is being synchronised misses proposals; breaks the primary order",
+        ),
+        (
+            Self::PhaseQuorumsDisjoint,
+            "phase-quorums-disjoint",
+            "multi-paxos: a quorum of Phase 2 is one too small; breaks agreement under a partition",
+        ),
+        (
+            Self::HoleSkipped,
+            "hole-skipped",
+            "multi-paxos: a slot that is missing is taken for a no-op; breaks agreement under loss",
+        ),
+        (
+            Self::PhaseOneUnfinished,
+            "phase-one-unfinished",
+            "multi-paxos: a proposer does not wait for all of a promise; breaks agreement under churn",
+        ),
+        (
+            Self::AcceptBelowPromise,
+            "accept-below-promise",
+            "multi-paxos: an acceptor accepts below its promise; breaks agreement under churn",
         ),
     ];
 

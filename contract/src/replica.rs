@@ -208,6 +208,14 @@ pub trait JournalRecord {
     fn log_start(&self) -> Option<Mark>;
     /// Whether it holds state that must never be forgotten, such as a vote or a promise.
     fn is_hard_state(&self) -> bool;
+    /// The ballot below which an acceptor promises to accept nothing any more (Paxos, Phase 1b).
+    fn promised(&self) -> Option<Epoch> {
+        None
+    }
+    /// The ballot and the slot at which an acceptor accepts [`JournalRecord::entry`] (Paxos, Phase 2b).
+    fn accepted(&self) -> Option<Mark> {
+        None
+    }
 }
 
 /// What an operator asks of a replica.
@@ -510,4 +518,9 @@ pub trait ProtocolOptions:
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;
+    /// Whether they can work in a group of so many voters: sizes of quorums cannot in any. An error
+    /// begins like those of [`ProtocolOptions::check`].
+    fn check_for(&self, _voters: usize) -> Result<(), String> {
+        Ok(())
+    }
 }

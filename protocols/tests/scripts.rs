@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `cluster nodes=N [bug=NAME] [OPTION=VALUE]…` | starts N replicas on empty disks, and forgets all before |
 //! | … `[voters=1,2] [learners=3] [witnesses=2]` | the part that they take at first; all vote by default |
-//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ZAB: `notify`, `finalize`, `tick`, `limit`; of VR: `view-change`, `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
+//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ZAB: `notify`, `finalize`, `tick`, `limit`; of Multi-Paxos also `doubt` (of the leader), `ask-again`, `lease-end-a`, `lease-end-b`; of VR: `view-change`, `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `again N` | the last one of these comes a second time |
@@ -39,7 +39,9 @@ use contract::{
 };
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Outgoing, Write};
-use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, Vr, Zab, abd, paxos, raft, solo, vr, zab};
+use seedbed_protocols::{
+    Abd, KvService, MultiPaxos, Paxos, Raft, Solo, Vr, Zab, abd, multi_paxos, paxos, raft, solo, vr, zab,
+};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
@@ -78,6 +80,31 @@ impl Scripted for Raft {
 #[test]
 fn raft() {
     scripts::<Raft>("raft");
+}
+
+impl Scripted for MultiPaxos {
+    fn timer(command: &str) -> Option<(multi_paxos::Timer, &'static str)> {
+        use multi_paxos::{Half, Timer};
+        match command {
+            "campaign" | "check-quorum" => Some((Timer::Election, "election timeout")),
+            "doubt" => Some((Timer::Trust, "trust is over")),
+            "heartbeat" => Some((Timer::Heartbeat, "heartbeat timer")),
+            "ask-again" => Some((Timer::Ask, "no answer")),
+            "lease-end-a" => Some((Timer::Lease(Half::A), "lease a ends")),
+            "lease-end-b" => Some((Timer::Lease(Half::B), "lease b ends")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn multi_paxos() {
+    scripts::<MultiPaxos>("multi-paxos");
 }
 
 impl Scripted for Vr {

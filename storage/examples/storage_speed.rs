@@ -132,6 +132,7 @@ fn engine<E: Engine<Fs = SimFs>>(cached: E::Options, small: E::Options) -> Figur
     })
 }
 
+#[expect(clippy::type_complexity, reason = "a table of names and functions")]
 fn engines() -> Vec<(&'static str, fn() -> Figures)> {
     fn lsm(options: LsmOptions) -> Figures {
         let cached = LsmOptions { block_cache_bytes: CACHE_BYTES, ..options };

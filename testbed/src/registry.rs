@@ -1,7 +1,7 @@
 //! Where names are bound to what they stand for, once.
 
 use contract::{FailureModel, ProtocolOptions, Replica};
-use protocols::{Abd, Paxos, Raft, Solo, Vr, Zab};
+use protocols::{Abd, MultiPaxos, Paxos, Raft, Solo, Vr, Zab};
 use storage::lsm::Compaction;
 use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
 
@@ -27,13 +27,14 @@ pub struct Protocol {
     pub operations: &'static [&'static str],
     /// What it promises to survive.
     pub failures: FailureModel,
-    check: fn(&serde_json::Value) -> Result<(), String>,
+    check: fn(&serde_json::Value, Option<usize>) -> Result<(), String>,
     run: fn(&Plan, RunOptions) -> Run,
 }
 
 /// What servers say to each other.
 pub const PROTOCOLS: &[Protocol] = &[
     protocol::<Raft>("Raft with ReadIndex and snapshots"),
+    protocol::<MultiPaxos>("Multi-Paxos with flexible quorums, snapshots and reconfiguration"),
     protocol::<Zab>("ZAB 1.0 with fast leader election, over streams"),
     protocol::<Vr>("Viewstamped Replication Revisited: memory for a disk"),
     protocol::<Paxos>("single-decree Paxos for every key: write-once values"),
@@ -46,7 +47,10 @@ const fn protocol<R: Replica>(about: &'static str) -> Protocol {
         named: Named { name: R::NAME, about },
         operations: R::OPERATIONS,
         failures: R::FAILURES,
-        check: |options| options_of::<R>(options).map(|_| ()),
+        check: |options, voters| {
+            let options = options_of::<R>(options)?;
+            voters.map_or(Ok(()), |voters| options.check_for(voters))
+        },
         run: |plan, options| {
             let protocol = options_of::<R>(&plan.options).expect("a plan's options were checked");
             run::run::<R>(plan, protocol, engine(plan), options)
@@ -95,13 +99,22 @@ pub const MONITORS: &[Named] = &[
     Named { name: "log-matching", about: "an index and a term identify one entry and one prefix" },
     Named { name: "state-machine-safety", about: "no two nodes apply different entries at one index" },
     Named { name: "commit-monotonic", about: "a commit index never goes back while its node is up" },
+    Named {
+        name: "promises-kept",
+        about: "no Paxos acceptor accepts below its promise, no ballot proposes two values",
+    },
     Named { name: "protocol-laws", about: "no replica is told what contradicts a law of its protocol" },
 ];
 
-/// Whether a protocol takes these options; what is wrong with them otherwise.
-pub fn check_options(protocol: &str, options: &serde_json::Value) -> Result<(), String> {
+/// Whether a protocol takes these options, in a group of so many voters if that is known; what is wrong
+/// with them otherwise.
+pub fn check_options(
+    protocol: &str,
+    options: &serde_json::Value,
+    voters: Option<usize>,
+) -> Result<(), String> {
     let protocol = by_name(protocol).ok_or_else(|| format!("`{protocol}` is no protocol"))?;
-    (protocol.check)(options)
+    (protocol.check)(options, voters)
 }
 
 /// Carries out a plan.

@@ -164,7 +164,7 @@ impl Replay {
             });
         }
         let Plan { protocol, options, .. } = &replay.plan;
-        match registry::check_options(protocol, options) {
+        match registry::check_options(protocol, options, Some(replay.plan.founders().voters.len())) {
             Ok(()) => Ok(replay),
             Err(cause) => Err(ReplayError::Options { path: name, protocol: protocol.clone(), cause }),
         }

@@ -1,14 +1,15 @@
 //! Who takes part, and in which view who is primary (§4, §7).
 //!
-//! A view number is that of its epoch and its own within the epoch, as the paper's pair would be ordered: views count on from one million for each epoch.
+//! A view number is that of its epoch and its own within the epoch, as the paper's pair would be ordered: each epoch begins
+//! at the next multiple of 65 536.
 
 use std::fmt;
 
 use contract::{Epoch, Index, Membership, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// Views in one epoch. (At ten view changes a second, a day's worth.)
-pub(super) const VIEWS_PER_EPOCH: u64 = 1_000_000;
+/// Views in one epoch. (At ten view changes a second, two hours' worth.)
+pub(super) const VIEWS_PER_EPOCH: u64 = 1 << 16;
 
 /// The group of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -91,7 +91,7 @@ pub(super) fn check(protocol: &str, node: &Node<'_>, problems: &mut Problems) {
 fn check_one(protocol: &str, node: &Node<'_>, problems: &mut Problems) {
     let told = |node: &Node<'_>| {
         let options = serde_json::Value::deserialize(ValueDeserializer::from(node.clone())).ok()?;
-        registry::check_options(protocol, &options).err()
+        registry::check_options(protocol, &options, None).err()
     };
     let Some(message) = told(node) else { return };
     let table = node.get_ref().as_table().expect("options are a table");
