@@ -11,7 +11,7 @@
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
-//! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `1,2,4` |
+//! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `"1,2,4"` |
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
 //! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |
@@ -32,8 +32,8 @@ use std::fmt::{Display, Write as _};
 
 use contract::kv::Op;
 use contract::{
-    Bugs, Channel, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload, ProtocolOptions,
-    Replica, Request, RequestId, Service, Time, View,
+    Bugs, Channel, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload,
+    ProtocolOptions, Replica, Request, RequestId, Service, Time, View,
 };
 use goldenscript::{Argument, Context};
 use host::{Fx, Host, Outgoing, Write};
@@ -281,8 +281,7 @@ impl<R: Scripted> Script<R> {
         let host = self.host(id);
         let before = host.replica.view();
         let Some((token, effects)) = host.complete_write() else { return false };
-        let released =
-            host.outbox.len() > effects.iter().filter(|effect| is_sent(effect)).count();
+        let released = host.outbox.len() > effects.iter().filter(|effect| is_sent(effect)).count();
         self.collect(id);
         if released || !effects.is_empty() {
             self.stepped(id, &format!("{token} is durable"), Some(before), &effects);
@@ -305,7 +304,9 @@ impl<R: Scripted> Script<R> {
             if self.is_stuck((from, to)) {
                 return;
             }
-            let Some(outgoing) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
+            let Some(outgoing) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+                return;
+            };
             if self.is_cut((from, to)) || self.down.contains(&to) {
                 let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
                 continue;

@@ -112,7 +112,8 @@ impl Zab {
         leading.stage = Stage::Synchronisation;
         leading.own = Some(token);
         leading.first = first;
-        let promised = leading.learners.iter().filter(|(_, learner)| matches!(learner.step, Step::Promised(_)));
+        let promised =
+            leading.learners.iter().filter(|(_, learner)| matches!(learner.step, Step::Promised(_)));
         for node in promised.map(|(node, _)| *node).collect::<Vec<_>>() {
             self.synchronise(node, fx);
         }

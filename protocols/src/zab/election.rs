@@ -72,7 +72,10 @@ impl Zab {
 
     /// Begins a round of elections.
     pub(super) fn look(&mut self, fx: &mut Effects<Self>) {
-        assert!(!self.is_installing(), "a server whose history is being replaced does not stand for election");
+        assert!(
+            !self.is_installing(),
+            "a server whose history is being replaced does not stand for election"
+        );
         self.round += 1;
         let me = self.cluster.me;
         let vote = Vote { summary: self.summary(), leader: me };
@@ -272,7 +275,9 @@ impl Zab {
         let interval = looking.interval;
         let heard = std::mem::take(&mut looking.heard);
         fx.push(Effect::SetTimer { timer: Timer::Notify, within: interval..=interval });
-        for voter in self.voters().filter(|voter| !heard.contains(voter)) {
+        // Whoever came to follow was heard.
+        let silent = |voter: &NodeId| !heard.contains(voter) && !self.early.contains_key(voter);
+        for voter in self.voters().filter(silent) {
             fx.disconnect(voter);
         }
         self.notify_all(fx);

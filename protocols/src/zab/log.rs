@@ -220,7 +220,11 @@ mod tests {
         log.truncate(Index(2));
         log.append(entry(3, 2), Token(3));
         log.on_durable(Token(2));
-        assert_eq!(log.durable(), Index(2), "the writes of what was cut off tell nothing of what replaced it");
+        assert_eq!(
+            log.durable(),
+            Index(2),
+            "the writes of what was cut off tell nothing of what replaced it"
+        );
         log.on_durable(Token(3));
         assert_eq!(log.durable(), Index(3));
     }

@@ -585,7 +585,10 @@ impl Zab {
 
     fn assert_laws(&self) {
         assert!(self.accepted >= self.current, "an epoch is accepted before its history is");
-        assert!(self.accepted >= self.log.last().epoch, "no transaction is of an epoch that was not accepted");
+        assert!(
+            self.accepted >= self.log.last().epoch,
+            "no transaction is of an epoch that was not accepted"
+        );
         assert!(self.commit <= self.log.last().index, "only transactions that exist are committed");
         assert!(self.delivered <= self.commit, "only what is committed is delivered");
         assert!(self.log.start().index <= self.delivered, "only what was delivered leaves the log");

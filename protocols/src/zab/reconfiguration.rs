@@ -124,7 +124,9 @@ impl Zab {
     fn propose_membership(&mut self, request: Option<RequestId>, to: Membership, fx: &mut Effects<Self>) {
         // Who is to vote is sent proposals from here on, this one first.
         let last = self.log.last().index;
-        let Self { log, standing: Standing::Leading(leading), .. } = self else { panic!("only leaders propose") };
+        let Self { log, standing: Standing::Leading(leading), .. } = self else {
+            panic!("only leaders propose")
+        };
         for (node, learner) in &mut leading.learners {
             if to.votes(*node) && learner.observes {
                 learner.observes = false;
@@ -208,7 +210,8 @@ impl Zab {
                 self.abandon(Then::Follow(from), fx);
             }
             Standing::Leading(leading) if epoch == self.accepted => {
-                let Some(Change { request, what: What::HandOver { to, .. }, .. }) = leading.change.take() else {
+                let Some(Change { request, what: What::HandOver { to, .. }, .. }) = leading.change.take()
+                else {
                     return self.breaks(Law::EpochUniqueness);
                 };
                 if to != from {
@@ -228,9 +231,12 @@ impl Zab {
         if following.phase != Phase::Broadcast || following.epoch != epoch {
             return self.breaks(Law::PrimaryOrder);
         }
+        let leader = following.leader;
         if self.group.votes(self.cluster.me) {
             self.abandon(Then::Lead, fx);
-            for node in self.group.all().filter(|node| *node != self.cluster.me) {
+            // The old leader hears it too, whether it is a member still or not.
+            let members = self.group.all().filter(|node| *node != leader && *node != self.cluster.me);
+            for node in members.chain([leader]) {
                 fx.send(node, Message::Invite { epoch }, None);
             }
         }

@@ -332,7 +332,8 @@ mod tests {
         let journal = [&journal[..], &[installing]].concat();
         assert_eq!(group(&journal, mark(3, 1)), four, "the installation did not happen");
         assert_eq!(group(&journal, mark(9, 1)), nodes(&[4]), "it did, and nothing else was written");
-        let purged = [entry(7, 1), epochs(1, 1), Record::Compacted { mark: mark(8, 1), membership: four.clone() }];
+        let purged =
+            [entry(7, 1), epochs(1, 1), Record::Compacted { mark: mark(8, 1), membership: four.clone() }];
         assert_eq!(group(&purged, mark(8, 1)), four, "its entry left the journal");
     }
 

@@ -184,10 +184,14 @@ impl Zab {
     pub(super) fn compact(&mut self, keep: u64, fx: &mut Effects<Self>) {
         let kept = Index(self.durable.index.0.saturating_sub(keep));
         let under_way = match &self.standing {
-            Standing::Leading(leading) => leading.learners.values().filter_map(|learner| match learner.step {
-                Step::Receiving(transfer) => transfer.snapshot.map(|mark| mark.index),
-                _ => None,
-            }).min(),
+            Standing::Leading(leading) => leading
+                .learners
+                .values()
+                .filter_map(|learner| match learner.step {
+                    Step::Receiving(transfer) => transfer.snapshot.map(|mark| mark.index),
+                    _ => None,
+                })
+                .min(),
             _ => None,
         };
         let index = under_way.map_or(kept, |mark| mark.min(kept));
