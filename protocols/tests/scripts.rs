@@ -13,7 +13,7 @@
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
 //! | `again N` | the last one of these comes a second time |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
-//! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `1,2,4` |
+//! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `"1,2,4"` |
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
 //! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |

@@ -81,15 +81,14 @@ impl Zab {
     pub(super) fn advance_commit(&mut self, fx: &mut Effects<Self>) {
         let agreed = self.agreed();
         if agreed > self.commit {
-            let pending = self.log.pending_membership(self.commit);
-            self.commit_to(agreed, fx);
+            let regrouped = self.commit_to(agreed, fx);
             for (node, learner) in &self.leading().learners {
                 if learner.is_forwarded() && !learner.observes {
                     fx.send(*node, Message::Commit { index: agreed }, None);
                 }
             }
             self.inform_observers(fx);
-            if pending.is_some_and(|pending| pending <= agreed) {
+            if regrouped {
                 return self.activate(fx);
             }
         }
@@ -134,8 +133,9 @@ impl Zab {
         if index > self.history_end().index {
             return self.breaks(Law::Integrity);
         }
-        self.commit_to(index.min(self.log.last().index).max(self.commit), fx);
-        if !self.group.contains(self.cluster.me) {
+        let regrouped = self.commit_to(index.min(self.log.last().index).max(self.commit), fx);
+        // Who is not a member yet stays: it was invited.
+        if regrouped && !self.group.contains(self.cluster.me) {
             self.abandon(Then::Rest, fx);
         }
     }
@@ -167,17 +167,19 @@ impl Zab {
         }
     }
 
-    /// Notes up to where the history is committed.
-    pub(super) fn commit_to(&mut self, index: Index, fx: &mut Effects<Self>) {
+    /// Notes up to where the history is committed. Whether that includes a membership that was pending.
+    pub(super) fn commit_to(&mut self, index: Index, fx: &mut Effects<Self>) -> bool {
         assert!(index >= self.commit, "a commit index never falls");
         assert!(index <= self.log.last().index, "only transactions that exist are committed");
         assert!(!self.is_installing(), "the service's state is being replaced");
-        let was_pending = self.log.pending_membership(self.commit).is_some();
+        let pending = self.log.pending_membership(self.commit);
         self.commit = index;
-        if was_pending {
+        let regrouped = pending.is_some_and(|pending| pending <= index);
+        if regrouped {
             self.regroup();
         }
         self.deliver(fx);
+        regrouped
     }
 
     /// Hands to the service what is committed, in order; a membership only once it is durable here, so

@@ -275,7 +275,9 @@ impl Zab {
         let interval = looking.interval;
         let heard = std::mem::take(&mut looking.heard);
         fx.push(Effect::SetTimer { timer: Timer::Notify, within: interval..=interval });
-        for voter in self.voters().filter(|voter| !heard.contains(voter)) {
+        // Whoever came to follow was heard.
+        let silent = |voter: &NodeId| !heard.contains(voter) && !self.early.contains_key(voter);
+        for voter in self.voters().filter(silent) {
             fx.disconnect(voter);
         }
         self.notify_all(fx);

@@ -33,8 +33,8 @@ pub(super) enum Step {
     Promised(Promise),
     /// What it lacks has left the log: it is sent a snapshot.
     Receiving(Transfer),
-    /// It was sent the history, and NEWLEADER behind it.
-    Synchronising,
+    /// It was sent the history up to this mark, and NEWLEADER behind it.
+    Synchronising(Mark),
     /// It acknowledged that.
     Synced,
 }
@@ -74,7 +74,7 @@ impl Learner {
 
     /// Whether it holds, or is being sent, the whole history, and so is sent what comes behind it.
     pub(super) fn is_forwarded(&self) -> bool {
-        matches!(self.step, Step::Synchronising | Step::Synced)
+        matches!(self.step, Step::Synchronising(_) | Step::Synced)
     }
 
     pub(super) fn is_synced(&self) -> bool {

@@ -231,9 +231,12 @@ impl Zab {
         if following.phase != Phase::Broadcast || following.epoch != epoch {
             return self.breaks(Law::PrimaryOrder);
         }
+        let leader = following.leader;
         if self.group.votes(self.cluster.me) {
             self.abandon(Then::Lead, fx);
-            for node in self.group.all().filter(|node| *node != self.cluster.me) {
+            // The old leader hears it too, whether it is a member still or not.
+            let members = self.group.all().filter(|node| *node != leader && *node != self.cluster.me);
+            for node in members.chain([leader]) {
                 fx.send(node, Message::Invite { epoch }, None);
             }
         }

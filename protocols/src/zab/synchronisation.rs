@@ -50,15 +50,15 @@ impl Zab {
         }
         fx.send(node, Message::NewLeader { epoch: self.accepted, last }, None);
         let learner = self.learner_mut(node);
-        (learner.step, learner.sent) = (Step::Synchronising, end);
+        (learner.step, learner.sent) = (Step::Synchronising(last), end);
     }
 
     /// A learner durably holds the history that it was sent.
     pub(super) fn on_ack_leader(&mut self, from: NodeId, epoch: Epoch, last: Mark, fx: &mut Effects<Self>) {
-        let (accepted, held, commit) = (self.accepted, self.log.holds(last), self.commit);
+        let (accepted, commit) = (self.accepted, self.commit);
         let leading = self.leading_mut();
         let learner = leading.learners.get_mut(&from).expect("it was found where the message entered");
-        if epoch != accepted || !held || learner.step != Step::Synchronising {
+        if epoch != accepted || learner.step != Step::Synchronising(last) {
             return self.breaks(Law::Integrity);
         }
         learner.step = Step::Synced;
@@ -75,16 +75,15 @@ impl Zab {
             return;
         }
         assert_eq!(self.log.last().index.next(), self.leading().first, "nothing was proposed yet");
-        let pending = self.log.pending_membership(self.commit);
         self.leading_mut().stage = Stage::Broadcast;
         fx.push(Effect::CancelTimer(Timer::Limit));
-        self.commit_to(self.log.last().index, fx);
+        let regrouped = self.commit_to(self.log.last().index, fx);
         self.inform_observers(fx);
         let commit = self.commit;
         for (node, learner) in self.leading().learners.iter().filter(|(_, learner)| learner.is_synced()) {
             fx.send(*node, Message::UpToDate { commit: commit.min(learner.sent) }, None);
         }
-        if pending.is_some() {
+        if regrouped {
             self.activate(fx);
         }
     }
