@@ -136,7 +136,7 @@ pub struct Fired {
 pub struct Extent {
     /// How far it may go.
     pub limits: Limits,
-    /// How often it was held back from taking one more disk than the protocol survives.
+    /// How often it was held back from taking one more disk, or one more memory, than the protocol survives.
     pub withheld: u64,
     /// Whose disk may have lost what it promised to hold.
     pub damaged: Vec<NodeId>,
@@ -164,7 +164,7 @@ impl fmt::Display for Extent {
             )?,
         }
         if self.withheld > 0 {
-            write!(f, "; withheld {} times: one more disk would have been too many", self.withheld)?;
+            write!(f, "; withheld {} times: one more would have been too many", self.withheld)?;
         }
         if self.reboots > 0 {
             write!(f, "; {} reboots of nodes whose disk had failed them", self.reboots)?;

@@ -48,18 +48,24 @@ impl Vr {
             // Backups that hold it need no checkpoint.
             self.broadcast_commit(fx);
         }
-        self.enter_epoch(self.group.followed_by(members, since), fx);
+        let group = self.group.followed_by(members, since);
+        let first = group.first;
+        self.enter_epoch(group, first, fx);
     }
 
-    /// Goes over to another epoch, in which it cannot have taken part before: that would be on its disk.
-    pub(super) fn enter_epoch(&mut self, group: Group, fx: &mut Effects<Self>) {
+    /// Goes over to another epoch, which has come to some view. It cannot have taken part before: that would
+    /// be on its disk.
+    pub(super) fn enter_epoch(&mut self, group: Group, view: Epoch, fx: &mut Effects<Self>) {
         assert!(group.first > self.group.first && group.since <= self.commit, "epochs never fall");
         let was_member = self.group.contains(self.cluster.me);
         let (first, is_member) = (group.first, group.contains(self.cluster.me));
         self.saving = Some(fx.persist(vec![Record::Group(group.clone())]));
         self.group = group;
-        self.view = first;
-        if is_member {
+        (self.view, self.last_normal) = (first, first);
+        if is_member && view > first {
+            self.enter(Status::Backup, fx);
+            self.start_view_change(view, fx);
+        } else if is_member {
             self.enter_view(first, fx);
         } else {
             let handover = Handover { begun: BTreeSet::new(), forgot: false };

@@ -8,7 +8,7 @@
 
 use contract::{Bug, Effect, Effects, Epoch, Index, Mark, NodeId, SnapshotChunk, Token};
 
-use super::group::{Group, epoch_of};
+use super::group::Group;
 use super::log::{Log, Suffix};
 use super::message::Message;
 use super::{Law, Status, Vr};
@@ -196,10 +196,9 @@ impl Vr {
         }
         self.commit = mark.index;
         if group.first > self.group.first {
-            self.enter_epoch(group, fx);
+            return self.enter_epoch(group, view, fx);
         }
-        // Its own epoch may have gone on since the checkpoint was sent.
-        let ahead = view > self.view && epoch_of(view) == epoch_of(self.view);
+        let ahead = view > self.view;
         match self.status {
             Status::Backup | Status::Primary(_) | Status::Changing(_) if ahead => {
                 self.start_view_change(view, fx);

@@ -88,7 +88,8 @@ impl Doom {
         forgetful: &BTreeSet<NodeId>,
     ) -> Result<(), Withheld> {
         let fits = |mut lost: BTreeSet<NodeId>| {
-            !lost.insert(node) || self.memberships.iter().all(|membership| self.survives(membership, &lost))
+            lost.insert(node);
+            self.memberships.iter().all(|membership| self.survives(membership, &lost))
         };
         let takes_disk = kind.takes_durable(settings);
         let takes_memory = kind.may_stop(settings) && !self.model.stable_storage;
@@ -202,6 +203,7 @@ mod tests {
         assert_eq!(crash(2, &[2, 3]), Ok(()), "one that has not recovered has nothing to lose");
         assert_eq!(crash(1, &[3]), Ok(()), "as soon as one has recovered");
         assert_eq!(crash(1, &[6, 7]), Ok(()), "who has no part does not count");
+        assert_eq!(crash(1, &[1, 2, 3, 4, 5]), Err(Withheld::Memory), "nobody has begun yet");
         let error =
             |doom: &mut Doom, node| doom.admits(Kind::IoError, &Settings::new(), NodeId(node), &set(&[2, 3]));
         assert_eq!(error(&mut doom, 1), Err(Withheld::Memory), "a disk that fails may stop its node");
@@ -209,7 +211,7 @@ mod tests {
         let small = Membership::of([1, 2, 3].map(NodeId));
         assert!(!doom.admits_membership(&small, &set(&[2, 3])), "in which these would be too many");
         assert!(doom.admits_membership(&small, &set(&[2, 5])));
-        assert_eq!(doom.withheld(), 3);
+        assert_eq!(doom.withheld(), 4);
     }
 
     #[test]
