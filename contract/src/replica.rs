@@ -429,8 +429,8 @@ impl<R: Replica> Effects<R> {
 }
 
 /// A replication protocol as a pure state machine: no clock, no randomness, no I/O. See the
-/// [module](self) for the caller's duties.
-pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
+/// [module](self) for the caller's duties. It is plain data, which an explorer's threads may share.
+pub trait Replica: Clone + Debug + Eq + Hash + Send + Sync + Sized + 'static {
     /// Its name in scenarios.
     const NAME: &'static str;
     /// What it assumes of the network.
@@ -449,11 +449,20 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// How it is tuned; part of a scenario.
     type Options: ProtocolOptions;
     /// What replicas say to each other.
-    type Message: Clone + Debug + Display + Eq + Ord + Hash + WireSize + 'static;
+    type Message: Clone + Debug + Display + Eq + Ord + Hash + Send + Sync + WireSize + 'static;
     /// What it waits for.
-    type Timer: Copy + Debug + Eq + Ord + Hash + 'static;
+    type Timer: Copy + Debug + Eq + Ord + Hash + Send + Sync + 'static;
     /// What its journal holds.
-    type Record: Clone + Debug + Eq + Hash + JournalRecord + Serialize + DeserializeOwned + 'static;
+    type Record: Clone
+        + Debug
+        + Eq
+        + Hash
+        + JournalRecord
+        + Send
+        + Sync
+        + Serialize
+        + DeserializeOwned
+        + 'static;
 
     /// Starts from what the disk holds.
     fn start(
@@ -492,7 +501,7 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
 
 /// How a protocol is tuned.
 pub trait ProtocolOptions:
-    Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static
+    Clone + Debug + Default + Eq + Hash + Send + Sync + Serialize + DeserializeOwned + 'static
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;

@@ -19,6 +19,7 @@
 
 pub mod client;
 mod engine;
+pub mod explore;
 mod judge;
 pub mod monitor;
 pub mod nemesis;

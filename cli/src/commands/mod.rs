@@ -2,8 +2,10 @@
 
 pub(crate) mod check;
 pub(crate) mod convert;
+pub(crate) mod explore;
 pub(crate) mod list;
 pub(crate) mod replay;
+mod retrace;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod shrink;
@@ -13,6 +15,7 @@ pub(crate) mod sweep;
 use std::path::Path;
 
 use testbed::Seed;
+use testbed::explore::Step;
 
 use crate::args::Changes;
 use crate::text::quoted;
@@ -30,4 +33,9 @@ pub(crate) fn changed(changes: &Changes) -> Vec<String> {
     let set = changes.set.iter().flat_map(|set| ["--set".to_owned(), quoted(set)]);
     let bug = changes.bug.iter().flat_map(|bug| ["--bug".to_owned(), bug.to_string()]);
     set.chain(bug).collect()
+}
+
+/// The steps of a counterexample, one a line.
+pub(crate) fn numbered(steps: &[Step]) -> String {
+    (1..).zip(steps).map(|(number, step)| format!("{number:>4}  {step}\n")).collect()
 }
