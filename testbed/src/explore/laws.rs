@@ -136,19 +136,18 @@ impl Past {
         self.leaders.len()
     }
 
+    /// Whether something that came of what happened to a node is to be looked at and remembered.
+    pub(super) fn concerns<R: Replica>(out: &Output<R>) -> bool {
+        !(out.steps.is_empty() && out.committed.is_empty() && out.installed.is_none())
+    }
+
     /// Looks at what came of something that happened to a node, and remembers it.
-    pub(super) fn look<R: Replica>(
-        &mut self,
-        me: NodeId,
-        sites: &[Arc<Site<R>>],
-        out: &Output<R>,
-    ) -> Option<Broken> {
-        let site = &sites[me.slot()];
+    pub(super) fn look<R: Replica>(&mut self, me: NodeId, site: &Site<R>, out: &Output<R>) -> Option<Broken> {
         // Before the leaders: who leads and commits in one step had that to itself until then.
         let led = out.steps.iter().find_map(|(before, after)| self.step::<R>(me, before, after, site));
         let committed = out.committed.iter().find_map(|entry| self.commit::<R>(me, entry, site.view.epoch));
         let installed = out.installed.iter().flatten().find_map(|entry| self.install::<R>(me, entry));
-        led.or(committed).or(installed).or_else(|| log_matching(me, sites))
+        led.or(committed).or(installed)
     }
 
     fn step<R: Replica>(
@@ -240,7 +239,7 @@ fn told(entry: &Entry) -> String {
 }
 
 /// Whether a node's log agrees with each other one, as they stand.
-fn log_matching<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broken> {
+pub(super) fn log_matching<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broken> {
     if R::LOG != LogShape::Chain {
         return None;
     }

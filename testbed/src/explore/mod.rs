@@ -3,6 +3,7 @@
 mod bounds;
 mod clients;
 mod laws;
+mod memo;
 mod model;
 mod network;
 mod node;

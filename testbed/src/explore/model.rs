@@ -9,10 +9,11 @@ use stateright::{Model, Property};
 
 use super::bounds::Bounds;
 use super::clients::Clients;
-use super::laws::{Broken, Law, Past, broken};
+use super::laws::{Broken, Law, Past, broken, log_matching};
+use super::memo::Memo;
 use super::network::{Network, Packet, Printed, print};
 use super::node::{Hosting, Input, Node, Output};
-use super::state::{Action, Left, Site, State};
+use super::state::{Action, Left, Outcome, Site, State};
 use crate::panics;
 
 const SYMMETRIC: bool = true;
@@ -21,6 +22,7 @@ const SYMMETRIC: bool = true;
 pub(super) struct System<R: Replica> {
     hosting: Hosting<R>,
     bounds: Bounds,
+    pub(super) memo: Memo<R>,
     /// No more states are wanted.
     pub(super) stop: AtomicBool,
     /// Which [`SITUATIONS`] came about, one bit each.
@@ -56,7 +58,7 @@ impl<R: Replica> System<R> {
             chunk_bytes: bounds.chunk_bytes as usize,
         };
         let first = Default::default();
-        Self { hosting, bounds, stop: AtomicBool::new(false), reached: AtomicU32::new(0), first }
+        Self { hosting, bounds, memo: Memo::new(), stop: AtomicBool::new(false), reached: AtomicU32::new(0), first }
     }
 
     /// Which situations came about, and which did not.
@@ -81,50 +83,66 @@ impl<R: Replica> System<R> {
         }
     }
 
+    /// What comes of something that happens to a node.
+    fn outcome(&self, site: &Arc<Site<R>>, me: NodeId, input: &Input<R>) -> Arc<Outcome<R>> {
+        self.memo.outcome((site.print, print(&(me, input))), || {
+            let done = panics::catch(|| {
+                let mut out = Output::default();
+                let node = site.node.clone().take(input, me, &self.hosting, &mut out);
+                (Site::new(node), out)
+            });
+            match done {
+                Ok((after, out)) => {
+                    let idle = after.print == site.print && out.sent.is_empty() && out.answers.is_empty();
+                    Outcome { site: self.memo.site(after), idle, out: Ok(out) }
+                }
+                Err(caught) => {
+                    Outcome { site: Arc::clone(site), idle: false, out: Err(asserted(me, &caught)) }
+                }
+            }
+        })
+    }
+
     /// Lets something happen to a node, and the others know. `None`: it changed nothing.
     fn happens(&self, next: &mut State<R>, me: NodeId, input: &Input<R>) -> Option<()> {
-        let site = Arc::clone(&next.sites[me.slot()]);
-        let done = panics::catch(|| {
-            let mut out = Output::default();
-            let node = site.node.clone().take(input, me, &self.hosting, &mut out);
-            (Site::new(node), out)
-        });
-        let (after, out) = match done {
-            Ok(done) => done,
-            Err(caught) => {
-                next.broken = Some(asserted(me, &caught));
-                return Some(());
-            }
-        };
-        let idle = after == *site && out.sent.is_empty() && out.answers.is_empty();
-        if !idle {
-            next.sites[me.slot()] = Arc::new(after);
+        let before = Arc::clone(&next.sites[me.slot()]);
+        let outcome = self.outcome(&before, me, input);
+        next.sites[me.slot()] = Arc::clone(&outcome.site);
+        match &outcome.out {
+            Ok(out) => self.spread(next, me, &before, out),
+            Err(broken) => next.broken = Some(broken.clone()),
         }
-        self.spread(next, me, &site, out);
-        (!idle).then_some(())
+        (!outcome.idle).then_some(())
     }
 
     /// What came of something for everyone else.
-    fn spread(&self, next: &mut State<R>, me: NodeId, before: &Site<R>, out: Output<R>) {
-        next.broken = next.past.look(me, &next.sites, &out);
-        self.note(next, me, before, &out);
-        for (to, message) in out.sent {
-            next.network.send(R::CHANNEL, me, to, Printed::new(message));
+    fn spread(&self, next: &mut State<R>, me: NodeId, before: &Site<R>, out: &Output<R>) {
+        let State { sites, past, .. } = next;
+        let site = &sites[me.slot()];
+        if Past::concerns(out) {
+            next.broken = past.change(|past| past.look(me, site, out));
         }
-        let mut news = false;
-        for (request, result) in out.answers {
-            match result {
-                Ok(ret) => {
-                    news = true;
-                    next.clients.returned(request, ret);
+        next.broken = next.broken.take().or_else(|| log_matching(me, &next.sites));
+        self.note(next, me, before, out);
+        for (to, message) in &out.sent {
+            next.network.send(R::CHANNEL, me, *to, message.clone());
+        }
+        if out.answers.is_empty() {
+            return;
+        }
+        let news = out.answers.iter().any(|(_, result)| result.is_ok());
+        next.clients.change(|clients| {
+            for (request, result) in &out.answers {
+                match result {
+                    Ok(ret) => clients.returned(*request, ret.clone()),
+                    // It may still take effect, by another leader's doing.
+                    Err(Rejection::Lost) => {}
+                    Err(_) => clients.refused(*request),
                 }
-                // It may still take effect, by another leader's doing.
-                Err(Rejection::Lost) => {}
-                Err(_) => next.clients.refused(request),
             }
-        }
+        });
         if news && next.broken.is_none() {
-            let judged = next.clients.judge(&self.hosting.operations);
+            let judged = next.clients.value.judge(&self.hosting.operations);
             next.broken = judged.map(|message| broken(Law::Linearizable, message));
         }
     }
@@ -146,7 +164,7 @@ impl<R: Replica> System<R> {
             out.lost_writes,
             after.view.last < before.view.last && !out.lost_writes,
             out.installed.is_some(),
-            next.past.reigns() > 1,
+            next.past.value.reigns() > 1,
         ];
         let bits = came.iter().zip(0..).fold(0, |bits, (came, place)| bits | (u32::from(*came) << place));
         if bits & !self.reached.load(Ordering::Relaxed) != 0 {
@@ -177,10 +195,10 @@ impl<R: Replica> System<R> {
     fn client_actions(&self, state: &State<R>, actions: &mut Vec<Action<R>>) {
         let mut begun = [false; 2];
         for (request, op) in (1..).map(RequestId).zip(&self.hosting.operations) {
-            if state.clients.has_returned(request) {
+            if state.clients.value.has_returned(request) {
                 continue;
             }
-            let again = state.clients.has_invoked(request);
+            let again = state.clients.value.has_invoked(request);
             if !again && std::mem::replace(&mut begun[usize::from(op.is_read())], true) {
                 continue;
             }
@@ -210,7 +228,7 @@ impl<R: Replica> System<R> {
                     true => next.left.duplicates -= 1,
                     false => next.network.take(place),
                 }
-                let happened = self.happens(&mut next, to, &Input::Message(from, message.value));
+                let happened = self.happens(&mut next, to, &Input::Message(from, message));
                 // A datagram that changes nothing might as well not have come: with it still under way
                 // all that could follow can follow too.
                 if R::CHANNEL == Channel::Datagram {
@@ -245,7 +263,7 @@ impl<R: Replica> System<R> {
             }
             Action::Ask { request, node, again, .. } => {
                 next.left.retries -= u8::from(again);
-                next.clients.invoke(request);
+                next.clients.change(|clients| clients.invoke(request));
                 self.happens(&mut next, node, &Input::Request(request));
             }
         }
@@ -266,10 +284,10 @@ impl<R: Replica> Model for System<R> {
         let mut state = State {
             sites: Vec::new(),
             network: Network::default(),
-            clients: Clients::default(),
+            clients: Printed::new(Clients::default()),
             left: Left::of(&self.bounds),
             awake: 0,
-            past: Past::default(),
+            past: Printed::new(Past::default()),
             broken: None,
             depth: 0,
         };
@@ -277,7 +295,7 @@ impl<R: Replica> Model for System<R> {
             let mut out = Output::default();
             state.sites.push(Arc::new(Site::new(Node::begin(&self.hosting, me, &mut out))));
             let site = Arc::clone(&state.sites[me.slot()]);
-            self.spread(&mut state, me, &site, out);
+            self.spread(&mut state, me, &site, &out);
         }
         vec![state]
     }

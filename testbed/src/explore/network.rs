@@ -36,6 +36,16 @@ impl<T: Hash> Printed<T> {
     }
 }
 
+impl<T: Clone + Hash> Printed<T> {
+    /// Changes the value.
+    pub(super) fn change<A>(&mut self, change: impl FnOnce(&mut T) -> A) -> A {
+        let mut value = T::clone(&self.value);
+        let answer = change(&mut value);
+        *self = Self::new(value);
+        answer
+    }
+}
+
 impl<T> Hash for Printed<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.print);

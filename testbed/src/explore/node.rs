@@ -12,6 +12,7 @@ use contract::{
 };
 use protocols::KvService;
 
+use super::network::Printed;
 use super::service;
 
 /// What all nodes of an exploration share.
@@ -34,7 +35,7 @@ impl<R: Replica> Hosting<R> {
 /// What happens to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Input<R: Replica> {
-    Message(NodeId, Arc<R::Message>),
+    Message(NodeId, Printed<R::Message>),
     Disconnect(NodeId),
     Timer(R::Timer),
     /// The journal completes its oldest write.
@@ -52,7 +53,7 @@ pub(super) enum Input<R: Replica> {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub(super) struct Output<R: Replica> {
-    pub(super) sent: Vec<(NodeId, R::Message)>,
+    pub(super) sent: Vec<(NodeId, Printed<R::Message>)>,
     pub(super) answers: Vec<(RequestId, Result<Ret, Rejection>)>,
     /// What the replica said is committed.
     pub(super) committed: Vec<Entry>,
@@ -210,7 +211,7 @@ impl<R: Replica> Node<R> {
         match input {
             Input::Restart => return node.restart(hosting, me, out),
             Input::Message(from, message) => {
-                let message = R::Message::clone(message);
+                let message = R::Message::clone(&message.value);
                 node.step(out, |replica, fx| replica.on_message(*from, message, fx));
             }
             Input::Disconnect(peer) => {
@@ -291,7 +292,7 @@ impl<R: Replica> Node<R> {
         match effect {
             Effect::Send { to, message, after } => match under_way(self, after) {
                 Some(token) => self.held.push((token, Held::Message(to, message))),
-                None => out.sent.push((to, message)),
+                None => out.sent.push((to, Printed::new(message))),
             },
             Effect::Persist { token, records } => {
                 self.writes.push_back(Write::Records(token, records.into()));
@@ -377,7 +378,7 @@ impl<R: Replica> Node<R> {
         let released: Vec<(Token, Held<R>)> = released;
         for (_, held) in released {
             match held {
-                Held::Message(to, message) => out.sent.push((to, message)),
+                Held::Message(to, message) => out.sent.push((to, Printed::new(message))),
                 Held::Answer(request, answer) => self.answer(request, Ok(answer), out),
             }
         }

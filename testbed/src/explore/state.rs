@@ -11,13 +11,13 @@ use super::bounds::Bounds;
 use super::clients::Clients;
 use super::laws::{Broken, Log, Past};
 use super::network::{Network, Printed, print};
-use super::node::Node;
+use super::node::{Node, Output};
 
 /// A node, with what follows from it.
 #[derive(Debug)]
 pub(super) struct Site<R: Replica> {
     pub(super) node: Node<R>,
-    print: u64,
+    pub(super) print: u64,
     pub(super) view: View,
     pub(super) log: Log,
 }
@@ -38,6 +38,17 @@ impl<R: Replica> Hash for Site<R> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.print);
     }
+}
+
+/// What comes of something that happens to a node.
+#[derive(Debug)]
+pub(super) struct Outcome<R: Replica> {
+    /// The node afterwards.
+    pub(super) site: Arc<Site<R>>,
+    /// Whether that is as it was, and nobody else is concerned.
+    pub(super) idle: bool,
+    /// For the others; what an assertion said instead, if one failed.
+    pub(super) out: Result<Output<R>, Broken>,
 }
 
 /// How much of what is bounded may still happen.
@@ -64,11 +75,11 @@ impl Left {
 pub(super) struct State<R: Replica> {
     pub(super) sites: Vec<Arc<Site<R>>>,
     pub(super) network: Network<R::Message>,
-    pub(super) clients: Clients,
+    pub(super) clients: Printed<Clients>,
     pub(super) left: Left,
     /// How many nodes did anything yet.
     pub(super) awake: u16,
-    pub(super) past: Past,
+    pub(super) past: Printed<Past>,
     pub(super) broken: Option<Broken>,
     pub(super) depth: u16,
 }
@@ -76,7 +87,7 @@ pub(super) struct State<R: Replica> {
 impl<R: Replica> State<R> {
     /// Whether this is another state than `other`, apart from what is left.
     pub(super) fn differs(&self, other: &Self) -> bool {
-        let same = |one: &Arc<Site<R>>, two: &Arc<Site<R>>| Arc::ptr_eq(one, two) || one == two;
+        let same = |one: &Arc<Site<R>>, two: &Arc<Site<R>>| one.print == two.print;
         let sites = self.sites.iter().zip(&other.sites).all(|(one, two)| same(one, two));
         !(sites
             && self.network == other.network
@@ -115,7 +126,7 @@ impl<R: Replica> fmt::Debug for State<R> {
             writeln!(f, "{:#?}", site.node)?;
         }
         writeln!(f, "under way {:#?}", self.network)?;
-        writeln!(f, "clients {:#?}", self.clients)?;
+        writeln!(f, "clients {:#?}", self.clients.value)?;
         write!(f, "left {:?}", self.left)
     }
 }
