@@ -9,10 +9,13 @@ use testbed::Bug;
 use testbed::checker::formats::Format;
 use testbed::checker::models::{MODELS, Model};
 use testbed::checker::{Budget, Consistency};
+use testbed::compare::Axis;
 use testbed::explore::{self, Bounds};
 use testbed::registry;
 use testbed::scenario::{Seeds, nearest};
 use testbed::units::{parse_bytes, parse_duration};
+
+use crate::commands::compare;
 
 /// Deterministic simulation testbed for distributed protocols.
 #[derive(Debug, Parser)]
@@ -41,6 +44,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Find the smallest plan that still fails in the same way
     Shrink(ShrinkArgs),
+    /// Run variants of a scenario under the same faults and clients, and tell how they differ
+    Compare(CompareArgs),
     /// Look at every state that a protocol can come to within bounds
     Explore(ExploreArgs),
     /// Judge histories that were recorded elsewhere, or by `run --history`
@@ -66,6 +71,9 @@ pub(crate) struct Changes {
     /// Plant a known bug; `seedbed list bugs` shows them
     #[arg(long, value_name = "NAME", value_parser = bug_parser())]
     pub(crate) bug: Option<Bug>,
+    /// Which row of the scenario, if it has any; a sweep takes all by default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) row: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -116,6 +124,30 @@ pub(crate) struct SweepArgs {
     /// Where failures are saved as replays
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    /// The scenario file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) scenario: PathBuf,
+    /// A field and its values: cluster.protocol=raft,zab; several of them make a matrix
+    #[arg(long, required = true, value_name = "KEY=V1,V2", value_parser = compare::axis)]
+    pub(crate) vary: Vec<Axis>,
+    /// Which seeds: 0..100
+    #[arg(long, value_name = "A..B", default_value = "0..100", value_parser = compare::bounded)]
+    pub(crate) seeds: Seeds,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+    /// How many runs at once; as many as there are cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Write every figure of every run to a file, one run per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<PathBuf>,
     /// Print one JSON document on stdout; text for people goes to stderr
     #[arg(long)]
     pub(crate) json: bool,

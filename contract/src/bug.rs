@@ -20,6 +20,36 @@ pub enum Bug {
     ReadWithoutQuorum,
     /// A reordered AppendEntries truncates entries that already match (RaftOS #26).
     StaleAppendTruncates,
+    /// A Raft candidate counts a vote of a term that is over (Xraft #33).
+    StaleVoteCounts,
+    /// A Raft leader commits an entry of an old term by counting replicas (Raft, Fig. 8; PySyncObj #169).
+    OldTermCommitted,
+    /// A Raft leader believes the last acknowledgement that came, not the furthest (RaftOS #25).
+    MatchedGoesBack,
+    /// A Raft leader sends entries from the very one on that left its log last (WRaft #118).
+    SnapshotBoundaryMissed,
+    /// A Raft follower takes over the term of the snapshot that it installs (WRaft #118).
+    SnapshotLowersTerm,
+    /// A Raft follower acknowledges all of its log for an append of a part (CCF #6001).
+    AckBeyondAppend,
+    /// A Raft leader changes the membership before it has committed anything (raft-dev, 2015).
+    ChangeBeforeOwnCommit,
+    /// Only the Raft leader that entered a joint membership leaves it (etcd #12136).
+    AutoLeaveLost,
+    /// A new Raft leader serves reads before it has committed anything (etcd #7331).
+    ReadBeforeOwnCommit,
+    /// A Raft leader's lease is as long as its followers' loyalty, by any clock (TiKV #964).
+    LeaseIgnoresDrift,
+    /// A Raft leader reads when one voter less than a majority has answered (openraft d60f1e85).
+    ReadQuorumTooSmall,
+    /// A Raft leader takes the middle of what its voters hold for the median, unsorted (openraft #1802).
+    QuorumOfUnsorted,
+    /// A Raft leader sends no snapshot to whom all that it could agree with is purged (openraft #1828).
+    PurgedLogNoSnapshot,
+    /// A Raft follower commits entries while it installs a snapshot (openraft eed681d5).
+    InstallRacesApply,
+    /// A Raft follower acknowledges entries before they are durable (RaftFsync).
+    AckBeforeDurable,
     /// A service takes a command that comes twice for two commands (Raft, §8).
     CommandAppliedTwice,
     /// A service drops a write whose leader's clock is behind that of an earlier write's leader
@@ -38,11 +68,52 @@ pub enum Bug {
     /// A recovering journal cuts itself off at damage that had been durable, as at a torn tail
     /// (Alagappan et al., FAST'18).
     CorruptInteriorCut,
+    /// An ABD server answers a read with what it found, before a majority holds it (Attiya, Bar-Noy and
+    /// Dolev, 1995: without the second round a register is regular, not atomic).
+    ReadWithoutWriteBack,
+    /// An ABD server says that it holds a copy before the copy and its tag are durable (Guerraoui and
+    /// Levy, 2004).
+    TagNotDurable,
+    /// A Paxos acceptor restarts without its promises (Michael and others, DISC 2017: diskless recovery).
+    PromiseForgotten,
+    /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
+    /// and others, *Paxos Made Live*, 2007).
+    BallotReused,
+    /// A Paxos proposer adopts any value that was accepted, not the one of the highest ballot (Lamport,
+    /// *Paxos Made Simple*, 2001: P2c).
+    AnyAcceptedAdopted,
+    /// A VR replica recovers with the first log that it is sent, not with that of the latest view which a
+    /// quorum tells of (Liskov and Cowling, 2012, §4.3; Michael and others, DISC 2017).
+    RecoveryFromAnyView,
+    /// A VR replica counts in a view change what others said before they lost their memory (the published
+    /// protocol; Michael and others, DISC 2017).
+    DeadVotesCounted,
+    /// A VR replica that hears of a later view cuts off what it has acknowledged, before it has anything in
+    /// its place (Liskov and Cowling, 2012, §5.2).
+    StateTransferTruncates,
+    /// A ZAB follower acknowledges its leader's history before it is durable (ZOOKEEPER-4646, 3911).
+    NewLeaderAckedEarly,
+    /// A ZAB follower writes that it took over its leader's history before it writes that
+    /// (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// A ZAB follower keeps what a DIFF brings in memory until its leader serves, and acknowledges it
+    /// (ZOOKEEPER-4785).
+    DiffNotLogged,
+    /// A ZAB server that looks for a leader goes by the state in memory, without what it has logged and
+    /// not yet delivered (ZOOKEEPER-2845).
+    ElectionByDeliveredState,
+    /// ZAB servers take the longer history for the more recent one, whatever its epochs.
+    ElectionIgnoresEpoch,
+    /// A ZAB server follows a leader of an older epoch than it has accepted.
+    LowerEpochAccepted,
+    /// A ZAB leader proposes only to those that have acknowledged its history, not to those that are
+    /// about to.
+    ProposalsToSyncedOnly,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 12] = [
+    pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -62,6 +133,81 @@ impl Bug {
             Self::StaleAppendTruncates,
             "stale-append-truncates",
             "raft: a late append cuts off entries that matched; breaks durability under reordering",
+        ),
+        (
+            Self::StaleVoteCounts,
+            "stale-vote-counts",
+            "raft: a vote is counted whatever its term; breaks election safety when one comes late",
+        ),
+        (
+            Self::OldTermCommitted,
+            "old-term-committed",
+            "raft: entries of old terms are committed by counting; breaks leader completeness under churn",
+        ),
+        (
+            Self::MatchedGoesBack,
+            "matched-goes-back",
+            "raft: a late acknowledgement takes back a later one; breaks monotonicity under reordering",
+        ),
+        (
+            Self::SnapshotBoundaryMissed,
+            "snapshot-boundary-missed",
+            "raft: an empty append where a snapshot is due; breaks liveness for who lags to the boundary",
+        ),
+        (
+            Self::SnapshotLowersTerm,
+            "snapshot-lowers-term",
+            "raft: an older snapshot brings its term along; breaks the monotonicity of terms",
+        ),
+        (
+            Self::AckBeyondAppend,
+            "ack-beyond-append",
+            "raft: a divergent tail is acknowledged; breaks durability when leaders change",
+        ),
+        (
+            Self::ChangeBeforeOwnCommit,
+            "change-before-own-commit",
+            "raft: two leaders each change one voter; breaks leader completeness under churn",
+        ),
+        (
+            Self::AutoLeaveLost,
+            "auto-leave-lost",
+            "raft: a joint membership stays when its leader falls; breaks liveness of changes",
+        ),
+        (
+            Self::ReadBeforeOwnCommit,
+            "read-before-own-commit",
+            "raft: a new leader reads at an old commit index; breaks linearizability after elections",
+        ),
+        (
+            Self::LeaseIgnoresDrift,
+            "lease-ignores-drift",
+            "raft: a lease outlasts loyalty when clocks drift; breaks linearizability",
+        ),
+        (
+            Self::ReadQuorumTooSmall,
+            "read-quorum-too-small",
+            "raft: a read takes a majority but one; breaks linearizability under partitions",
+        ),
+        (
+            Self::QuorumOfUnsorted,
+            "quorum-of-unsorted",
+            "raft: the commit index is the middle voter's; breaks durability",
+        ),
+        (
+            Self::PurgedLogNoSnapshot,
+            "purged-log-no-snapshot",
+            "raft: probing at a purged log's start goes on for ever; breaks liveness for who lags",
+        ),
+        (
+            Self::InstallRacesApply,
+            "install-races-apply",
+            "raft: entries are applied beside a snapshot; breaks state-machine safety",
+        ),
+        (
+            Self::AckBeforeDurable,
+            "ack-before-durable",
+            "raft: an append is acknowledged unsynced; breaks durability at a power loss",
         ),
         (
             Self::CommandAppliedTwice,
@@ -102,6 +248,81 @@ impl Bug {
             Self::CorruptInteriorCut,
             "corrupt-interior-cut",
             "journal: damage inside the log is cut off as a torn tail; breaks durability at a restart",
+        ),
+        (
+            Self::ReadWithoutWriteBack,
+            "read-without-write-back",
+            "abd: a read does not store what it returns; breaks linearizability when writes reach few",
+        ),
+        (
+            Self::TagNotDurable,
+            "tag-not-durable",
+            "abd: a copy is acknowledged before it is durable; breaks linearizability at a power loss",
+        ),
+        (
+            Self::PromiseForgotten,
+            "promise-forgotten",
+            "paxos: an acceptor forgets its promises at a restart; breaks agreement",
+        ),
+        (
+            Self::BallotReused,
+            "ballot-reused",
+            "paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
+        ),
+        (
+            Self::AnyAcceptedAdopted,
+            "any-accepted-adopted",
+            "paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
+        ),
+        (
+            Self::RecoveryFromAnyView,
+            "recovery-from-any-view",
+            "vr: a replica recovers without a quorum or the latest view; breaks durability at a crash",
+        ),
+        (
+            Self::DeadVotesCounted,
+            "dead-votes-counted",
+            "vr: a view change counts what was said before a crash; breaks durability",
+        ),
+        (
+            Self::StateTransferTruncates,
+            "state-transfer-truncates",
+            "vr: a replica that lags behind drops what it acknowledged; breaks durability",
+        ),
+        (
+            Self::NewLeaderAckedEarly,
+            "new-leader-acked-early",
+            "zab: a leader's history is acknowledged before it is durable; breaks durability at a power loss",
+        ),
+        (
+            Self::EpochBeforeHistory,
+            "epoch-before-history",
+            "zab: currentEpoch is written before the history; breaks durability at a crash between",
+        ),
+        (
+            Self::DiffNotLogged,
+            "diff-not-logged",
+            "zab: a DIFF is acknowledged and not logged; breaks durability when the leader is lost then",
+        ),
+        (
+            Self::ElectionByDeliveredState,
+            "election-by-delivered-state",
+            "zab: an election goes by the state in memory, not by the log; breaks agreement",
+        ),
+        (
+            Self::ElectionIgnoresEpoch,
+            "election-ignores-epoch",
+            "zab: the longer history wins, not the one of the later epoch; breaks agreement",
+        ),
+        (
+            Self::LowerEpochAccepted,
+            "lower-epoch-accepted",
+            "zab: a leader of an older epoch is followed; breaks epoch uniqueness",
+        ),
+        (
+            Self::ProposalsToSyncedOnly,
+            "proposals-to-synced-only",
+            "zab: who is being synchronised misses proposals; breaks the primary order",
         ),
     ];
 

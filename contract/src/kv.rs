@@ -61,7 +61,7 @@ pub enum Op {
 
 impl Op {
     /// The name of each operation.
-    pub const NAMES: [&'static str; 7] = ["get", "put", "append", "delete", "cas", "scan", "decide"];
+    pub const NAMES: [&'static str; 7] = ["get", "put", "append", "cas", "delete", "scan", "decide"];
 
     /// Whether it changes nothing, so that it needs no place in the log.
     pub fn is_read(&self) -> bool {

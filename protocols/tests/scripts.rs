@@ -6,16 +6,18 @@
 //!
 //! | Command | Does |
 //! |---|---|
-//! | `cluster nodes=N [bug=NAME] [OPTION=NUMBER]…` | starts N replicas on empty disks, and forgets all before |
-//! | a timer's name, `N` | fires it; of Raft: `campaign` and `check-quorum` (the election timer of a follower or candidate, of a leader), `heartbeat` |
+//! | `cluster nodes=N [bug=NAME] [OPTION=VALUE]…` | starts N replicas on empty disks, and forgets all before |
+//! | … `[voters=1,2] [learners=3] [witnesses=2]` | the part that they take at first; all vote by default |
+//! | a timer's name, `N` | fires it; of Raft: `campaign`, `lapse` and `check-quorum` (the election timer of whoever stands, is loyal, leads), `heartbeat`, `lease-0`, `lease-1`, `handover`; of ZAB: `notify`, `finalize`, `tick`, `limit`; of VR: `view-change`, `heartbeat`; of ABD: `resend`; of Paxos: `retry` |
 //! | `propose N COMMAND`, `read N` | a client's request; numbered `r1`, `r2`, … |
 //! | `get N KEY`, `put N KEY VALUE`, `decide N KEY VALUE` | the same, of a protocol that answers by itself |
+//! | `again N` | the last one of these comes a second time |
 //! | `stand N`, `transfer N TO`, `compact N` | an operator's request |
 //! | `reconfigure N VOTERS [learners=L] [witnesses=W]` | the same, with nodes as in `1,2,4` |
 //! | `disconnect A-B` | the stream breaks: what is in flight either way is lost, and both hear of it |
 //! | `deliver [A-B] [COUNT]` | delivers what waits on a link, or on every link, oldest first |
 //! | `drop [A-B] [COUNT]`, `duplicate A-B`, `postpone A-B` | loses; repeats the first as the last; makes it the last |
-//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes; no longer |
+//! | `isolate N…`, `heal` | loses whatever is delivered to or from those nodes, or on streams holds it back; no longer |
 //! | `stabilize` | delivers until nothing is left to deliver |
 //! | `hold-durable N`, `durable N [COUNT]`, `resume-durable N` | writes wait; the oldest complete; all do, from now on |
 //! | `hold-service N`, `resume-service N` | the same for the service's work |
@@ -32,15 +34,17 @@ use std::fmt::{Display, Write as _};
 
 use contract::kv::Op;
 use contract::{
-    Bugs, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload, ProtocolOptions,
-    Replica, Request, RequestId, Service, Time, View,
+    Bugs, Channel, ClientId, Cluster, Command, Control, Effect, Entry, Membership, NodeId, Payload,
+    ProtocolOptions, Replica, Request, RequestId, Service, Time, View,
 };
 use goldenscript::{Argument, Context};
-use host::{Fx, Host, Write};
-use seedbed_protocols::{KvService, Raft, raft};
+use host::{Fx, Host, Outgoing, Write};
+use seedbed_protocols::{Abd, KvService, Paxos, Raft, Solo, Vr, Zab, abd, paxos, raft, solo, vr, zab};
 
 /// What scripts name of a protocol.
 trait Scripted: Replica<Record: Display> {
+    /// Options that scripts begin with, where those are not the protocol's defaults.
+    const OPTIONS: &'static [(&'static str, &'static str)] = &[];
     /// The timer that a command fires, and how a script's output tells of it.
     fn timer(command: &str) -> Option<(Self::Timer, &'static str)>;
     /// The log, if it has one to show: where it begins and what it holds.
@@ -50,10 +54,17 @@ trait Scripted: Replica<Record: Display> {
 }
 
 impl Scripted for Raft {
+    /// Elections as in the paper: where pre-votes matter a script has them.
+    const OPTIONS: &'static [(&'static str, &'static str)] = &[("pre-vote", "false")];
+
     fn timer(command: &str) -> Option<(raft::Timer, &'static str)> {
         match command {
             "campaign" | "check-quorum" => Some((raft::Timer::Election, "election timeout")),
+            "lapse" => Some((raft::Timer::Election, "is loyal no more")),
             "heartbeat" => Some((raft::Timer::Heartbeat, "heartbeat timer")),
+            "lease-0" => Some((raft::Timer::Lease(0), "lease timer 0")),
+            "lease-1" => Some((raft::Timer::Lease(1), "lease timer 1")),
+            "handover" => Some((raft::Timer::Handover, "handover timer")),
             _ => None,
         }
     }
@@ -69,6 +80,81 @@ fn raft() {
     scripts::<Raft>("raft");
 }
 
+impl Scripted for Vr {
+    fn timer(command: &str) -> Option<(vr::Timer, &'static str)> {
+        match command {
+            "view-change" => Some((vr::Timer::ViewChange, "view change timeout")),
+            "heartbeat" => Some((vr::Timer::Heartbeat, "heartbeat timer")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn vr() {
+    scripts::<Vr>("vr");
+}
+
+impl Scripted for Zab {
+    fn timer(command: &str) -> Option<(zab::Timer, &'static str)> {
+        match command {
+            "notify" => Some((zab::Timer::Notify, "notification timer")),
+            "finalize" => Some((zab::Timer::Finalize, "finalize timer")),
+            "tick" => Some((zab::Timer::Tick, "tick")),
+            "limit" => Some((zab::Timer::Limit, "limit")),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Option<(String, Vec<String>)> {
+        let (start, entries) = self.entries();
+        Some((start.to_string(), entries.map(|entry| Shown(entry).to_string()).collect()))
+    }
+}
+
+#[test]
+fn zab() {
+    scripts::<Zab>("zab");
+}
+
+impl Scripted for Solo {
+    fn timer(_: &str) -> Option<(solo::Timer, &'static str)> {
+        None
+    }
+}
+
+#[test]
+fn solo() {
+    scripts::<Solo>("solo");
+}
+
+impl Scripted for Abd {
+    fn timer(command: &str) -> Option<(abd::Timer, &'static str)> {
+        (command == "resend").then_some((abd::Timer::Resend, "resend timer"))
+    }
+}
+
+#[test]
+fn abd() {
+    scripts::<Abd>("abd");
+}
+
+impl Scripted for Paxos {
+    fn timer(command: &str) -> Option<(paxos::Timer, &'static str)> {
+        (command == "retry").then_some((paxos::Timer::Retry, "retry timer"))
+    }
+}
+
+#[test]
+fn paxos() {
+    scripts::<Paxos>("paxos");
+}
+
 type Link = (NodeId, NodeId);
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -78,8 +164,12 @@ struct Script<R: Replica> {
     isolated: BTreeSet<NodeId>,
     holds_writes: BTreeSet<NodeId>,
     holds_work: BTreeSet<NodeId>,
-    links: BTreeMap<Link, VecDeque<R::Message>>,
+    links: BTreeMap<Link, VecDeque<Outgoing<R::Message>>>,
+    /// Who believes in a stream to whom; of protocols that use them.
+    streams: BTreeSet<Link>,
     requests: u64,
+    /// The last one that a protocol was to answer by itself.
+    sent: Option<Request<Op>>,
     output: String,
 }
 
@@ -95,6 +185,21 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
+struct Flying<'a, M>(&'a Outgoing<M>);
+
+impl<M: Display> Display for Flying<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Outgoing::Message(message) => message.fmt(f),
+            Outgoing::Break => f.write_str("the end of the stream"),
+        }
+    }
+}
+
+fn is_sent<R: Replica>(effect: &Effect<R>) -> bool {
+    matches!(effect, Effect::Send { .. } | Effect::Disconnect { .. })
+}
+
 fn joined(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
@@ -105,6 +210,7 @@ fn show<R: Scripted>(effect: &Effect<R>) -> Option<String> {
     Some(match effect {
         Effect::Send { to, message, after: Some(token) } => format!("-> {to} {message} (after {token})"),
         Effect::Send { to, message, after: None } => format!("-> {to} {message}"),
+        Effect::Disconnect { peer } => format!("breaks the stream to {peer}"),
         Effect::Persist { token, records } => {
             format!("persist {token}: {}", joined(records.iter().map(ToString::to_string)))
         }
@@ -140,7 +246,7 @@ fn link(text: &str) -> Result<Link, Box<dyn Error>> {
     Ok((node(from)?, node(to)?))
 }
 
-fn nodes(text: &str) -> Result<BTreeSet<NodeId>, Box<dyn Error>> {
+fn nodes_of(text: &str) -> Result<BTreeSet<NodeId>, Box<dyn Error>> {
     text.split(',').map(node).collect()
 }
 
@@ -153,7 +259,9 @@ impl<R: Scripted> Script<R> {
             holds_writes: BTreeSet::new(),
             holds_work: BTreeSet::new(),
             links: BTreeMap::new(),
+            streams: BTreeSet::new(),
             requests: 0,
+            sent: None,
             output: String::new(),
         }
     }
@@ -177,9 +285,44 @@ impl<R: Scripted> Script<R> {
     }
 
     fn collect(&mut self, id: NodeId) {
-        for (to, message) in std::mem::take(&mut self.host(id).outbox) {
-            self.links.entry((id, to)).or_default().push_back(message);
+        for (to, outgoing) in std::mem::take(&mut self.host(id).outbox) {
+            if let Outgoing::Message(_) = outgoing {
+                if R::CHANNEL == Channel::Stream {
+                    self.streams.extend([(id, to), (to, id)]);
+                }
+            } else if self.streams.remove(&(id, to)) {
+                // The peer hears of it behind what came before; what it sends until then is lost.
+                self.lose((to, id), usize::MAX);
+            } else {
+                continue;
+            }
+            self.links.entry((id, to)).or_default().push_back(outgoing);
         }
+    }
+
+    /// Loses what waits on a link, from the oldest on.
+    fn lose(&mut self, (from, to): Link, count: usize) {
+        let queue = self.links.entry((from, to)).or_default();
+        for outgoing in queue.drain(..count.min(queue.len())) {
+            let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
+        }
+    }
+
+    /// A node hears that its stream to a peer is broken.
+    fn disconnected(&mut self, id: NodeId, peer: NodeId) {
+        if self.streams.remove(&(id, peer)) && !self.down.contains(&id) {
+            self.step(id, &format!("is disconnected from {peer}"), |host| host.disconnected(peer));
+        }
+    }
+
+    /// The streams of a node that goes down.
+    fn break_streams(&mut self, id: NodeId) {
+        for link in self.busy() {
+            if R::CHANNEL == Channel::Stream && (link.0 == id || link.1 == id) {
+                self.lose(link, usize::MAX);
+            }
+        }
+        self.streams.retain(|(from, _)| *from != id);
     }
 
     fn step(&mut self, id: NodeId, what: &str, action: impl FnOnce(&mut Host<R>) -> Fx<R>) {
@@ -205,8 +348,7 @@ impl<R: Scripted> Script<R> {
         let host = self.host(id);
         let before = host.replica.view();
         let Some((token, effects)) = host.complete_write() else { return false };
-        let released =
-            host.outbox.len() > effects.iter().filter(|e| matches!(e, Effect::Send { .. })).count();
+        let released = host.outbox.len() > effects.iter().filter(|effect| is_sent(effect)).count();
         self.collect(id);
         if released || !effects.is_empty() {
             self.stepped(id, &format!("{token} is durable"), Some(before), &effects);
@@ -226,12 +368,21 @@ impl<R: Scripted> Script<R> {
 
     fn deliver(&mut self, (from, to): Link, count: usize) {
         for _ in 0..count {
-            let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
-            let lost = [from, to].iter().any(|id| self.isolated.contains(id)) || self.down.contains(&to);
-            if lost {
-                let _ = writeln!(self.output, "{from}->{to} lost: {message}");
+            if self.is_stuck((from, to)) {
+                return;
+            }
+            let Some(outgoing) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+                return;
+            };
+            if self.is_cut((from, to)) || self.down.contains(&to) {
+                let _ = writeln!(self.output, "{from}->{to} lost: {}", Flying(&outgoing));
                 continue;
             }
+            let Outgoing::Message(message) = outgoing else {
+                self.lose((to, from), usize::MAX);
+                self.disconnected(to, from);
+                continue;
+            };
             let what = format!("<- {from} {message}");
             self.step(to, &what, |host| host.step(|replica, fx| replica.on_message(from, message, fx)));
         }
@@ -241,10 +392,24 @@ impl<R: Scripted> Script<R> {
         self.links.iter().filter(|(_, queue)| !queue.is_empty()).map(|(link, _)| *link).collect()
     }
 
+    fn is_cut(&self, (from, to): Link) -> bool {
+        [from, to].iter().any(|id| self.isolated.contains(id))
+    }
+
+    /// A stream that is cut off sends again what is lost, as long as it lasts.
+    fn is_stuck(&self, link: Link) -> bool {
+        R::CHANNEL == Channel::Stream && self.is_cut(link)
+    }
+
     fn restart(&mut self, id: NodeId) {
+        self.break_streams(id);
+        self.down.insert(id);
         let host = self.hosts.remove(&id).expect("the cluster has that node");
         let (host, effects) = host.restart(0, 0);
         self.hosts.insert(id, host);
+        for peer in self.hosts.keys().copied().collect::<Vec<_>>() {
+            self.disconnected(peer, id);
+        }
         self.down.remove(&id);
         self.stepped(id, "restarts", None, &effects);
         self.complete(id);
@@ -252,17 +417,38 @@ impl<R: Scripted> Script<R> {
 
     fn start_cluster(&mut self, mut options: BTreeMap<&str, &str>) -> Outcome {
         *self = Self::new();
-        let nodes = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
+        let nodes: u16 = options.remove("nodes").ok_or("how many nodes?")?.parse()?;
         let bug = options.remove("bug").map(str::parse).transpose()?;
+        let mut part = |name| options.remove(name).map(nodes_of).transpose();
+        let (voters, learners, witnesses) = (part("voters")?, part("learners")?, part("witnesses")?);
+        for (option, value) in R::OPTIONS {
+            options.entry(option).or_insert(value);
+        }
         // The options as a scenario has them, where small ones make short scripts.
-        let tuned: Vec<_> = options.iter().map(|(option, value)| format!("\"{option}\": {value}")).collect();
-        let options: R::Options = serde_json::from_str(&format!("{{{}}}", tuned.join(", ")))?;
+        let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
+        let tuned: serde_json::Map<_, _> =
+            options.iter().map(|(option, text)| ((*option).to_owned(), value(text))).collect();
+        let options: R::Options = serde_json::from_value(tuned.into())?;
         options.check()?;
         for id in (1..=nodes).map(NodeId::new) {
             let mut cluster = Cluster::new(id, nodes, options.clone());
             cluster.bugs = Bugs(bug);
+            cluster.founders.learners = learners.clone().unwrap_or_default();
+            cluster.founders.witnesses = witnesses.clone().unwrap_or_default();
+            if let Some(voters) = &voters {
+                cluster.founders.voters.clone_from(voters);
+            }
+            if let (None, Some(learners)) = (&voters, &learners) {
+                cluster.founders.voters.retain(|node| !learners.contains(node));
+            }
             self.hosts.insert(id, Host::start(cluster).0);
+            self.collect(id);
         }
+        for id in (1..=nodes).map(NodeId::new) {
+            self.complete(id);
+        }
+        // How it comes up is not what a script is about.
+        self.output.clear();
         Ok(())
     }
 
@@ -292,13 +478,13 @@ impl<R: Scripted> Script<R> {
                     "put" => Op::Put { key: text(1), value: text(2) },
                     _ => Op::Decide { key: text(1), value: text(2) },
                 };
-                let request = self.request();
-                let what = format!("{request} {op}");
-                let sent = Request { client: ClientId(1), seq: request.0, op };
-                let command = Command { proposed_at: Time::ZERO, data: KvService::encode(&sent) };
-                self.step(target()?, &what, |host| {
-                    host.step(|replica, fx| replica.propose(request, command, fx))
-                });
+                let sent = Request { client: ClientId(1), seq: self.requests + 1, op };
+                self.send(target()?, &sent);
+                self.sent = Some(sent);
+            }
+            "again" => {
+                let sent = self.sent.clone().ok_or("nothing was sent")?;
+                self.send(target()?, &sent);
             }
             "stand" => self.control(target()?, Control::Campaign),
             "compact" => self.control(target()?, Control::Compact),
@@ -308,11 +494,11 @@ impl<R: Scripted> Script<R> {
             }
             "reconfigure" => {
                 let mut to =
-                    Membership { voters: nodes(args.get(1).ok_or("to whom?")?)?, ..Membership::default() };
+                    Membership { voters: nodes_of(args.get(1).ok_or("to whom?")?)?, ..Membership::default() };
                 for argument in &args[2..] {
                     match argument.split_once('=') {
-                        Some(("learners", list)) => to.learners = nodes(list)?,
-                        Some(("witnesses", list)) => to.witnesses = nodes(list)?,
+                        Some(("learners", list)) => to.learners = nodes_of(list)?,
+                        Some(("witnesses", list)) => to.witnesses = nodes_of(list)?,
                         _ => return Err(format!("`{argument}` is neither learners= nor witnesses=").into()),
                     }
                 }
@@ -320,17 +506,10 @@ impl<R: Scripted> Script<R> {
             }
             "disconnect" => {
                 let (a, b) = link(first.ok_or("which link?")?)?;
-                for (from, to) in [(a, b), (b, a)] {
-                    for message in self.links.entry((from, to)).or_default().drain(..) {
-                        let _ = writeln!(self.output, "{from}->{to} lost: {message}");
-                    }
-                }
-                for (me, peer) in [(a, b), (b, a)] {
-                    if !self.down.contains(&me) {
-                        let what = format!("is disconnected from {peer}");
-                        self.step(me, &what, |host| host.step(|replica, fx| replica.on_disconnect(peer, fx)));
-                    }
-                }
+                self.lose((a, b), usize::MAX);
+                self.lose((b, a), usize::MAX);
+                self.disconnected(a, b);
+                self.disconnected(b, a);
             }
             "read" => {
                 let request = self.request();
@@ -351,10 +530,7 @@ impl<R: Scripted> Script<R> {
                 let links =
                     first.map_or_else(|| Ok(self.busy()), |text| link(text).map(|link| vec![link]))?;
                 for link in links {
-                    let queue = self.links.entry(link).or_default();
-                    for message in queue.drain(..count(1)?.min(queue.len())) {
-                        let _ = writeln!(self.output, "{}->{} lost: {message}", link.0, link.1);
-                    }
+                    self.lose(link, count(1)?);
                 }
             }
             "duplicate" | "postpone" => {
@@ -369,8 +545,8 @@ impl<R: Scripted> Script<R> {
             }
             "heal" => self.isolated.clear(),
             "stabilize" => {
-                while let Some(link) = self.busy().first() {
-                    self.deliver(*link, 1);
+                while let Some(link) = self.busy().into_iter().find(|link| !self.is_stuck(*link)) {
+                    self.deliver(link, 1);
                 }
             }
             "hold-durable" => {
@@ -398,6 +574,7 @@ impl<R: Scripted> Script<R> {
             "flush" => self.step(target()?, "flushes its service", Host::flush),
             "crash" => {
                 self.down.insert(target()?);
+                self.break_streams(target()?);
             }
             "restart" => self.restart(target()?),
             "fail" => {
@@ -431,7 +608,7 @@ impl<R: Scripted> Script<R> {
             "network" => {
                 for ((from, to), queue) in &self.links {
                     for message in queue {
-                        writeln!(self.output, "{from}->{to} {message}")?;
+                        writeln!(self.output, "{from}->{to} {}", Flying(message))?;
                     }
                 }
             }
@@ -441,6 +618,13 @@ impl<R: Scripted> Script<R> {
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, id: NodeId, sent: &Request<Op>) {
+        let request = self.request();
+        let command = Command { proposed_at: Time::ZERO, data: KvService::encode(sent) };
+        let what = format!("{request} {}", sent.op);
+        self.step(id, &what, |host| host.step(|replica, fx| replica.propose(request, command, fx)));
     }
 
     fn control(&mut self, id: NodeId, control: Control) {
@@ -462,10 +646,12 @@ impl<R: Scripted> goldenscript::Runner for Script<R> {
                     options.insert(key.as_str(), value.as_str());
                 }
                 // A proposal such as `x=1` is data.
+                Argument::KeyValue(key, value) => texts.push(format!("{key}={value}")),
+                Argument::Positional(value) => texts.push(value.clone()),
                 other => texts.push(other.to_string()),
             }
         }
-        let texts: Vec<&str> = texts.iter().map(|text| text.trim_matches('"')).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         match command.name.as_str() {
             "cluster" => self.start_cluster(options)?,
             name => self.run_command(name, &texts)?,

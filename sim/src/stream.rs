@@ -2,7 +2,8 @@
 //!
 //! A segment that is lost is sent again after a while, which doubles with each attempt, until its
 //! sender takes the connection for broken. Both sides are told of a broken connection by
-//! [`Event::Disconnect`]: the side that gave up at once, the other when it next hears of it.
+//! [`Event::Disconnect`]: the side that gave up at once, the other when it next hears of it. A side that
+//! breaks a connection itself knows, and is not told.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -107,6 +108,25 @@ impl<M> Inner<M> {
                 lost(state, segment, ticket);
             }
         }
+    }
+
+    /// An endpoint breaks its stream to another one, which is told by a reset: or, should that be lost,
+    /// when it next sends something, or hears of a newer connection.
+    pub(crate) fn close_stream(&self, owner: Incarnation, to: Address) {
+        let state = &mut *self.kernel.state.borrow_mut();
+        if !state.is_alive(owner) {
+            return;
+        }
+        let (from, to) = (owner.endpoint, state.index(to));
+        let Some(epoch) = state.connections.current(from, to) else { return };
+        let waited = state.connections.close(from, to, epoch).expect("the side believes in it");
+        for ticket in waited {
+            drop(self.segments.borrow_mut().remove(ticket));
+        }
+        state.digest.event(Kind::Close, [state.now.0, state.pair(from, to), epoch.into()]);
+        state.trace(|state| format!("close {} > {} {epoch}", state.address(from), state.address(to)));
+        let passage = state.network.draw_stream(state.now, from as usize, to as usize, 0);
+        self.reset_after(state, (from, to), epoch, passage);
     }
 
     /// A segment's event popped.

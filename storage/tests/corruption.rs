@@ -265,7 +265,8 @@ fn every_damaged_byte_of_a_merge_tree_is_told_or_cuts_the_last_log() {
 #[test]
 fn every_damaged_byte_of_a_log_structured_store_is_told_or_cuts_the_last_segment() {
     let outcomes = damaged::<LogStore<_>>(LogStoreOptions { segment_bytes: 400, step_bytes: 300 });
-    assert_eq!(seen(&outcomes, ".hint"), [Outcome::Harmless], "a hint can be done without");
+    // It can be done without, and is found all the same.
+    assert_eq!(seen(&outcomes, ".hint"), [Outcome::Told]);
     assert!(!seen(&outcomes, ".merged").contains(&Outcome::Prefix), "a merged segment was complete");
     assert!(seen(&outcomes, ".merged").contains(&Outcome::Told));
     assert!(seen(&outcomes, ".segment").contains(&Outcome::Told));

@@ -18,9 +18,11 @@
 //! ```
 
 pub mod client;
+pub mod compare;
 mod engine;
 pub mod explore;
 mod judge;
+pub mod measure;
 pub mod monitor;
 pub mod nemesis;
 mod order;

@@ -1,7 +1,7 @@
 //! Where names are bound to what they stand for, once.
 
 use contract::{FailureModel, ProtocolOptions, Replica};
-use protocols::Raft;
+use protocols::{Abd, Paxos, Raft, Solo, Vr, Zab};
 use storage::lsm::Compaction;
 use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
 
@@ -34,7 +34,14 @@ pub struct Protocol {
 }
 
 /// What servers say to each other.
-pub const PROTOCOLS: &[Protocol] = &[protocol::<Raft>("Raft with ReadIndex and snapshots")];
+pub const PROTOCOLS: &[Protocol] = &[
+    protocol::<Raft>("Raft with ReadIndex and snapshots"),
+    protocol::<Zab>("ZAB 1.0 with fast leader election, over streams"),
+    protocol::<Vr>("Viewstamped Replication Revisited: memory for a disk"),
+    protocol::<Paxos>("single-decree Paxos for every key: write-once values"),
+    protocol::<Abd>("Attiya, Bar-Noy and Dolev's atomic registers, without consensus"),
+    protocol::<Solo>("no replication: one node serves alone"),
+];
 
 const fn protocol<R: Replica>(about: &'static str) -> Protocol {
     Protocol {

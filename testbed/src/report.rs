@@ -1,6 +1,7 @@
 //! What a run came to: the verdict, the numbers, and the evidence.
 
 use std::fmt;
+use std::time::Duration;
 
 use contract::{Bug, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,16 @@ pub struct Operations {
     pub open: u64,
     /// Answered of those invoked after the faults ended.
     pub answered_in_quiet: u64,
+}
+
+/// How long clients waited in vain. A service is *unavailable* while operations are under way and none is
+/// answered for more than 100 ms; the whole of such a time counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Availability {
+    /// The longest such time.
+    pub longest: Duration,
+    /// All of them together.
+    pub total: Duration,
 }
 
 /// What the storage of all nodes did.
@@ -185,6 +196,8 @@ pub struct Report {
     pub operations: Operations,
     /// How long they waited.
     pub latency: Latency,
+    /// How long they waited in vain.
+    pub availability: Availability,
     /// What the storage did.
     pub storage: Storage,
     /// The faults that fired, in order.
@@ -234,6 +247,8 @@ situations! {
     "memtable-flushed" "a memtable, or the log of a B-tree, was written out" |r| r.storage.engine_flushes;
     "compaction" "a compaction, a merge or a step of a vacuum was carried out" |r| r.storage.engine_compactions;
     "snapshot-installed" "a snapshot replaced a node's state" |r| r.seen.snapshots_installed;
+    "membership-changed" "an operator's change of the membership was done" |r| r.seen.reconfigurations;
+    "leadership-transferred" "a leader handed over at an operator's request" |r| r.seen.transfers;
     "outcome-unknown" "a client gave an operation up" |r| r.operations.unknown;
     "fault-fired" "a fault struck" |r| r.fired.iter().filter(|fired| fired.action.is_some()).count() as u64;
     "operation-answered" "a client had its answer" |r| r.operations.answered;

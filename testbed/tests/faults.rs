@@ -229,7 +229,7 @@ time = "6s"
     let Verdict::Violation(finding) = report(text, &[], 1).verdict else { panic!("two of three are gone") };
     assert_eq!(finding.check, "liveness");
     let text = finding.evidence.join("\n");
-    assert!(text.contains("1 of 3 nodes are up, no majority: 2 are needed"), "{text}");
+    assert!(text.contains("1 of 3 nodes are up, no quorum of those who vote: n1,n2,n3"), "{text}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One file for each command, and what several of them share.
 
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod explore;
 pub(crate) mod list;
@@ -12,17 +13,17 @@ pub(crate) mod shrink;
 pub(crate) mod storage;
 pub(crate) mod sweep;
 
-use std::path::Path;
-
 use testbed::Seed;
 use testbed::explore::Step;
+use testbed::scenario::Source;
 
 use crate::args::Changes;
 use crate::text::quoted;
 
 /// The command that runs one seed again.
-pub(crate) fn reproduce(scenario: &Path, changes: &Changes, seed: Seed) -> String {
-    let mut words = vec!["seedbed".to_owned(), "run".to_owned(), quoted(&scenario.display().to_string())];
+pub(crate) fn reproduce(scenario: &Source, changes: &Changes, seed: Seed) -> String {
+    let mut words = vec!["seedbed".to_owned(), "run".to_owned(), quoted(&scenario.file)];
+    words.extend(scenario.row.iter().flat_map(|row| ["--row".to_owned(), row.clone()]));
     words.extend(["--seed".to_owned(), seed.to_string()]);
     words.extend(changed(changes));
     words.join(" ")

@@ -69,6 +69,11 @@ impl Connections {
         (own.epoch, own.sent, opens)
     }
 
+    /// The connection that a side believes in, if any.
+    pub(crate) fn current(&mut self, own: u32, peer: u32) -> Option<u32> {
+        Some(self.sides(own, peer).1.epoch).filter(|epoch| *epoch > 0)
+    }
+
     /// Whether a side still believes in a connection.
     pub(crate) fn believes(&mut self, own: u32, peer: u32, epoch: u32) -> bool {
         self.sides(own, peer).1.epoch == epoch

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use contract::{Bug, Bugs, File, Fs, FsError, OpenMode};
+use contract::{Bug, Bugs, File, Fs, FsError, OpenMode, TornTail};
 
-use super::{JournalEntry, JournalError, JournalRecovery, SegmentId, TornTail};
-use crate::log::{Flaw, LogReader, read_whole};
+use super::{JournalEntry, JournalError, JournalRecovery, SegmentId};
+use crate::log::{Flaw, HEADER_BYTES, LogReader, read_whole};
 use crate::paths;
 
 /// What was found, and where to go on.
@@ -69,9 +69,10 @@ pub(super) async fn recover<F: Fs>(fs: &F, dir: &str, bugs: Bugs) -> Result<Foun
             Err(flaw) if bugs.has(Bug::CorruptInteriorCut) => Some(flaw),
             end => end.map_err(|flaw| corrupt(&path, flaw))?,
         };
-        if last {
-            // What a process crash left in the page cache is not durable yet.
-            file.sync_data().await?;
+        if last && reader.position() > reader.durable().max(HEADER_BYTES as u64) {
+            // What nothing vouches for may be in the page cache alone. All before the last segment was
+            // durable when that began.
+            paths::rewrite(fs, &path, reader.used()).await?;
         }
         end = Some(End { file: path, id, offset: reader.position(), torn });
     }

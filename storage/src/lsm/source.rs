@@ -17,8 +17,6 @@ use crate::batch::KeyChange;
 
 /// Pairs taken out of a memtable at once.
 const MEMORY_CHUNK: usize = 64;
-/// Bytes that a compaction reads with one request.
-const READAHEAD_BYTES: usize = 128 << 10;
 /// So many blocks a scan takes one at a time out of each source; then it reads ahead too.
 const SINGLE_BLOCKS: usize = 8;
 /// Bytes that such a scan reads with one request.
@@ -29,8 +27,8 @@ const SCAN_READAHEAD_BYTES: usize = 32 << 10;
 pub(super) enum Blocks {
     /// At first one at a time through the cache: for scans. What a long one reads passes the cache by.
     Cached(Rc<BlockCache>),
-    /// Many at once and beside the cache: for compactions, which ascend.
-    Ahead,
+    /// So many bytes at once and beside the cache: for compactions, which ascend.
+    Ahead(usize),
 }
 
 pub(super) enum Source<F: Fs> {
@@ -140,7 +138,7 @@ impl<F: Fs> TableSource<F> {
                 return Ok(());
             }
             Blocks::Cached(_) => SCAN_READAHEAD_BYTES,
-            Blocks::Ahead => READAHEAD_BYTES,
+            Blocks::Ahead(bytes) => *bytes,
         };
         self.fetched.extend(table.run(self.block, ahead).await?);
         Ok(())

@@ -12,7 +12,7 @@ use super::clients::Clients;
 use super::laws::{Broken, Law, Past, broken, log_matching};
 use super::memo::Memo;
 use super::network::{Network, Packet, Printed, print};
-use super::node::{Hosting, Input, Node, Output};
+use super::node::{Hosting, Input, Node, Output, Sent};
 use super::state::{Action, Left, Outcome, Site, State};
 use crate::panics;
 
@@ -124,8 +124,11 @@ impl<R: Replica> System<R> {
         }
         next.broken = next.broken.take().or_else(|| log_matching(me, &next.sites));
         self.note(next, me, before, out);
-        for (to, message) in &out.sent {
-            next.network.send(R::CHANNEL, me, *to, message.clone());
+        for (to, sent) in &out.sent {
+            match sent {
+                Sent::Message(message) => next.network.send(R::CHANNEL, me, *to, message.clone()),
+                Sent::Close => next.network.close(me, *to),
+            }
         }
         if out.answers.is_empty() {
             return;
@@ -186,9 +189,17 @@ impl<R: Replica> System<R> {
         if state.left.flushes > 0 && !server.is_flushed() {
             actions.push(Action::Flushed { node });
         }
-        if state.left.crashes > 0 {
-            actions.push(Action::Crash { node });
-        }
+        actions.extend(self.crash(state, node));
+    }
+
+    /// The crash of a node, if there may be one. Of those that keep in memory what they promised only so
+    /// many may be without it.
+    fn crash(&self, state: &State<R>, node: NodeId) -> Option<Action<R>> {
+        let lost = |site: &&Arc<Site<R>>| site.view.role == Role::Recovering;
+        let survives = R::FAILURES.stable_storage
+            || state.sites.iter().filter(lost).count() < R::FAILURES.tolerated(state.sites.len())
+            || lost(&&state.sites[node.slot()]);
+        (state.left.crashes > 0 && survives).then_some(Action::Crash { node })
     }
 
     /// Clients that ask the same, or write, are alike but for their names: they begin in order.
@@ -309,9 +320,7 @@ impl<R: Replica> Model for System<R> {
             let writing = |node: &NodeId| state.sites[node.slot()].node.is_writing();
             if let Some(node) = (1..=self.bounds.nodes).map(NodeId).find(writing) {
                 actions.push(Action::Written { node });
-                if state.left.crashes > 0 {
-                    actions.push(Action::Crash { node });
-                }
+                actions.extend(self.crash(state, node));
                 return;
             }
         }

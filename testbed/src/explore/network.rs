@@ -169,6 +169,14 @@ impl<M> Network<M> {
         self.end(other, one);
     }
 
+    /// A node closes its connection to a peer, who will learn of it: nothing of it reaches the node.
+    pub(super) fn close(&mut self, node: NodeId, peer: NodeId) {
+        self.flights.retain(|flight| (flight.from, flight.to) != (peer, node));
+        if self.open.remove(&pair(node, peer)) {
+            self.end(node, peer);
+        }
+    }
+
     /// A node crashes: nothing reaches it any more, and its peers will learn of it.
     pub(super) fn crash(&mut self, channel: Channel, node: NodeId) {
         if channel == Channel::Datagram {

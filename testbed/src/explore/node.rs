@@ -50,10 +50,19 @@ pub(super) enum Input<R: Replica> {
     Restart,
 }
 
+/// What leaves a node, for one of its peers.
+#[derive(Clone, Debug)]
+pub(super) enum Sent<R: Replica> {
+    Message(Printed<R::Message>),
+    /// The connection is closed.
+    Close,
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub(super) struct Output<R: Replica> {
-    pub(super) sent: Vec<(NodeId, Printed<R::Message>)>,
+    /// What leaves, in order.
+    pub(super) sent: Vec<(NodeId, Sent<R>)>,
     pub(super) answers: Vec<(RequestId, Result<Ret, Rejection>)>,
     /// What the replica said is committed.
     pub(super) committed: Vec<Entry>,
@@ -78,6 +87,12 @@ impl<R: Replica> Default for Output<R> {
             forgotten: BTreeSet::new(),
             lost_writes: false,
         }
+    }
+}
+
+impl<R: Replica> Output<R> {
+    fn send(&mut self, to: NodeId, message: R::Message) {
+        self.sent.push((to, Sent::Message(Printed::new(message))));
     }
 }
 
@@ -215,6 +230,7 @@ impl<R: Replica> Node<R> {
                 node.step(out, |replica, fx| replica.on_message(*from, message, fx));
             }
             Input::Disconnect(peer) => {
+                node.forget_held(*peer);
                 node.step(out, |replica, fx| replica.on_disconnect(*peer, fx));
             }
             Input::Timer(timer) => {
@@ -292,8 +308,12 @@ impl<R: Replica> Node<R> {
         match effect {
             Effect::Send { to, message, after } => match under_way(self, after) {
                 Some(token) => self.held.push((token, Held::Message(to, message))),
-                None => out.sent.push((to, Printed::new(message))),
+                None => out.send(to, message),
             },
+            Effect::Disconnect { peer } => {
+                self.forget_held(peer);
+                out.sent.push((peer, Sent::Close));
+            }
             Effect::Persist { token, records } => {
                 self.writes.push_back(Write::Records(token, records.into()));
             }
@@ -339,6 +359,11 @@ impl<R: Replica> Node<R> {
         }
     }
 
+    /// What was held back for a peer belonged to a connection that is no more.
+    fn forget_held(&mut self, peer: NodeId) {
+        self.held.retain(|(_, held)| !matches!(held, Held::Message(to, _) if *to == peer));
+    }
+
     fn answer(&mut self, request: RequestId, result: Result<Ret, Rejection>, out: &mut Output<R>) {
         assert!(self.waiting.remove(&request), "a request is answered once");
         out.answers.push((request, result));
@@ -378,7 +403,7 @@ impl<R: Replica> Node<R> {
         let released: Vec<(Token, Held<R>)> = released;
         for (_, held) in released {
             match held {
-                Held::Message(to, message) => out.sent.push((to, Printed::new(message))),
+                Held::Message(to, message) => out.send(to, message),
                 Held::Answer(request, answer) => self.answer(request, Ok(answer), out),
             }
         }

@@ -1,8 +1,9 @@
 //! From an action in which nothing is open to faults of the world.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use contract::{Address, NodeId};
+use contract::{Address, Control, Membership, NodeId};
 use sim::config::{Bandwidth, Links};
 use sim::fault::{self, Fault};
 use sim::{Blocking, SyncFailure};
@@ -31,6 +32,48 @@ pub(super) fn faults(action: &Action) -> Vec<Fault> {
         }
         Aim::Nodes(targets) => on_nodes(action, targets),
     }
+}
+
+/// Whom an operator asks for what, if an action is that; `leader` and `membership` are the cluster's.
+pub(super) fn requests(action: &Action, leader: NodeId, membership: &Membership) -> Vec<(NodeId, Control)> {
+    let Aim::Nodes(targets) = &action.aim else { unreachable!("a request is about nodes") };
+    let named = nodes(targets);
+    if named.is_empty() {
+        return Vec::new();
+    }
+    match action.kind {
+        Kind::Campaign => named.into_iter().map(|node| (node, Control::Campaign)).collect(),
+        Kind::Compact => named.into_iter().map(|node| (node, Control::Compact)).collect(),
+        Kind::Transfer => vec![(leader, Control::Transfer { to: named[0] })],
+        Kind::Reconfigure => {
+            let to = changed(membership, &named, action.setting(Setting::Change));
+            let serves = to.voters.iter().any(|node| !to.is_witness(*node));
+            serves.then_some((leader, Control::Reconfigure { to })).into_iter().collect()
+        }
+        other => unreachable!("{other} is no request"),
+    }
+}
+
+/// A membership with the part of some nodes changed.
+fn changed(from: &Membership, nodes: &[NodeId], change: Word) -> Membership {
+    let mut to = Membership { outgoing: BTreeSet::new(), ..from.clone() };
+    for set in [&mut to.voters, &mut to.learners, &mut to.witnesses] {
+        set.retain(|node| !nodes.contains(node));
+    }
+    match change {
+        Word::Remove => {}
+        Word::Learn => to.learners.extend(nodes),
+        Word::Witness => {
+            to.voters.extend(nodes);
+            to.witnesses.extend(nodes);
+        }
+        Word::Set => {
+            to.voters = nodes.iter().copied().collect();
+            to.witnesses.clear();
+        }
+        _ => to.voters.extend(nodes),
+    }
+    to
 }
 
 fn cut(links: Vec<Links>, blocking: Blocking) -> Vec<Fault> {
@@ -179,5 +222,8 @@ fn on_nodes(action: &Action, targets: &[Target]) -> Vec<Fault> {
         Kind::ShortRead => each(&|node| Fault::ShortRead(fault::ShortRead { node, ppm: share() })),
         Kind::DiskStall => each(&|node| Fault::DiskStall(fault::DiskStall { node })),
         Kind::SlowDisk => each(&|node| Fault::SlowDisk(fault::SlowDisk { node, permille: factor() })),
+        Kind::Campaign | Kind::Transfer | Kind::Reconfigure | Kind::Compact => {
+            unreachable!("an operator's request breaks nothing")
+        }
     }
 }

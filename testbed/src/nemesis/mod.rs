@@ -2,8 +2,8 @@
 //! come, and takes them back.
 //!
 //! What it fired is data: each fault stands in the trace and in the report with its time and its
-//! cause. Every draw is keyed by (fault, how many times it had its chance), so that one fault does not
-//! shift another's. It is also the operator of the cluster: a node that stopped because its disk failed
+//! cause. It is the operator of the cluster too, who asks for elections and other memberships. Every draw is keyed by (fault, how many times it had its chance), so that one fault does not
+//! shift another's. And as an operator it sees to it that a node that stopped because its disk failed
 //! it is rebooted after a while (with the page cache gone: what a failed fsync left there is not on the
 //! disk), unless it is doomed.
 
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use contract::{FailureModel, NodeId, Time};
+use contract::{Control, FailureModel, Membership, NodeId, Time};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -26,11 +26,12 @@ use sim::rng::{Keys, Purpose};
 use sim::{Blocking, Injected};
 
 use crate::plan::{
-    Action, Aim, Cause, Core, Draw, Length, Limits, Plan, PlannedFault, Predicate, Scope, Target, Trigger,
+    Action, Aim, Cause, Core, Draw, Kind, Length, Limits, Plan, PlannedFault, Predicate, Scope, Target,
+    Trigger,
 };
 use crate::report::{Extent, Fired};
 use aim::Cast;
-use doom::Doom;
+use doom::{Doom, Withheld};
 
 /// How long an operator takes to reboot a node that stopped by itself.
 const REBOOT_AFTER: std::ops::RangeInclusive<u64> = 100..=1_500;
@@ -48,6 +49,8 @@ pub enum Wake {
     Alarm,
     /// The quiet tail begins.
     Quiet,
+    /// An expectation is measured from or until now; not the nemesis's affair.
+    Measure,
 }
 
 impl Wake {
@@ -59,6 +62,7 @@ impl Wake {
             Self::Restart(node) => (2, u32::from(node.0)),
             Self::Alarm => (3, 0),
             Self::Quiet => (4, 0),
+            Self::Measure => (5, 0),
         };
         kind << 32 | u64::from(which)
     }
@@ -72,6 +76,7 @@ impl Wake {
             2 => Self::Restart(NodeId(u16::try_from(which).expect("a node's number has 16 bits"))),
             3 => Self::Alarm,
             4 => Self::Quiet,
+            5 => Self::Measure,
             other => unreachable!("{other} is no kind of wake-up"),
         }
     }
@@ -108,6 +113,8 @@ pub trait Ground {
     fn leader(&self) -> Option<NodeId>;
     /// Whether a node is up.
     fn is_up(&self, node: NodeId) -> bool;
+    /// Whether a node is up and has what it keeps in memory: it is not recovering.
+    fn remembers(&self, node: NodeId) -> bool;
     /// Why a node that is up does nothing any more, if it stopped by itself.
     fn stop(&self, node: NodeId) -> Option<Stop>;
     /// Lets a fault happen; says what it did besides.
@@ -116,12 +123,17 @@ pub trait Ground {
     fn recover(&mut self, injected: Injected);
     /// Starts a node that is down.
     fn restart(&mut self, node: NodeId);
+    /// Who takes part, as the leader knows it; without one, who did at first.
+    fn membership(&self) -> Membership;
+    /// An operator asks a node for something. One that is down does not hear of it.
+    fn control(&mut self, node: NodeId, control: Control);
     /// Writes an event of the nemesis into trace and digest.
     fn note(&self, text: &str);
 }
 
 /// A fault of the world that is not over.
 struct InForce {
+    kind: Kind,
     fault: Fault,
     injected: Injected,
 }
@@ -174,7 +186,7 @@ impl Nemesis {
             chances: BTreeMap::new(),
             reached: BTreeMap::new(),
             reboots: 0,
-            doom: Doom::new(plan.limits, model, plan.world.nodes),
+            doom: Doom::new(plan.limits, model, plan.founders()),
             limits: plan.limits,
             fired: Vec::new(),
             unexplained: None,
@@ -220,6 +232,7 @@ impl Nemesis {
                 self.on_reached(ground);
             }
             Wake::Quiet => self.end(ground),
+            Wake::Measure => unreachable!("a run measures by itself"),
         }
     }
 
@@ -242,7 +255,7 @@ impl Nemesis {
         self.quiet = true;
         let core = self.draw_core();
         for faults in std::mem::take(&mut self.in_force).into_values() {
-            for InForce { fault, injected } in faults {
+            for InForce { fault, injected, .. } in faults {
                 // What stays is forgotten, so that it does not end by its own time.
                 if struck(&fault).is_some_and(|node| !core.contains(&node)) {
                     continue;
@@ -261,7 +274,8 @@ impl Nemesis {
     /// Whose faults end.
     fn draw_core(&self) -> BTreeSet<NodeId> {
         let all = (1..=self.nodes).map(NodeId);
-        if self.core == Core::All {
+        // Which majority counts is not known for sure once a membership was to change.
+        if self.core == Core::All || self.doom.memberships() > 1 {
             return all.collect();
         }
         let mut whole: Vec<NodeId> = all.filter(|node| !self.doom.is_doomed(*node)).collect();
@@ -329,6 +343,13 @@ impl Nemesis {
         }
     }
 
+    /// Who lacks what it keeps in memory, or may lose it at any moment.
+    fn forgetful(&self, ground: &impl Ground) -> BTreeSet<NodeId> {
+        let troubled = self.in_force.values().flatten().filter(|fault| fault.kind.troubles_disk());
+        let nodes = (1..=self.nodes).map(NodeId).filter(|node| !ground.remembers(*node));
+        nodes.chain(troubled.filter_map(|fault| struck(&fault.fault))).collect()
+    }
+
     fn draws(&self, fault: &PlannedFault, chance: u64) -> ChaCha8Rng {
         self.keys.stream(Purpose::new("nemesis"), u64::from(fault.id) << 32 | chance)
     }
@@ -373,6 +394,7 @@ impl Nemesis {
     /// Lets an action happen that has nothing open: what it did, in words and as data.
     fn strike(&mut self, mut action: Action, ground: &mut impl Ground) -> (String, Option<Action>) {
         let goes_down = action.kind.info().length == Length::Restart;
+        let mut forgetful = self.forgetful(ground);
         let mut not = None;
         if let Aim::Nodes(targets) = &mut action.aim {
             targets.retain(|target| {
@@ -381,12 +403,25 @@ impl Nemesis {
                     not = Some(format!("nothing: {node} is down already"));
                     return false;
                 }
-                if !self.doom.admits(action.kind, &action.settings, node) {
-                    not = Some(format!("withheld: it would take the disk of {node} too"));
-                    return false;
+                match self.doom.admits(action.kind, &action.settings, node, &forgetful) {
+                    Ok(()) => {
+                        if action.kind.may_stop(&action.settings) {
+                            forgetful.insert(node);
+                        }
+                        return true;
+                    }
+                    Err(Withheld::Disk) => {
+                        not = Some(format!("withheld: it would take the disk of {node} too"));
+                    }
+                    Err(Withheld::Memory) => {
+                        not = Some(format!("withheld: it could take the memory of {node} too"));
+                    }
                 }
-                true
+                false
             });
+        }
+        if action.kind.is_request() {
+            return self.request(action, ground);
         }
         let faults = concrete::faults(&action);
         if faults.is_empty() {
@@ -397,7 +432,7 @@ impl Nemesis {
         for fault in faults {
             let (injected, more) = ground.inject(&fault);
             texts.push(more.map_or_else(|| fault.to_string(), |more| format!("{fault}, {more}")));
-            in_force.push(InForce { fault, injected });
+            in_force.push(InForce { kind: action.kind, fault, injected });
         }
         let mut what = texts.join("; ");
         if let Some(Draw::Fixed(lasts)) = &action.lasts {
@@ -408,6 +443,31 @@ impl Nemesis {
             self.begun += 1;
         }
         (what, Some(action))
+    }
+
+    /// An operator asks for something: what, in words, and the action if it was asked for.
+    fn request(&mut self, action: Action, ground: &mut impl Ground) -> (String, Option<Action>) {
+        let Some(leader) =
+            ground.leader().or_else(|| (1..=self.nodes).map(NodeId).find(|n| ground.is_up(*n)))
+        else {
+            return ("nothing: there is nobody to ask".to_owned(), None);
+        };
+        let forgetful = self.forgetful(ground);
+        let requests = concrete::requests(&action, leader, &ground.membership());
+        if requests.is_empty() {
+            return ("nothing: there is no such node now".to_owned(), None);
+        }
+        let mut texts = Vec::new();
+        for (node, control) in requests {
+            if let Control::Reconfigure { to } = &control
+                && !self.doom.admits_membership(to, &forgetful)
+            {
+                return (format!("withheld: too many of {to} may have lost something"), None);
+            }
+            texts.push(format!("asks {node} to {control}"));
+            ground.control(node, control);
+        }
+        (texts.join("; "), Some(action))
     }
 }
 

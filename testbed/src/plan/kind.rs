@@ -46,6 +46,10 @@ pub enum Kind {
     ShortRead,
     DiskStall,
     SlowDisk,
+    Campaign,
+    Transfer,
+    Reconfigure,
+    Compact,
 }
 
 /// Whom a kind strikes.
@@ -110,6 +114,8 @@ pub enum Setting {
     Side,
     /// What the file system makes of a failed sync.
     Manner,
+    /// What becomes of the targets in a new membership.
+    Change,
 }
 
 /// A word that a setting can be.
@@ -131,6 +137,11 @@ pub enum Word {
     Ext4Ordered,
     Ext4Data,
     Btrfs,
+    Add,
+    Remove,
+    Learn,
+    Witness,
+    Set,
 }
 
 impl Drawable for Word {
@@ -141,7 +152,7 @@ impl Drawable for Word {
 
 impl Word {
     /// Every word.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Drop,
         Self::Hold,
         Self::In,
@@ -156,6 +167,11 @@ impl Word {
         Self::Ext4Ordered,
         Self::Ext4Data,
         Self::Btrfs,
+        Self::Add,
+        Self::Remove,
+        Self::Learn,
+        Self::Witness,
+        Self::Set,
     ];
 
     /// As scenarios write it.
@@ -175,6 +191,11 @@ impl Word {
             Self::Ext4Ordered => "ext4-ordered",
             Self::Ext4Data => "ext4-data",
             Self::Btrfs => "btrfs",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Learn => "learn",
+            Self::Witness => "witness",
+            Self::Set => "set",
         }
     }
 }
@@ -276,6 +297,15 @@ kinds! {
         "a disk does not answer";
     SlowDisk "slow-disk" Nodes For &[(Measure::Factor, 2.0, 50.0)], &[],
         "a disk takes several times as long";
+    Campaign "campaign" Nodes Instant &[], &[],
+        "an operator has a node stand for election";
+    Transfer "transfer" Nodes Instant &[], &[],
+        "an operator has the leader hand over to a node";
+    Reconfigure "reconfigure" Nodes Instant &[],
+        &[(Setting::Change, &[Word::Add, Word::Remove, Word::Learn, Word::Witness, Word::Set])],
+        "an operator adds nodes to the voters, removes them, or sets who votes";
+    Compact "compact" Nodes Instant &[], &[],
+        "an operator has a node compact its log";
 }
 
 impl Kind {
@@ -300,6 +330,16 @@ impl Kind {
             }
             _ => false,
         }
+    }
+
+    /// Whether it is an operator's request to the cluster, by which nothing breaks.
+    pub fn is_request(self) -> bool {
+        self >= Self::Campaign
+    }
+
+    /// Whether a node goes down by it, or may stop by itself.
+    pub fn may_stop(self, settings: &Settings) -> bool {
+        self.info().length == Length::Restart || self.troubles_disk() || self.takes_durable(settings)
     }
 
     /// Whether a node may find that its disk does not do what it is asked to, and stop.
@@ -347,6 +387,7 @@ impl Setting {
             Self::Clock => "clock",
             Self::Side => "side",
             Self::Manner => "manner",
+            Self::Change => "change",
         }
     }
 }
@@ -365,7 +406,7 @@ mod tests {
             assert_eq!(written(serde_json::to_value(word).expect("plain")), word.name());
         }
         assert!(KINDS.windows(2).all(|pair| pair[0].kind < pair[1].kind), "the table is in order");
-        assert_eq!(KINDS.last().map(|info| info.kind), Some(Kind::SlowDisk), "and complete");
-        assert_eq!(KINDS.len(), Kind::SlowDisk as usize + 1);
+        assert_eq!(KINDS.last().map(|info| info.kind), Some(Kind::Compact), "and complete");
+        assert_eq!(KINDS.len(), Kind::Compact as usize + 1);
     }
 }

@@ -6,18 +6,20 @@
 
 use std::time::Duration;
 
-use contract::{Bug, Bugs, NodeId, Seed, Time};
+use contract::kv::Op;
+use contract::{Bug, Bugs, Membership, NodeId, Seed, Time};
 use rand_chacha::ChaCha8Rng;
 use sim::config::{self, Bandwidth, CpuConfig, DiskConfig, LinkRule, NetConfig, WorldConfig};
 use sim::rng::{Keys, Purpose};
 
 use super::schedule::Faults;
 use super::{Checks, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, WorkloadPlan};
+use crate::measure::Expectation;
 use crate::registry;
 use crate::scenario::draw::{Draw, Drawable, nano};
 use crate::scenario::latency::Latency;
-use crate::scenario::scalar::{Share, Weight};
-use crate::scenario::sections::Workload;
+use crate::scenario::scalar::Share;
+use crate::scenario::sections::{Cluster, Workload};
 use crate::scenario::{Scenario, ScenarioError, numbered};
 
 const PURPOSE: Purpose = Purpose::new("plan");
@@ -53,7 +55,7 @@ impl Scenario {
         let file = &self.file;
         let choices = Choices(Keys::new(seed));
         let cluster = &file.cluster;
-        let options = cluster.options.draw(&|path: &str| choices.stream(path, 0));
+        let options = cluster.options.draw(cluster.protocol.text, &|path: &str| choices.stream(path, 0));
         registry::check_options(cluster.protocol.text, &options)
             .map_err(|message| self.error_at(&cluster.options.0.span, &message))?;
         let until = Time::ZERO + choices.make("budget.time", &file.budget.time.value);
@@ -75,7 +77,7 @@ impl Scenario {
         let between = NetConfig { latency: between.latency, ..net };
         let memtable = choices.make("engine.memtable", &file.engine.memtable.value).0;
         Ok(Plan {
-            scenario: file.name.value.clone(),
+            scenario: self.name(),
             seed,
             bugs: Bugs(bug),
             protocol: cluster.protocol.text.to_owned(),
@@ -100,6 +102,7 @@ impl Scenario {
                 ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
+            founders: founders(cluster, nodes, choices),
             only: None,
             faults: Faults { choices, nodes, zones: &zones, quiet_from }
                 .plan(&self.faults, self.swarm.as_ref()),
@@ -113,6 +116,7 @@ impl Scenario {
                 sometimes: self.sometimes(),
                 stop_at_first: file.check.stop_at_first,
             },
+            expectations: self.expectations(choices, until),
             until,
             quiet_from,
             events: choices.make("budget.events", &file.budget.events.value),
@@ -167,10 +171,25 @@ impl Scenario {
         given.map(|some| Sometimes { situation: some.situation.to_owned(), share: some.share.0 }).collect()
     }
 
+    fn expectations(&self, choices: Choices, end: Time) -> Vec<Expectation> {
+        let expected = self.file.expectations.iter().map(|at| &at.value).map(|expected| {
+            let name = &expected.name.value;
+            let at = |field, draw| Time::ZERO + choices.make(&format!("expect.{name}.{field}"), draw);
+            Expectation {
+                name: name.clone(),
+                that: expected.that.clone(),
+                from: at("from", &expected.from).min(end),
+                until: expected.until.as_ref().map_or(end, |until| at("until", until).min(end)),
+            }
+        });
+        expected.collect()
+    }
+
     fn workloads(&self, choices: Choices) -> Vec<WorkloadPlan> {
         let given = self.file.workloads.iter().map(|workload| &workload.value);
         let names = numbered(given.clone().map(|workload| (None, workload.kind.text)));
-        names.iter().zip(given).map(|(name, given)| workload(name, given, choices)).collect()
+        let serves = registry::by_name(self.file.cluster.protocol.text).expect("a known name").operations;
+        names.iter().zip(given).map(|(name, given)| workload(name, given, serves, choices)).collect()
     }
 
     fn disk(&self, choices: Choices) -> DiskConfig {
@@ -202,6 +221,26 @@ impl Scenario {
 }
 
 /// Spells begin at whole milliseconds.
+/// Who takes part at first; `None`: everyone, with a vote.
+fn founders(cluster: &Cluster, nodes: u16, choices: Choices) -> Option<Membership> {
+    let make = |name: &str, draw: &Draw<u16>| choices.make(&format!("cluster.{name}"), draw);
+    let spares = make("spares", &cluster.spares.value);
+    let learners = make("learners", &cluster.learners.value);
+    let witnesses = make("witnesses", &cluster.witnesses.value);
+    if spares + learners + witnesses == 0 {
+        return None;
+    }
+    let members = nodes - spares;
+    let voters = members - learners;
+    let nodes = |from: u16, to: u16| (from + 1..=to).map(NodeId).collect();
+    Some(Membership {
+        voters: nodes(0, voters),
+        learners: nodes(voters, members),
+        witnesses: nodes(voters - witnesses, voters),
+        ..Membership::default()
+    })
+}
+
 fn whole_millis(spell: Duration) -> Duration {
     Duration::from_millis(u64::try_from(spell.as_millis()).expect("durations fit").max(1))
 }
@@ -222,28 +261,35 @@ fn latency(path: &str, given: &Latency, choices: Choices) -> config::Latency {
     }
 }
 
-fn workload(name: &str, given: &Workload, choices: Choices) -> WorkloadPlan {
+/// What clients do of what a protocol serves, in the order of [`Op::NAMES`].
+fn usual_weights(serves: &[&str]) -> [f64; 7] {
+    const USUAL: [f64; 7] = [0.4, 0.3, 0.1, 0.1, 0.05, 0.05, 0.0];
+    let of = |weight: &dyn Fn(usize) -> f64| {
+        std::array::from_fn(|place| if serves.contains(&Op::NAMES[place]) { weight(place) } else { 0.0 })
+    };
+    let usual: [f64; 7] = of(&|place| USUAL[place]);
+    if usual.iter().sum::<f64>() > 0.0 { usual } else { of(&|_| 1.0) }
+}
+
+fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> WorkloadPlan {
     let path = |field: &str| format!("workload.{name}.{field}");
-    let mix = &given.mix.value;
-    let weight = |name: &str, draw: &Draw<Weight>| choices.make(&path(&format!("mix.{name}")), draw).0;
-    let weights = [
-        weight("get", &mix.get),
-        weight("put", &mix.put),
-        weight("append", &mix.append),
-        weight("cas", &mix.cas),
-        weight("delete", &mix.delete),
-        weight("scan", &mix.scan),
-    ];
+    let weights = match &given.mix {
+        Some(mix) => {
+            mix.value.weights().map(|(name, draw)| choices.make(&path(&format!("mix.{name}")), draw).0)
+        }
+        None => usual_weights(serves),
+    };
     let sum: f64 = weights.iter().sum();
     assert!(sum > 0.0, "a mix has an operation in it");
-    let [get, put, append, cas, delete, scan] = weights.map(|weight| nano(weight / sum));
+    let mix = KvMix::of(weights.map(|weight| nano(weight / sum)));
     let value_size = choices.make(&path("value-size"), &given.value_size).0;
     WorkloadPlan {
         kind: given.kind.text.to_owned(),
         rate: choices.make(&path("rate"), &given.rate).0,
         keys: choices.make(&path("keys"), &given.keys.value),
-        mix: KvMix { get, put, append, cas, delete, scan },
+        mix,
         timeout: choices.make(&path("timeout"), &given.timeout.value),
+        retry_after: (given.retry_after.value.min(), given.retry_after.value.max()),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
     }
 }

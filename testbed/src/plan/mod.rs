@@ -12,12 +12,15 @@ mod schedule;
 
 use std::time::Duration;
 
-use contract::{Bugs, ClientId, NodeId, Seed, Time};
+use contract::{Bugs, ClientId, Membership, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::config::WorldConfig;
 
+use crate::measure::Expectation;
+
 pub use self::fault::{Action, Aim, Cause, Measures, PlannedFault, Settings, Shape, Target, Trigger};
 pub use self::kind::{KINDS, Kind, KindInfo, Length, Measure, Scope, Setting, Word};
+pub(crate) use self::predicate::words;
 pub use self::predicate::{Compare, Event, Field, NoPredicate, Predicate};
 pub use crate::scenario::draw::{Draw, Drawable};
 
@@ -54,8 +57,14 @@ pub struct Plan {
     /// Which nodes are in which zone; nodes in none are in zones of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<Vec<NodeId>>,
+    /// Who takes part at first; everyone, if not given, and votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founders: Option<Membership>,
     /// What is judged.
     pub checks: Checks,
+    /// What is expected of the run's numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
     /// The end of the run.
     pub until: Time,
     /// No fault strikes or lasts beyond this moment.
@@ -77,6 +86,9 @@ pub struct WorkloadPlan {
     pub mix: KvMix,
     /// After how long a client gives an operation up.
     pub timeout: Duration,
+    /// How long it waits for a server before it asks the next one, at the least and at the most.
+    #[serde(default = "WorkloadPlan::usual_retry_after")]
+    pub retry_after: (Duration, Duration),
     /// How long a written value is at least, in bytes.
     pub value_size: usize,
 }
@@ -96,6 +108,27 @@ pub struct KvMix {
     pub delete: f64,
     /// Reads of a range of keys.
     pub scan: f64,
+    /// Write-once writes.
+    #[serde(default)]
+    pub decide: f64,
+}
+
+impl WorkloadPlan {
+    fn usual_retry_after() -> (Duration, Duration) {
+        (Duration::from_millis(200), Duration::from_millis(300))
+    }
+}
+
+impl KvMix {
+    /// The mix of these shares, in the order of [`contract::kv::Op::NAMES`].
+    pub fn of([get, put, append, cas, delete, scan, decide]: [f64; 7]) -> Self {
+        Self { get, put, append, cas, delete, scan, decide }
+    }
+
+    /// The shares, in the order of [`contract::kv::Op::NAMES`].
+    pub fn shares(&self) -> [f64; 7] {
+        [self.get, self.put, self.append, self.cas, self.delete, self.scan, self.decide]
+    }
 }
 
 /// What is judged.
@@ -177,6 +210,12 @@ impl Plan {
             }
         }
         conditions
+    }
+
+    /// Who takes part at first.
+    pub fn founders(&self) -> Membership {
+        let all = || Membership::of((1..=self.world.nodes).map(NodeId));
+        self.founders.clone().unwrap_or_else(all)
     }
 
     /// How many clients share the workload at a place: clients take the workloads in turn.

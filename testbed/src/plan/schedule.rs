@@ -12,7 +12,7 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::fault::{Action, Aim, PlannedFault, Settings, Shape, Target, Trigger};
-use super::kind::{Kind, Length, Scope};
+use super::kind::{Kind, Length, Scope, Setting, Word};
 use super::make::{Choices, hash};
 use super::predicate::{Event, Predicate};
 use super::{Draw, Drawable};
@@ -230,7 +230,16 @@ fn usual(kind: Kind, lasts: &Draw<Duration>, state_aware: bool, rng: &mut impl R
         Scope::Nodes => AimSpec::Nodes(vec![someone]),
     };
     let word = |(setting, words): &(_, &'static [_])| (*setting, Draw::OneOf(words.to_vec()));
-    let settings: Settings = info.settings.iter().map(word).collect();
+    let mut settings: Settings = info.settings.iter().map(word).collect();
+    let mut aim = aim;
+    if kind == Kind::Reconfigure && rng.random_bool(0.3) {
+        // Who is all that votes from now on is more than one.
+        aim = AimSpec::Nodes(vec![Target::Majority]);
+        settings.insert(Setting::Change, Draw::Fixed(Word::Set));
+    } else if kind == Kind::Reconfigure {
+        let one_by_one = vec![Word::Add, Word::Add, Word::Remove, Word::Learn, Word::Witness];
+        settings.insert(Setting::Change, Draw::OneOf(one_by_one));
+    }
     let lasts = (info.length != Length::Instant).then(|| lasts.clone());
     ActionSpec { kind, aim, measures: kind.usual(), settings, lasts }
 }

@@ -8,8 +8,9 @@ use super::draw::Draw;
 use super::fault::{self, FaultSpec, SwarmSpec};
 use super::latency::Latency;
 use super::scalar::{Scalar, Size};
-use super::sections::{File, Workload};
+use super::sections::{Cluster, File, Workload};
 use crate::plan::Target;
+use crate::registry;
 use crate::units::format_duration;
 
 /// The bounds of a run, over all seeds.
@@ -53,8 +54,9 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> (Vec<FaultSpec>, Op
         check_latency(latency, problems);
     }
     for workload in &file.workloads {
-        check_workload(&workload.value, problems);
+        check_workload(&workload.value, file.cluster.protocol.text, problems);
     }
+    check_parts(&file.cluster, problems);
     let fewest_clients = usize::from(file.cluster.clients.value.min());
     match file.workloads.get(fewest_clients) {
         // Clients take the workloads in turn.
@@ -132,14 +134,35 @@ fn check_latency(latency: &At<Latency>, problems: &mut Problems) {
     problems.add::<()>(latency.span.clone(), message);
 }
 
-fn check_workload(workload: &Workload, problems: &mut Problems) {
+/// Someone must vote, and someone who votes must keep the state.
+fn check_parts(cluster: &Cluster, problems: &mut Problems) {
+    let nodes = cluster.nodes.value.min();
+    let aside = [&cluster.spares, &cluster.learners, &cluster.witnesses];
+    let most: u32 = aside.iter().map(|part| u32::from(part.value.max())).sum();
+    if most >= u32::from(nodes) && most > 0 {
+        let part = aside.into_iter().find(|part| part.value.max() > 0).expect("the sum is above 0");
+        let message = format!("of {nodes} nodes none is left that votes and keeps the state");
+        problems.add_with_help::<()>(part.span.clone(), message, "have more `nodes`, or fewer of these");
+    }
+}
+
+fn check_workload(workload: &Workload, protocol: &str, problems: &mut Problems) {
     at_least(&workload.keys, 1, "a workload needs at least one key", problems);
+    at_least(&workload.retry_after, Duration::from_millis(1), "a client waits at least 1ms", problems);
     at_least(&workload.timeout, Duration::from_nanos(1), "a timeout is more than 0", problems);
-    let mix = &workload.mix.value;
-    let weights = [&mix.get, &mix.put, &mix.append, &mix.cas, &mix.delete, &mix.scan];
-    if weights.iter().all(|weight| weight.min().0 == 0.0) {
+    let Some(At { value: mix, span }) = &workload.mix else { return };
+    let weights = mix.weights();
+    if weights.iter().all(|(_, weight)| weight.min().0 == 0.0) {
         let message = "the weights of a mix sum to 0";
         let help = "give at least one operation a weight, for example { get = 1 }";
-        problems.add_with_help::<()>(workload.mix.span.clone(), message, help);
+        problems.add_with_help::<()>(span.clone(), message, help);
+    }
+    let serves = registry::by_name(protocol).expect("a known name").operations;
+    if let Some((name, _)) =
+        weights.iter().find(|(name, weight)| weight.max().0 > 0.0 && !serves.contains(name))
+    {
+        let message = format!("{protocol} does not serve {name}");
+        let help = format!("it serves {}; without `mix` those are taken", serves.join(", "));
+        problems.add_with_help::<()>(span.clone(), message, help);
     }
 }

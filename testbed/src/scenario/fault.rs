@@ -98,7 +98,7 @@ pub(super) fn check(faults: &[At<Fault>], bounds: Bounds, problems: &mut Problem
         check_strangers(fault, info, problems);
         let schedule = schedule(fault, span, bounds, problems);
         let action = action(fault, info, span, bounds, problems);
-        if let (Some(schedule), Some(action)) = (schedule, action) {
+        if let (Some(schedule), Some(action), true) = (schedule, action, fault.enabled) {
             specs.push(FaultSpec { name, schedule, action });
         }
     }
@@ -150,6 +150,7 @@ fn settings(fault: &Fault) -> Vec<(Setting, &At<Draw<Word>>)> {
         (Setting::Clock, &fault.clock),
         (Setting::Side, &fault.side),
         (Setting::Manner, &fault.manner),
+        (Setting::Change, &fault.change),
     ];
     given.into_iter().filter_map(|(setting, field)| Some((setting, field.as_ref()?))).collect()
 }
@@ -334,7 +335,11 @@ fn aim(fault: &Fault, info: &KindInfo, bounds: Bounds, problems: &mut Problems) 
     };
     let usual = if state_aware { Target::Subject } else { Target::Random };
     if info.scope != Scope::Groups {
-        let usual = if info.scope == Scope::Links { Target::Rest } else { usual };
+        let usual = match info.kind {
+            Kind::Transfer if !state_aware => Target::Follower,
+            _ if info.scope == Scope::Links => Target::Rest,
+            _ => usual,
+        };
         return Some(AimSpec::Nodes(targets.unwrap_or_else(|| vec![usual])));
     }
     if bounds.nodes < 2 {

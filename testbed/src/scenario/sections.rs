@@ -11,7 +11,9 @@ use super::names::{
     Persistences, Protocols, Submissions, Workloads,
 };
 use super::options::Options;
+use super::rows::Overrides;
 use super::scalar::{BitRate, Drift, Factor, Rate, Share, Size, Weight};
+use crate::measure::Claim;
 use crate::plan::{Predicate, Target, Word};
 
 section! {
@@ -43,14 +45,50 @@ section! {
         "faults" limits: Name<LimitNames> = "survivable",
         /// What must hold.
         "check" check: Check = "{}",
+        /// What is expected of the run's numbers.
+        "expect" expectations: Vec<At<Expect>> = "[]",
         /// When a run ends.
         "budget" budget: Budget = "{}",
+        /// Variants of the scenario: each is a scenario of its own, which has a name and differs in some fields.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "row" rows: Vec<Row> = "[]",
+    }
+
+    /// A variant.
+    Row {
+        /// What it is called.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "name" name: String,
+        /// What is different, as in `--set`: fields by their paths.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "set" set: Overrides = "{}",
+        /// What is expected of it besides.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "expect" expectations: Vec<At<Expect>> = "[]",
+    }
+
+    /// What is expected: a number that a run has, over a window of time.
+    Expect {
+        /// What the expectation is called.
+        "name" name: At<String>,
+        /// What must be so, such as `answered == 0` or `peer-messages / answered <= 12`.
+        "that" that: Claim,
+        /// From when on it is measured.
+        "from" from: Draw<Duration> = "0s",
+        /// Until when; the end by default.
+        "until" until: Option<Draw<Duration>>,
     }
 
     /// Who takes part.
     Cluster {
         /// How many servers.
         "nodes" nodes: At<Draw<u16>> = "5",
+        /// How many of the servers, the last ones, take no part at first: a reconfiguration may add them.
+        "spares" spares: At<Draw<u16>> = "0",
+        /// How many of the others, the last ones, are sent everything and do not vote.
+        "learners" learners: At<Draw<u16>> = "0",
+        /// How many of the voters, the last ones, keep a log and no state.
+        "witnesses" witnesses: At<Draw<u16>> = "0",
         /// How many clients.
         "clients" clients: At<Draw<u16>> = "5",
         /// What servers say to each other.
@@ -153,10 +191,14 @@ section! {
         "rate" rate: Draw<Rate> = "250.0",
         /// How many keys are used.
         "keys" keys: At<Draw<u32>> = "5",
-        /// The weight of each operation; one that is not named does not occur.
-        "mix" mix: At<Mix> = "{ get = 0.4, put = 0.3, append = 0.1, cas = 0.1, delete = 0.05, scan = 0.05 }",
+        /// The weight of each operation; one that is not named does not occur. By default those that the
+        /// protocol serves of { get = 0.4, put = 0.3, append = 0.1, cas = 0.1, delete = 0.05, scan = 0.05 },
+        /// or if it serves none of these, all that it does.
+        "mix" mix: Option<At<Mix>>,
         /// After how long a client gives an operation up.
         "timeout" timeout: At<Draw<Duration>> = "2s",
+        /// How long a client waits for a server before it asks the next one; between two bounds, drawn each time.
+        "retry-after" retry_after: At<Draw<Duration>> = "{ min = \"200ms\", max = \"300ms\" }",
         /// How long a written value is at least.
         "value-size" value_size: Draw<Size> = "8B",
     }
@@ -175,6 +217,8 @@ section! {
         "delete" delete: Draw<Weight> = "0",
         /// Reads of a range of keys.
         "scan" scan: Draw<Weight> = "0",
+        /// Write-once writes: the first to a key stays.
+        "decide" decide: Draw<Weight> = "0",
     }
 
     /// Something that breaks. It strikes `at` a time, `every` so often, or `when` a node is in some
@@ -184,6 +228,8 @@ section! {
         "name" name: Option<At<String>>,
         /// What breaks.
         "kind" kind: At<Name<Faults>>,
+        /// Whether it is there at all: a row or `--set` may say otherwise.
+        "enabled" enabled: bool = "true",
         /// The moment at which it strikes, counted from the start.
         "at" at: Option<At<Draw<Duration>>>,
         /// It strikes again and again, with this much between two times, until the quiet tail.
@@ -235,6 +281,9 @@ section! {
         "side" side: Option<At<Draw<Word>>>,
         /// Of failing syncs: as `ext4-ordered`, `ext4-data` or `btrfs`.
         "manner" manner: Option<At<Draw<Word>>>,
+        /// Of a reconfiguration: whether the targets are added to the voters (`add`), removed, made learners
+        /// (`learn`) or witnesses (`witness`), or are all that vote from now on (`set`).
+        "change" change: Option<At<Draw<Word>>>,
     }
 
     /// What breaks at random: each kind is on or off per seed, and every magnitude is drawn.
@@ -299,5 +348,20 @@ section! {
         "median" median: Draw<Duration>,
         /// 99 of 100 are below.
         "p99" p99: Draw<Duration>,
+    }
+}
+
+impl Mix {
+    /// Each operation's weight, by its name.
+    pub(crate) fn weights(&self) -> [(&'static str, &Draw<Weight>); 7] {
+        [
+            ("get", &self.get),
+            ("put", &self.put),
+            ("append", &self.append),
+            ("cas", &self.cas),
+            ("delete", &self.delete),
+            ("scan", &self.scan),
+            ("decide", &self.decide),
+        ]
     }
 }

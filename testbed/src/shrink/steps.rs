@@ -127,19 +127,19 @@ pub(super) fn with_clients(plan: &Plan, clients: u16) -> Plan {
 
 /// One kind of operation less.
 fn simpler_mixes(mix: &KvMix) -> Vec<KvMix> {
-    let shares = [mix.get, mix.put, mix.append, mix.cas, mix.delete, mix.scan];
+    let shares = mix.shares();
     let without = |place: usize| {
         let mut shares = shares;
         shares[place] = 0.0;
         let sum: f64 = shares.iter().sum();
-        let [get, put, append, cas, delete, scan] = shares.map(|share| nano(share / sum));
-        (sum > 0.0).then_some(KvMix { get, put, append, cas, delete, scan })
+        (sum > 0.0).then(|| KvMix::of(shares.map(|share| nano(share / sum))))
     };
     (0..shares.len()).filter(|place| shares[*place] > 0.0).filter_map(without).collect()
 }
 
 fn cluster(plan: &Plan) -> Vec<Plan> {
-    let fewer = [3, 5].into_iter().filter(|nodes| *nodes < plan.world.nodes);
+    // With parts to play, each node is who it is.
+    let fewer = [3, 5].into_iter().filter(|nodes| *nodes < plan.world.nodes && plan.founders.is_none());
     let mut steps: Vec<Plan> = fewer.filter_map(|nodes| with_nodes(plan, nodes)).collect();
     let options = plan.options.as_object().map_or(Vec::new(), |options| options.keys().cloned().collect());
     for name in options {

@@ -98,8 +98,7 @@ pub(super) fn ideal_disk(disk: &DiskConfig) -> Option<DiskConfig> {
 
 fn clients(plan: &Plan) -> u64 {
     let of = |workload: &WorkloadPlan| {
-        let mix = &workload.mix;
-        let kinds = [mix.get, mix.put, mix.append, mix.cas, mix.delete, mix.scan];
+        let kinds = workload.mix.shares();
         let kinds = kinds.iter().filter(|share| **share > 0.0).count() as u64;
         u64::from(workload.keys) * KEY + kinds * CHOICE + workload.value_size as u64
     };

@@ -55,27 +55,32 @@ impl KvClient {
         self.made += 1;
         let key = key_name(first);
         let mix = self.mix;
-        let steps = [mix.get, mix.put, mix.append, mix.cas, mix.delete, mix.scan];
+        let shares = mix.shares();
         let mut sum = 0.0;
-        let choice = steps.iter().position(|share| {
+        let choice = shares.iter().position(|share| {
             sum += share;
             kind < sum
         });
-        match choice {
-            Some(0) => Op::Get { key },
-            Some(1) => Op::Put { key, value: self.value() },
-            Some(2) => Op::Append { key, value: self.value() },
-            Some(3) => Op::Cas { key, expected: self.seen[first as usize].clone(), value: self.value() },
-            Some(4) => Op::Delete { key },
-            // The shares sum to one but for rounding.
-            _ => Op::Scan { from: key_name(first.min(second)), to: key_name(first.max(second) + 1) },
+        // The shares sum to one but for rounding.
+        let last = || shares.iter().rposition(|share| *share > 0.0).expect("a mix has an operation in it");
+        match Op::NAMES[choice.unwrap_or_else(last)] {
+            "get" => Op::Get { key },
+            "put" => Op::Put { key, value: self.value() },
+            "append" => Op::Append { key, value: self.value() },
+            "cas" => Op::Cas { key, expected: self.seen[first as usize].clone(), value: self.value() },
+            "delete" => Op::Delete { key },
+            "scan" => Op::Scan { from: key_name(first.min(second)), to: key_name(first.max(second) + 1) },
+            "decide" => Op::Decide { key, value: self.value() },
+            other => unreachable!("no workload knows {other}"),
         }
     }
 
     /// Remembers what an answer tells about a key.
     pub fn learn(&mut self, op: &Op, ret: &Ret) {
         match (op, ret) {
-            (Op::Get { key }, Ret::Value(value)) => self.remember(key, value.clone()),
+            (Op::Get { key } | Op::Decide { key, .. }, Ret::Value(value)) => {
+                self.remember(key, value.clone())
+            }
             (Op::Put { key, value }, Ret::Done) | (Op::Cas { key, value, .. }, Ret::Swapped(true)) => {
                 self.remember(key, Some(value.clone()));
             }

@@ -93,7 +93,7 @@ mod tests {
 
     pub(super) type Level<'a> = &'a [(u64, &'a str, u64)];
 
-    /// Levels of (number, range, bytes) against 2 tables on level 0 and 100 bytes on level 1.
+    /// Levels of (number, range, bytes) against 2 tables on level 0 and 100 bytes on the base.
     pub(super) fn picked(compaction: Compaction, levels: &[Level<'_>]) -> Option<Choice> {
         picked_with(compaction, levels, 0)
     }
@@ -110,7 +110,14 @@ mod tests {
         let tables: Vec<Vec<TableMeta>> = levels.iter().map(of).collect();
         let mut metas: Vec<Vec<&TableMeta>> = tables.iter().map(|level| level.iter().collect()).collect();
         metas.resize(5, Vec::new());
-        let options = LsmOptions { l0_tables: 2, level_bytes: 100, compaction, ..LsmOptions::default() };
+        let options = LsmOptions {
+            memtable_bytes: 10,
+            l0_tables: 2,
+            level_bytes: 100,
+            fanout: if compaction == Compaction::Leveled { 10 } else { 3 },
+            compaction,
+            ..LsmOptions::default()
+        };
         pick(&metas, &options)
     }
 }
