@@ -67,6 +67,14 @@ pub struct FailureModel {
     pub tolerated_percent: u8,
 }
 
+impl FailureModel {
+    /// How many of so many replicas may be down, or without their memory, at once: strictly less than the
+    /// share that progress needs.
+    pub fn tolerated(&self, replicas: usize) -> usize {
+        (replicas * usize::from(self.tolerated_percent)).saturating_sub(1) / 100
+    }
+}
+
 /// The group a replica belongs to, and how it is tuned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cluster<O> {
@@ -451,8 +459,8 @@ impl<R: Replica> Effects<R> {
 }
 
 /// A replication protocol as a pure state machine: no clock, no randomness, no I/O. See the
-/// [module](self) for the caller's duties.
-pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
+/// [module](self) for the caller's duties. It is plain data, which an explorer's threads may share.
+pub trait Replica: Clone + Debug + Eq + Hash + Send + Sync + Sized + 'static {
     /// Its name in scenarios.
     const NAME: &'static str;
     /// What it assumes of the network.
@@ -471,11 +479,20 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// How it is tuned; part of a scenario.
     type Options: ProtocolOptions;
     /// What replicas say to each other.
-    type Message: Clone + Debug + Display + Eq + Ord + Hash + WireSize + 'static;
+    type Message: Clone + Debug + Display + Eq + Ord + Hash + Send + Sync + WireSize + 'static;
     /// What it waits for.
-    type Timer: Copy + Debug + Eq + Ord + Hash + 'static;
+    type Timer: Copy + Debug + Eq + Ord + Hash + Send + Sync + 'static;
     /// What its journal holds.
-    type Record: Clone + Debug + Eq + Hash + JournalRecord + Serialize + DeserializeOwned + 'static;
+    type Record: Clone
+        + Debug
+        + Eq
+        + Hash
+        + JournalRecord
+        + Send
+        + Sync
+        + Serialize
+        + DeserializeOwned
+        + 'static;
 
     /// Starts from what the disk holds.
     fn start(
@@ -514,7 +531,7 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
 
 /// How a protocol is tuned.
 pub trait ProtocolOptions:
-    Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static
+    Clone + Debug + Default + Eq + Hash + Send + Sync + Serialize + DeserializeOwned + 'static
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;

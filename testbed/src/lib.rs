@@ -20,6 +20,7 @@
 pub mod client;
 pub mod compare;
 mod engine;
+pub mod explore;
 mod judge;
 pub mod measure;
 pub mod monitor;

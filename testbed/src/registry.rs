@@ -6,6 +6,7 @@ use storage::lsm::Compaction;
 use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
 
 use crate::engine::AnyOptions;
+use crate::explore::{self, Exploration, Explored};
 use crate::plan::Plan;
 use crate::run::{self, Run, RunOptions};
 
@@ -29,6 +30,7 @@ pub struct Protocol {
     pub failures: FailureModel,
     check: fn(&serde_json::Value, Option<usize>) -> Result<(), String>,
     run: fn(&Plan, RunOptions) -> Run,
+    explore: fn(&Exploration) -> Result<Box<dyn Explored>, String>,
 }
 
 /// What servers say to each other.
@@ -55,6 +57,7 @@ const fn protocol<R: Replica>(about: &'static str) -> Protocol {
             let protocol = options_of::<R>(&plan.options).expect("a plan's options were checked");
             run::run::<R>(plan, protocol, engine(plan), options)
         },
+        explore: |exploration| explore::ready::<R>(exploration, options_of::<R>(&exploration.options)?),
     }
 }
 
@@ -126,6 +129,16 @@ pub fn run(plan: &Plan, options: RunOptions) -> Run {
     (protocol.unwrap_or_else(|| panic!("the protocol {} is not registered", plan.protocol)).run)(
         plan, options,
     )
+}
+
+/// Makes a protocol ready to be explored.
+///
+/// # Errors
+/// If there is no such protocol, or it does not take its options or the bounds.
+pub fn explore(exploration: &Exploration) -> Result<Box<dyn Explored>, String> {
+    let name = &exploration.protocol;
+    let protocol = by_name(name).ok_or_else(|| format!("`{name}` is no protocol"))?;
+    (protocol.explore)(exploration)
 }
 
 fn engine(plan: &Plan) -> AnyOptions {

@@ -48,9 +48,7 @@ impl Doom {
 
     /// Whether the other voters are a quorum if these are lost.
     fn survives(&self, membership: &Membership, lost: &BTreeSet<NodeId>) -> bool {
-        let voters = membership.voters.len();
-        // Strictly less than the share that progress needs.
-        let most = (voters * usize::from(self.model.tolerated_percent)).saturating_sub(1) / 100;
+        let most = self.model.tolerated(membership.voters.len());
         membership.voters.intersection(lost).count() <= most
     }
 
