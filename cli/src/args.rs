@@ -229,6 +229,9 @@ pub(crate) struct BoundArgs {
     /// Crashes, each with a restart from what is durable
     #[arg(long, value_name = "N", default_value_t = Bounds::default().crashes)]
     pub(crate) crashes: u8,
+    /// How often something else happens to a node while a write of its is under way
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().overtakes)]
+    pub(crate) overtakes: u8,
     /// Datagrams that arrive twice
     #[arg(long, value_name = "N", default_value_t = Bounds::default().duplicates)]
     pub(crate) duplicates: u8,

@@ -83,6 +83,7 @@ fn exploration(args: &ExploreArgs) -> Result<Exploration, Problem> {
         reads: bounds.reads,
         timers: bounds.timers,
         crashes: bounds.crashes,
+        overtakes: bounds.overtakes,
         duplicates: bounds.duplicates,
         disconnects: bounds.disconnects,
         flushes: bounds.flushes,

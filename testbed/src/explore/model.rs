@@ -58,7 +58,14 @@ impl<R: Replica> System<R> {
             chunk_bytes: bounds.chunk_bytes as usize,
         };
         let first = Default::default();
-        Self { hosting, bounds, memo: Memo::new(), stop: AtomicBool::new(false), reached: AtomicU32::new(0), first }
+        Self {
+            hosting,
+            bounds,
+            memo: Memo::new(),
+            stop: AtomicBool::new(false),
+            reached: AtomicU32::new(0),
+            first,
+        }
     }
 
     /// Which situations came about, and which did not.
