@@ -80,10 +80,16 @@ pub fn run(plan: &Plan, options: RunOptions) -> Run {
 
 fn on_engine<R: Replica>(plan: &Plan, protocol: R::Options, options: RunOptions) -> Run {
     let memory = plan.memtable_bytes;
-    let lsm = |compaction| LsmOptions { memtable_bytes: memory, compaction, ..LsmOptions::default() };
+    let lsm = |compaction| LsmOptions {
+        memtable_bytes: memory,
+        compaction,
+        bugs: plan.bugs,
+        ..LsmOptions::default()
+    };
     let btree = |mode| BTreeOptions {
         mode,
         wal_bytes: memory.max(BTREE_LOG_BYTES) as u64,
+        bugs: plan.bugs,
         ..BTreeOptions::default()
     };
     match plan.engine.as_str() {
@@ -92,7 +98,11 @@ fn on_engine<R: Replica>(plan: &Plan, protocol: R::Options, options: RunOptions)
         "btree" => run::run::<R, BTree<SimFs>>(plan, protocol, btree(Mode::Wal), options),
         "btree-rollback" => run::run::<R, BTree<SimFs>>(plan, protocol, btree(Mode::Rollback), options),
         "log" => {
-            let log = LogStoreOptions { segment_bytes: memory as u64, ..LogStoreOptions::default() };
+            let log = LogStoreOptions {
+                segment_bytes: memory as u64,
+                bugs: plan.bugs,
+                ..LogStoreOptions::default()
+            };
             run::run::<R, LogStore<SimFs>>(plan, protocol, log, options)
         }
         other => panic!("the engine {other} is not registered"),

@@ -1,5 +1,5 @@
 //! Every planted bug has a replay that turns red: a saved failure that the tests run again, with the
-//! bug and without it.
+//! bug and without it. Those of the storage engines have a test of the storage crate instead.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,8 @@ pub(crate) fn check(replays: &[PathBuf]) -> Vec<String> {
             Err(error) => complaints.push(error.to_string()),
         }
     }
-    let missing = Bug::ALL.iter().filter(|(bug, ..)| !red.contains(bug));
+    let needed = Bug::ALL.iter().filter(|(bug, ..)| !Bug::OF_ENGINES.contains(bug));
+    let missing = needed.filter(|(bug, ..)| !red.contains(bug));
     complaints.extend(missing.map(|(bug, ..)| format!("replays/: none shows the planted bug `{bug}`")));
     complaints
 }
@@ -27,6 +28,6 @@ mod tests {
 
     #[test]
     fn a_bug_without_a_replay_is_found() {
-        assert_eq!(check(&[]).len(), Bug::ALL.len());
+        assert_eq!(check(&[]).len(), Bug::ALL.len() - Bug::OF_ENGINES.len());
     }
 }
