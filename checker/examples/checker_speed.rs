@@ -216,7 +216,15 @@ fn explain() {
         let took = processor_ns() - start;
         let Verdict::Violation(violation) = verdict else { continue };
         bad += took;
-        if std::env::var("DBG").is_ok() { eprintln!("DBG == seed {seed} {} core {} win {} took {:.2}", violation.reason.kind, violation.core.len(), violation.window.len(), took/1e6); }
+        if std::env::var("DBG").is_ok() {
+            eprintln!(
+                "DBG == seed {seed} {} core {} win {} took {:.2}",
+                violation.reason.kind,
+                violation.core.len(),
+                violation.window.len(),
+                took / 1e6
+            );
+        }
         lines.push(violation.window.len());
         cores.push(violation.core.len());
         let history = generate::kv(&Workload { flaw: Flaw::None, ..workload }, seed);

@@ -89,7 +89,9 @@ impl<S: Spec> States<S> {
         self.bytes + STEP_BYTES * steps as u64
     }
 
-    pub(crate) fn steps_known(&self) -> usize { self.steps.as_ref().map_or(0, |s| s.known.len()) }
+    pub(crate) fn steps_known(&self) -> usize {
+        self.steps.as_ref().map_or(0, |s| s.known.len())
+    }
     pub(crate) fn get(&self, number: u32) -> &S {
         &self.states[number as usize]
     }
@@ -100,7 +102,12 @@ impl<S: Spec> States<S> {
     }
 
     /// The state after the operation at place `at` of its part, if the object can answer so.
-    pub(crate) fn after(&mut self, from: u32, at: u32, operation: &Operation<'_, S::Op, S::Ret>) -> Option<u32> {
+    pub(crate) fn after(
+        &mut self,
+        from: u32,
+        at: u32,
+        operation: &Operation<'_, S::Op, S::Ret>,
+    ) -> Option<u32> {
         let Operation { op, ret, .. } = *operation;
         if S::is_read(op, ret) {
             return self.get(from).step(op, ret).map(|_| from);
@@ -200,7 +207,9 @@ impl Configurations {
         }
     }
 
-    pub(crate) fn count(&self) -> usize { self.newest.len() }
+    pub(crate) fn count(&self) -> usize {
+        self.newest.len()
+    }
     pub(crate) fn width(&self) -> usize {
         self.width
     }

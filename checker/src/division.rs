@@ -178,13 +178,8 @@ fn joined<'h, S: Spec>(
         range.clone().skip(1).for_each(|column| groups.join(range.start, column));
     }
 
-    let outline = |keys, intervals, register| Outline {
-        events,
-        keys,
-        intervals,
-        register,
-        part: OnceCell::new(),
-    };
+    let outline =
+        |keys, intervals, register| Outline { events, keys, intervals, register, part: OnceCell::new() };
     let mut outlines: Vec<Outline<'h, S>> = Vec::new();
     let mut outline_of: Vec<Option<usize>> = vec![None; columns.len()];
     for (at, Column { key, intervals, register, .. }) in columns.into_iter().enumerate() {

@@ -6,8 +6,8 @@ use contract::{OpId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
-use crate::parts::{Interval, Operation, Part};
 use crate::division::Outline;
+use crate::parts::{Interval, Operation, Part};
 use crate::relax::{self, Core};
 use crate::scene::{NEAR_MAX, Scene};
 use crate::spec::{Reason, Spec};
@@ -102,12 +102,7 @@ impl Violation {
         Self { check: check.to_owned(), ..Self::with_core(part, None, failing, reason) }
     }
 
-    fn with_core<S: Spec>(
-        part: &Part<'_, S>,
-        core: Option<Core>,
-        failing: usize,
-        reason: Reason,
-    ) -> Self {
+    fn with_core<S: Spec>(part: &Part<'_, S>, core: Option<Core>, failing: usize, reason: Reason) -> Self {
         let operation = &part.operations[failing];
         let text = operation.op.to_string();
         let name = text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();

@@ -165,11 +165,7 @@ pub fn judge_with<S: Spec>(
 }
 
 /// Judges all parts: first those that need no search, then the others side by side.
-pub(crate) fn judge_parts<S: Spec>(
-    outlines: Vec<Outline<'_, S>>,
-    initial: &S,
-    budget: Budget,
-) -> Verdict {
+pub(crate) fn judge_parts<S: Spec>(outlines: Vec<Outline<'_, S>>, initial: &S, budget: Budget) -> Verdict {
     let operations = outlines.iter().map(Outline::answered).sum();
     let (mut steps, mut linearized) = (0, 0);
     let mut undecided: Vec<(Outline<'_, S>, Option<Refuted>)> = Vec::new();
@@ -346,7 +342,8 @@ impl<S: Spec> Runner<'_, '_, S> {
 
     fn look(&self, mut places: Range<usize>) -> Option<Violation> {
         let part = self.outline.part();
-        let (place, reason) = places.find_map(|place| Some((place, S::reason(part, self.initial, place)?)))?;
+        let (place, reason) =
+            places.find_map(|place| Some((place, S::reason(part, self.initial, place)?)))?;
         Some(self.violation(place, &self.longest(), Some(reason)))
     }
 }

@@ -317,7 +317,6 @@ mod tests {
     use crate::linearizability::{Attempt, Search, Status};
     use crate::models::kv::Kv;
 
-
     /// Long enough that states are forgotten many times.
     #[test]
     fn layers_find_what_the_search_finds() {

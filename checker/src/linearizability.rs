@@ -195,7 +195,9 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     }
 
     /// TMP
-    pub fn stats(&self) -> String { format!("configs {} steps known {}", self.visited.count(), self.states.steps_known()) }
+    pub fn stats(&self) -> String {
+        format!("configs {} steps known {}", self.visited.count(), self.states.steps_known())
+    }
     /// How many states are stored.
     pub fn states(&self) -> usize {
         self.states.len()

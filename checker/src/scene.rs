@@ -30,7 +30,8 @@ impl Scene {
     pub(crate) fn around(intervals: &[Interval], register: &Register<'_>, failing: usize) -> Option<Self> {
         let operations = &register.operations;
         let mut open = nearest(intervals, failing);
-        let refused = open.iter().filter(|place| matches!(operations[**place as usize], Numbered::Refused(_)));
+        let refused =
+            open.iter().filter(|place| matches!(operations[**place as usize], Numbered::Refused(_)));
         match refused.count() {
             0 => {}
             refused => open.extend(changes(intervals, operations, refused)),

@@ -154,9 +154,7 @@ impl<'r, 'a> Zones<'r, 'a> {
                 self.with_refused(&order).map_or(Decision::Unsure, Decision::Proposed)
             }
             Finding::Ordered(_) => Decision::Linearizable,
-            Finding::Refuted(_)
-                if !self.twins.is_any_left && self.twins.leave_guesses(&mut self.claims) =>
-            {
+            Finding::Refuted(_) if !self.twins.is_any_left && self.twins.leave_guesses(&mut self.claims) => {
                 let Self { intervals, answered, claims, twins, .. } = self;
                 Self::of(intervals, answered, claims, twins).map_or(Decision::Unsure, Self::decide)
             }
@@ -171,8 +169,7 @@ impl<'r, 'a> Zones<'r, 'a> {
     /// How many of the answered operations have an order, at most, and its blocks, where all have none
     /// and those up to `until` probably neither.
     fn last_ordered(&self, until: Moment) -> (usize, Blocks) {
-        let count =
-            |until: Moment| self.intervals[..self.answered].partition_point(|o| o.end < until);
+        let count = |until: Moment| self.intervals[..self.answered].partition_point(|o| o.end < until);
         let (mut low, mut high, mut guess) = (0, self.answered, count(until));
         let mut ordered = Blocks { order: Vec::new(), next: vec![NONE; self.nodes.len()] };
         // The guess is nearly always right, so it is tried before the middle.

@@ -3,9 +3,9 @@
 
 use contract::kv::{Op, Ret};
 use contract::{Bytes, ClientId, History, OpId, Outcome, Time};
+use seedbed_checker::division::split;
 use seedbed_checker::generate::{self, Draw, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
-use seedbed_checker::division::split;
 use seedbed_checker::{Budget, Malformed, Options, Spec, Verdict, Violation, judge_kv, judge_with, witness};
 
 fn get(key: &str) -> Op {

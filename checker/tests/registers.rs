@@ -3,9 +3,9 @@
 
 use contract::kv;
 use contract::{ClientId, EventKind, History, Outcome, Time};
+use seedbed_checker::division::split;
 use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::register::{Op, Register, Ret};
-use seedbed_checker::division::split;
 use seedbed_checker::{Budget, Spec, Verdict, judge, judge_kv};
 
 /// One operation a second, each half a second long; `None` is an unknown outcome.

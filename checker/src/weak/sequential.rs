@@ -323,8 +323,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
 
     fn place(&mut self, operation: u32, target: Option<u32>) {
         self.steps += 1;
-        let after =
-            self.states.after(self.at.state, operation, &self.part.operations[operation as usize]);
+        let after = self.states.after(self.at.state, operation, &self.part.operations[operation as usize]);
         let Some(after) = after else { return };
         if target.is_some() && after == self.at.state {
             return;

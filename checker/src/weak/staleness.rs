@@ -11,9 +11,9 @@ use std::time::Duration;
 use contract::{History, Time};
 
 use super::Consistency;
+use crate::division::outlines;
 use crate::explain::clock;
 use crate::judge::{Budget, Verdict, judge_parts};
-use crate::division::outlines;
 use crate::parts::{Interval, Malformed, NEVER, Operation};
 use crate::spec::Spec;
 
