@@ -46,15 +46,23 @@ impl<'h, S: Spec> Outline<'h, S> {
 
     /// Some of its operations, by their places, in order.
     pub(crate) fn some(&self, places: &[u32]) -> Part<'h, S> {
-        let operation = |place: &u32| Operation::between(self.events, self.intervals[*place as usize]);
-        let operations: Vec<Operation<'h, S::Op, S::Ret>> = places.iter().map(operation).collect();
+        let operations: Vec<_> = places.iter().map(|place| self.operation(*place)).collect();
         let answered = operations.partition_point(Operation::is_answered);
         Part::new(self.keys.clone(), operations, answered)
     }
 
+    /// The operation at a place. Once the part is gathered it alone says what an operation is: its interval
+    /// may have been changed, and then it is no longer where its events are.
+    fn operation(&self, place: u32) -> Operation<'h, S::Op, S::Ret> {
+        match self.part.get() {
+            Some(part) => part.operations[place as usize],
+            None => Operation::between(self.events, self.intervals[place as usize]),
+        }
+    }
+
     /// The number of the operation at a place.
     pub(crate) fn id(&self, place: u32) -> OpId {
-        self.events[self.intervals[place as usize].call as usize].op
+        self.operation(place).id
     }
 
     fn into_part(self) -> Part<'h, S> {
