@@ -75,7 +75,8 @@ pub enum Bug {
     /// An ABD server says that it holds a copy before the copy and its tag are durable (Guerraoui and
     /// Levy, 2004).
     TagNotDurable,
-    /// A Paxos acceptor restarts without its promises (Michael and others, DISC 2017: diskless recovery).
+    /// A Paxos acceptor does not write its promises down, and restarts without them (Michael and others,
+    /// DISC 2017: diskless recovery).
     PromiseForgotten,
     /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
     /// and others, *Paxos Made Live*, 2007).
