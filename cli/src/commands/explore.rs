@@ -89,6 +89,7 @@ fn exploration(args: &ExploreArgs) -> Result<Exploration, Problem> {
         flushes: bounds.flushes,
         retries: bounds.retries,
         slow_service: bounds.slow_service,
+        symmetric: bounds.symmetric,
         chunk_bytes: u32::try_from(bounds.chunk).unwrap_or(u32::MAX),
     };
     let protocol = args.protocol.clone();

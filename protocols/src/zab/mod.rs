@@ -1,8 +1,15 @@
-//! ZAB 1.0.
+//! ZAB 1.0: primary-backup with crash recovery, after F. Junqueira, B. Reed and M. Serafini, *Zab:
+//! High-performance broadcast for primary-backup systems* (DSN 2011).
+//!
+//! A server looks for a leader (`election.rs`), agrees with a quorum on a new epoch (`discovery.rs`), brings its
+//! learners to its own history by DIFF, TRUNC or SNAP (`synchronisation.rs`, `snapshot.rs`), and then broadcasts
+//! transactions in order (`broadcast.rs`). Messages travel over streams: in order, until one breaks. A transaction's
+//! index counts on over epochs; the counter of its zxid is how far it stands behind the first one of its epoch.
 
 mod broadcast;
 mod discovery;
 mod election;
+mod law;
 mod learner;
 mod log;
 mod message;
@@ -14,7 +21,6 @@ mod snapshot;
 mod synchronisation;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use contract::{
@@ -23,6 +29,7 @@ use contract::{
     SnapshotChunk, Token, View,
 };
 
+pub use law::Law;
 pub use message::{Message, PeerState, Summary, Vote};
 pub use options::{OptionError, Options};
 pub use record::Record;
@@ -45,37 +52,6 @@ pub enum Timer {
     Tick,
     /// A learner: to give up a silent leader. A leader: to give up a recovery that takes too long.
     Limit,
-}
-
-/// A law that holds as long as every replica keeps to the protocol and its disk to its promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Law {
-    /// At most one leader is acknowledged in an epoch.
-    EpochUniqueness,
-    /// What is delivered here is in the history of every later leader (agreement).
-    Agreement,
-    /// A leader's transactions come in its order, without a gap (primary order).
-    PrimaryOrder,
-    /// Nobody acknowledges or confirms what this leader never said (integrity).
-    Integrity,
-}
-
-impl Law {
-    /// The law's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EpochUniqueness => "epoch uniqueness",
-            Self::Agreement => "agreement",
-            Self::PrimaryOrder => "primary order",
-            Self::Integrity => "integrity",
-        }
-    }
-}
-
-impl fmt::Display for Law {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// A replica. See the [module](self).
