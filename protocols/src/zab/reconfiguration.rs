@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use contract::{Control, Effect, Effects, Epoch, Membership, NodeId, Payload, Rejection, RequestId};
 
 use super::message::{Message, Vote};
-use super::{Law, Learner, Phase, Standing, Then, Zab};
+use super::{Law, Learner, Phase, Stage, Standing, Then, Zab};
 
 /// Something that the leader is about to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -209,7 +209,7 @@ impl Zab {
             Standing::Following(following) if following.leader != from && epoch == self.accepted => {
                 self.abandon(Then::Follow(from), fx);
             }
-            Standing::Leading(leading) if epoch == self.accepted => {
+            Standing::Leading(leading) if leading.stage > Stage::Electing && epoch == self.accepted => {
                 let Some(Change { request, what: What::HandOver { to, .. }, .. }) = leading.change.take()
                 else {
                     return self.breaks(Law::EpochUniqueness);
