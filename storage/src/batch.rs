@@ -64,6 +64,7 @@ pub(crate) fn inner_range(family: Family, from: &[u8], to: Option<&[u8]>) -> (Ve
         (None, LAST) => vec![LAST, 1],
         (None, family) => vec![family + 1],
     };
+    assert!(end[0] >= family.0, "a range does not end before its family");
     (inner(family, from), end)
 }
 
@@ -104,6 +105,7 @@ pub(crate) fn encode(buffer: &mut Vec<u8>, seq: u64, batch: &Mutations, mut valu
                 buffer.extend_from_slice(value);
             }
             Mutation::Range((from, to)) => {
+                assert!(from < to, "a range that is deleted holds a key");
                 put_bytes(buffer, from);
                 put_varint(buffer, RANGE_DELETION);
                 put_bytes(buffer, to);
@@ -137,5 +139,6 @@ pub(crate) fn decode(
             }
         });
     }
+    assert_eq!(batch.len(), changes as usize, "a batch has as many changes as its tag says");
     input.is_empty().then_some((seq, batch))
 }

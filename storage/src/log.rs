@@ -126,6 +126,7 @@ impl Tail {
 
     /// The tail of a log that ends at `offset` and gets no more records.
     pub(crate) fn ended(identity: LogIdentity, offset: u64) -> Self {
+        assert!(offset >= HEADER_BYTES as u64, "a log ends behind its header");
         Self { offset, buffer: Vec::new(), ..Self::new(identity, 0) }
     }
 
@@ -288,6 +289,10 @@ impl<'a> LogReader<'a> {
         let strict = Self { credulous: false, ..*self };
         let what = strict.record_at(self.at).expect_err("reading stopped at a record that is not intact");
         let flaw = Flaw { offset: self.at as u64, what };
+        assert!(
+            self.credulous || self.durable <= self.at as u64,
+            "a record that is intact vouches for what stands before it"
+        );
         let vouched = (self.at + 1..self.at + used).any(|at| {
             let claim = self.bytes.get(at + 8..at + 12).map_or(0, |field| u32_at(field, 0));
             claim as usize > self.at && claim as usize <= at && strict.record_at(at).is_ok()
@@ -318,7 +323,9 @@ fn trailing_zeros(bytes: &[u8]) -> usize {
 /// A file's whole content.
 pub(crate) async fn read_whole(file: &impl File) -> Result<Vec<u8>, FsError> {
     let len = usize::try_from(file.len().await?).expect("a log fits into memory");
-    read_at(file, 0, len).await
+    let bytes = read_at(file, 0, len).await?;
+    assert!(bytes.len() <= len, "a read fills no more than was asked for");
+    Ok(bytes)
 }
 
 #[cfg(test)]

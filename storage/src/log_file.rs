@@ -53,6 +53,7 @@ impl<F: Fs> LogFile<F> {
     /// The same for a log that is to have about so many bytes: it reserves no more.
     #[must_use]
     pub(crate) fn with_extent(self, bytes: u64) -> Self {
+        assert!(bytes > 0, "a log that is to have nothing is not begun");
         Self { extent: bytes.next_multiple_of(BLOCK_BYTES).min(EXTENT_BYTES), ..self }
     }
 
@@ -151,6 +152,7 @@ impl<F: Fs> LogFile<F> {
             (state.tail.take(), state.reserved)
         };
         let end = offset + buffer.len() as u64;
+        assert!(offset > 0 || buffer.len() >= HEADER_BYTES, "a log begins with its header");
         if end > reserved {
             let reserved = end.next_multiple_of(self.extent);
             file.allocate(reserved).await?;

@@ -48,6 +48,7 @@ pub(crate) async fn create_dir_durably<F: Fs>(fs: &F, dir: &str) -> Result<(), F
 /// failed count as clean, so that no later flush writes them, though readers see them (Rebello et al.,
 /// ATC'20). So another file with the same content takes its name.
 pub(crate) async fn rewrite<F: Fs>(fs: &F, path: &str, content: &[u8]) -> Result<F::File, FsError> {
+    assert!(!content.is_empty() && !path.ends_with(NEW), "what is written anew is a file in use");
     let fresh = format!("{path}{NEW}");
     let file = fs.open(&fresh, OpenMode::Truncate).await?;
     file.write_at(0, content.to_vec()).await.0?;
@@ -80,6 +81,7 @@ async fn copy<F: Fs>(fs: &F, source: &F::File, to: &str) -> Result<(), FsError> 
         if read == 0 {
             return target.sync_data().await;
         }
+        assert!(read <= bytes.len(), "a read fills no more than its buffer");
         bytes.truncate(read);
         let (written, mut bytes) = target.write_at(at, bytes).await;
         written?;

@@ -100,6 +100,7 @@ pub(super) fn encode(
         cell.extend_from_slice(value);
         return cell;
     }
+    assert!(cell.len() + most + 4 + 2 <= (page_bytes - HEADER_BYTES) / 4, "four cells fit into a page");
     let payload = [key, value].concat();
     cell.extend_from_slice(&payload[..most]);
     let first = spill(&payload[most..]);
@@ -110,7 +111,7 @@ pub(super) fn encode(
 
 /// A branch's cell with the same key and another child.
 pub(super) fn with_child(cell: &[u8], child: PageNo) -> Vec<u8> {
-    assert!(child.exists(), "a branch's cell has a child");
+    assert!(child.exists() && cell.len() > 4, "a branch's cell has a child");
     let mut cell = cell.to_vec();
     cell[..4].copy_from_slice(&child.0.to_le_bytes());
     cell
@@ -118,6 +119,7 @@ pub(super) fn with_child(cell: &[u8], child: PageNo) -> Vec<u8> {
 
 /// The first cell of a branch: it has no key.
 pub(super) fn first(child: PageNo) -> Vec<u8> {
+    assert!(child.exists(), "a branch's cell has a child");
     let mut cell = child.0.to_le_bytes().to_vec();
     cell.push(0);
     cell
@@ -127,5 +129,7 @@ pub(super) fn first(child: PageNo) -> Vec<u8> {
 pub(super) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     assert!(left < right, "keys of a tree ascend");
     let shared = left.iter().zip(right).take_while(|(a, b)| a == b).count();
-    &right[..=shared]
+    let separator = &right[..=shared];
+    assert!(left < separator && separator <= right, "a separator leads each key to its side");
+    separator
 }

@@ -132,6 +132,11 @@ impl<F: Fs> BTree<F> {
         let originals = state.originals.as_mut().map(std::mem::take).unwrap_or_default();
         state.grouped = Rc::clone(&state.header);
         let store_pages = state.header.pages();
+        assert!(pages.iter().all(|page| page.group() == number), "every page of a group is sealed with it");
+        assert!(
+            pages.last().is_some_and(|page| page.no().0 < store_pages),
+            "a group is of pages of the store"
+        );
         Ok((state.seq, Some(Group { number, pages, originals, store_pages })))
     }
 }

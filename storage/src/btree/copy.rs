@@ -27,9 +27,11 @@ pub(super) async fn copy<F: Fs>(
     dir: &str,
 ) -> Result<(), EngineError> {
     let (fs, header) = (&engine.0.fs, snapshot.header());
+    assert!(dir != &*engine.0.dir, "a copy is another store");
     create_dir_durably(fs, dir).await?;
     let new = NewStore::begin(fs, dir, header).await?;
     let mut bytes = new.file.write(&header.encode(None).into_iter().map(sealed).collect::<Vec<_>>()).await?;
+    assert!(header.free() < header.pages(), "pages of fixed places are in use");
     let used: Vec<_> = (0..header.pages()).map(PageNo).filter(|no| header.is_used(*no)).collect();
     for chunk in used.chunks(PAGES_AT_ONCE) {
         let mut pages = Vec::with_capacity(chunk.len());

@@ -53,6 +53,7 @@ impl<F: Fs> Txn<'_, F> {
                 return Ok(());
             }
             let (level, separator) = self.split(family, step, &cell, at_the_end).await?;
+            assert!(path.is_empty() == (step.no == self.header.root(family)), "a root alone has no parent");
             cell = separator;
             if let Some(parent) = path.last_mut() {
                 parent.index += 1;
@@ -152,6 +153,7 @@ pub(super) fn halve(cells: &[&[u8]]) -> usize {
         before += cell.len() + 2;
         before * 2 >= bytes
     };
+    assert!(cells.len() > 1, "what is divided has two cells at least");
     let middle = cells.iter().position(enough).expect("all cells have all bytes") + 1;
     assert!(middle < cells.len(), "a page that is full has several cells");
     middle

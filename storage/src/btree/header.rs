@@ -139,6 +139,7 @@ impl Header {
     /// Takes the lowest free page, or one at the end.
     pub(super) fn allocate(&mut self) -> PageNo {
         if let Some(no) = self.lowest_free() {
+            assert!(!self.is_fixed(no), "pages of fixed places are never free");
             self.set(no, true);
             self.free -= 1;
             self.lowest = no.0 + 1;
@@ -148,7 +149,9 @@ impl Header {
             self.map.push(Rc::new(Bits(vec![0; self.page_bytes - HEADER_BYTES].into())));
             self.append();
         }
-        self.append()
+        let no = self.append();
+        assert!(!self.is_fixed(no), "what is taken at the end is behind the map page");
+        no
     }
 
     fn append(&mut self) -> PageNo {
@@ -212,6 +215,8 @@ impl Header {
                 pages.push(page);
             }
         }
+        assert_eq!(pages[0].no(), PageNo(0), "the meta page is first, always");
+        assert!(pages.iter().all(|page| self.is_fixed(page.no())), "a header stands in fixed places");
         pages
     }
 
@@ -265,6 +270,7 @@ impl Header {
             return Err("a root is not a page in use");
         }
         let free = || (0..self.pages).filter(|no| !self.is_used(PageNo(*no)));
+        assert_eq!(self.map.len(), self.pages.div_ceil(self.bits()) as usize, "every page has its bit");
         (self.free, self.lowest) = (free().count() as u32, free().next().unwrap_or(self.pages));
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn pin(&mut self, seq: u64) {
+        assert!(self.snapshots.last_key_value().is_none_or(|(last, _)| *last <= seq), "a snapshot is of now");
         *self.snapshots.entry(seq).or_default() += 1;
     }
 
@@ -39,6 +40,7 @@ impl History {
             }),
             Some(_) => {}
         }
+        assert!(!self.snapshots.is_empty() || self.pages.is_empty(), "what nobody reads is not kept");
     }
 
     /// Batch `until` replaces a page's content.

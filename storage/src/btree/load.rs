@@ -104,6 +104,7 @@ impl<F: Fs> DataFile<F> {
             self.reserved.set(reserved);
         }
         let follows = |a: &Page, b: &Page| a.no().0 + 1 == b.no().0;
+        assert!(end <= self.reserved.get(), "pages are written where space is reserved");
         let runs = pages.chunk_by(follows).flat_map(|run| run.chunks(RUN_BYTES / page_bytes as usize));
         // All at once: a device may have more than one unit.
         let writes = runs.map(|run| async {

@@ -108,6 +108,7 @@ impl<F: Fs> BTree<F> {
         };
         let pages = join_all(chunk.iter().map(|(no, offset)| self.logged_page(&log, *no, *offset))).await;
         let pages = pages.into_iter().collect::<Result<Vec<_>, _>>()?;
+        assert!(pages.is_sorted_by(|a, b| a.no() < b.no()), "pages are copied in order");
         self.0
             .latch
             .or_shut(async {

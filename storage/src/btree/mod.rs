@@ -25,15 +25,16 @@
 //! than the meta page, means nothing. A journal that was damaged is not taken for one that was never
 //! complete: then some page in the data file is of a later group than the meta page, and recovery looks
 //! for one. A group is promised after its third flush; then the journal is struck out, without a flush,
-//! so that a meta page that is damaged later is not taken for one that was torn.
+//! so that a meta page that is damaged later is not taken for one that was torn. Where a process died before
+//! that, its last flush may have failed: recovery writes the group again, as the next one.
 //!
 //! **After a power loss, [`Mode::Wal`].** A group is one record of a log, under one checksum. Logs are
 //! flushed in their order, and recovery stops at the first group that is missing: what is lost is a
 //! suffix, and nothing of it was promised. Pages of a log go to the data file once the log is full, and
 //! flushed, and the log goes once the data file is flushed: until then recovery copies them again, so
-//! it matters to nobody what a crash made of them in the data file. Recovery flushes what it read from
+//! it matters to nobody what a crash made of them in the data file. Recovery makes durable what it read from
 //! logs before it trusts it, copies all of it into the data file, and begins new logs: nothing is written
-//! behind a torn tail. When a store is idle, maintenance writes a record that says how much is durable:
+//! behind a torn tail. A log's header says so if the one before it was durable when it began. When a store is idle, maintenance writes a record that says how much is durable:
 //! then damage of the last group is not taken for a torn tail either.
 //!
 //! **Snapshots** are kept in memory, in both modes; see `snapshot` for why.

@@ -44,6 +44,7 @@ pub(super) fn fill_sector(position: u64, payload_from: usize, buffer: &mut Vec<u
     let payload = buffer.len() - payload_from;
     let end = position as usize + RECORD_HEADER_BYTES + payload;
     let filled = end.next_multiple_of(SECTOR);
+    assert!(filled - end < SECTOR, "a record is filled up to its sector, not beyond");
     buffer.resize(buffer.len() + filled - end, 0);
 }
 
@@ -72,6 +73,7 @@ impl<F: Fs> BTree<F> {
         let data = &self.0.data;
         let (meta, others) = group.pages.split_first().expect("every group has the meta page");
         assert_eq!(meta.no(), PageNo(0), "the first page is the meta page");
+        assert!(others.iter().chain([meta]).all(|page| page.group() == group.number), "a group is sealed");
         let mut written = data.write(others).await?;
         data.file.sync_data().await?;
         written += data.write(std::slice::from_ref(meta)).await?;

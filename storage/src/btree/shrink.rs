@@ -75,7 +75,9 @@ impl<F: Fs> Txn<'_, F> {
             self.free_chain(leaf, i).await?;
         }
         let page = self.change(leaf.no()).await?;
+        let left = page.cells() - cells.len();
         cells.rev().for_each(|i| page.remove(i));
+        assert_eq!(page.cells(), left, "as many cells go as were to go");
         Ok(())
     }
 
@@ -112,6 +114,7 @@ impl<F: Fs> Txn<'_, F> {
         let level = parent.level() - 1;
         let left_page = self.child(parent, right - 1, family, level).await?;
         let right_page = self.child(parent, right, family, level).await?;
+        assert_eq!((left_page.level(), right_page.level()), (level, level), "siblings are of one level");
         let leaf = level == 0;
         let mut cells: Vec<&[u8]> = (0..left_page.cells()).map(|i| left_page.cell_bytes(i)).collect();
         let with_key;
@@ -131,6 +134,7 @@ impl<F: Fs> Txn<'_, F> {
         if bytes <= left_page.capacity() {
             let mut joined = left_page.emptied();
             cells.iter().for_each(|cell| joined.push(cell));
+            assert!(joined.used() == bytes && joined.level() == level, "a join loses nothing");
             self.set(joined, &left_page);
             self.free(&right_page);
             self.change(parent.no()).await?.remove(right);

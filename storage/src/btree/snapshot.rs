@@ -181,6 +181,7 @@ impl<F: Fs> Cursor<'_, F> {
             self.path.push((page, i));
             page = child;
         }
+        assert!(self.path.iter().is_sorted_by(|a, b| a.0.level() > b.0.level()), "a way goes down");
         let (i, _) = lower_bound(self.snapshot, &page, from).await?;
         let behind = i == page.cells();
         self.path.push((page, i.saturating_sub(usize::from(behind))));

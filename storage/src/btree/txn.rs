@@ -101,6 +101,7 @@ impl<'a, F: Fs> Txn<'a, F> {
 
     /// Frees a page that was read.
     pub(super) fn free(&mut self, page: &Page) {
+        assert!(self.header.is_used(page.no()), "what is freed is in use");
         let touched = self.touched.entry(page.no());
         let touched = touched.or_insert_with(|| Touched { before: Some(page.clone()), after: None });
         touched.after = None;
@@ -122,6 +123,7 @@ impl<'a, F: Fs> Txn<'a, F> {
                 page
             });
         }
+        assert!(next.exists(), "a chain begins somewhere");
         next
     }
 
@@ -152,6 +154,7 @@ impl<'a, F: Fs> Txn<'a, F> {
             page = node(self, page.cell(index).child, family, Some(page.level() - 1)).await?;
         }
         let (index, found) = lower_bound(self, &page, key).await?;
+        assert_eq!(page.level(), 0, "a way ends at a leaf");
         path.push(Step { no: page.no(), index, last: index == page.cells() });
         Ok((path, page, found))
     }
@@ -159,6 +162,7 @@ impl<'a, F: Fs> Txn<'a, F> {
     /// All of it takes effect, as one batch.
     pub(super) fn commit(mut self) {
         let state = &mut *self.engine.0.state.borrow_mut();
+        assert!(state.durable <= state.seq, "what is durable was written");
         state.seq += 1;
         for (no, touched) in std::mem::take(&mut self.touched) {
             if let Some(before) = &touched.before {
@@ -186,6 +190,7 @@ impl<'a, F: Fs> Txn<'a, F> {
 
 impl<F: Fs> State<F> {
     fn put_dirty(&mut self, no: PageNo, page: Page) {
+        assert!(page.group() <= self.group, "no group comes before its time");
         self.pool.insert(no, page, Hold::Dirty);
         self.dirty.insert(no);
     }

@@ -50,6 +50,7 @@ impl<F: Fs> BTree<F> {
         let _writing = self.0.writing.lock().await;
         self.0.latch.check()?;
         let mut txn = Txn::new(self);
+        let pages = txn.header.pages();
         match what {
             Vacuum::Cut => {
                 txn.header_mut().cut();
@@ -57,6 +58,7 @@ impl<F: Fs> BTree<F> {
             }
             Vacuum::Move => txn.move_some(sweep).await?,
         }
+        assert!(txn.header.pages() <= pages, "vacuum makes nothing larger");
         txn.commit();
         self.count(|stats| stats.compactions += 1);
         Ok(())
@@ -74,7 +76,10 @@ impl<F: Fs> Txn<'_, F> {
                 None
             };
             match next {
-                Some(next) => sweep.from = next,
+                Some(next) => {
+                    assert!(sweep.from < next, "a sweep goes on in key order");
+                    sweep.from = next;
+                }
                 None => {
                     sweep.from = Vec::new();
                     match sweep.family.0.checked_add(1) {

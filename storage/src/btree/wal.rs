@@ -170,6 +170,7 @@ impl<F: Fs> Wal<F> {
         }
         let mut state = self.state.borrow_mut();
         assert_eq!(state.written, offset, "a log is written without gaps");
+        assert_eq!(end as usize % SECTOR, 0, "records end with a sector, so that none shares one");
         state.written = end;
         state.tail.recycle(buffer);
         Ok(end - offset)
@@ -230,6 +231,7 @@ impl<F: Fs> BTree<F> {
             }
         };
         let page_bytes = group.pages[0].size() as u64;
+        assert!(log.number <= group.number, "a log is named by its first group");
         let payload = log.push(group.number, &group.pages);
         let written = log.write_out(EXTENT_PAGES * page_bytes).await?;
         self.count(|stats| stats.bytes_written_to_files += written);
@@ -239,6 +241,7 @@ impl<F: Fs> BTree<F> {
         (log_state.groups_end, log_state.marked) = (log_state.written, log_state.flushed);
         for (page, place) in group.pages.iter().zip(0..) {
             let offset = payload + 8 + place * page_bytes;
+            assert!(offset + page_bytes <= log_state.written, "a page is inside its log");
             log_state.pages.insert(page.no(), offset);
             state.wals.places.insert(page.no(), (Rc::clone(&log), offset));
         }
@@ -261,6 +264,7 @@ impl<F: Fs> BTree<F> {
         let written = log.write_out(EXTENT_PAGES * self.0.options.page_bytes as u64).await?;
         self.count(|stats| stats.bytes_written_to_files += written);
         let mut state = log.state.borrow_mut();
+        assert!(state.groups_end <= state.flushed, "a mark says that all groups are durable");
         state.marked = state.flushed;
         Ok(())
     }

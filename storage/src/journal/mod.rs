@@ -21,6 +21,9 @@
 //! header says where the segment before it ends, so the end of every segment but the last is known,
 //! and so is where a torn tail was cut: no byte of a cut segment needs to change. Segments are
 //! numbered without gaps; purging removes them from the oldest on.
+//!
+//! Each opening begins a segment, so its number is the journal's epoch, and stands in every record's checksum. A
+//! stream's suffix is taken back by a later record that says so in its payload: no record is ever changed.
 
 mod commit;
 mod recovery;

@@ -17,6 +17,11 @@ impl<F: Fs> LogStore<F> {
             let state = self.0.state.borrow();
             (state.seq, state.sealed.clone(), state.active.clone(), state.active.bytes())
         };
+        assert!(dir != &*self.0.dir, "a checkpoint is another store");
+        assert!(
+            sealed.iter().all(|segment| segment.number() < active.number()),
+            "the active segment is last"
+        );
         // All of them are durable before they are linked, and none of them changes afterwards.
         self.sync_up_to(seq).await?;
         paths::create_dir_durably(fs, dir).await?;

@@ -33,6 +33,7 @@ impl<F: Fs> Clone for Place<F> {
 impl<F: Fs> Place<F> {
     pub(super) fn new(segment: &Rc<Segment<F>>, (at, checksum): Written, len: usize) -> Self {
         let len = u32::try_from(len).expect("a value is below 4 GiB");
+        assert!(at + u64::from(len) <= segment.bytes(), "a value is inside its segment");
         Self { segment: Rc::clone(segment), at, len, checksum }
     }
 
@@ -71,6 +72,7 @@ impl<F: Fs> Place<F> {
             self.segment.log().file_up_to(self.end()).expect("who reads a file knows that it is there");
         let value = read_at(&file, self.at, self.len()).await?;
         self.check(dir, &value)?;
+        assert_eq!(value.len(), self.len(), "what was checked is whole");
         Ok(value)
     }
 
@@ -89,6 +91,7 @@ pub(super) async fn read_together<F: Fs>(
     places: &[&Place<F>],
     dir: &str,
 ) -> Result<Vec<Vec<u8>>, EngineError> {
+    assert!(places.iter().all(|place| place.is_in_file()), "what is read together is in files");
     let mut values = vec![Vec::new(); places.len()];
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|i| (places[*i].segment.kind() as u8, places[*i].segment.number(), places[*i].at));
@@ -98,6 +101,7 @@ pub(super) async fn read_together<F: Fs>(
     };
     for run in order.chunk_by(close) {
         let (first, last) = (places[run[0]], places[run[run.len() - 1]]);
+        assert!(first.at <= last.at, "a run is read from its beginning");
         let file = first.segment.log().file_up_to(last.end()).expect("all of them are in files");
         let bytes = read_at(&file, first.at, (last.end() - first.at) as usize).await?;
         for &i in run {

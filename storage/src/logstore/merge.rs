@@ -55,6 +55,7 @@ impl<F: Fs> LogStore<F> {
         let read: usize = values.iter().map(Vec::len).sum();
         self.count(|stats| stats.bytes_read_from_files += read as u64);
         self.0.latch.or_shut(self.copy(running, piece.entries, values)).await?;
+        assert!(running.done_to.as_ref() < Some(&last_key), "a merge goes on in key order");
         running.done_to = Some(last_key);
         Ok(())
     }
@@ -78,6 +79,7 @@ impl<F: Fs> LogStore<F> {
         let newest = state.sealed.last().expect("what is stale is somewhere");
         assert_eq!(newest.kind(), Kind::Plain, "a merge stands for segments that are not merged yet");
         let (number, last_seq) = (newest.number(), newest.last_seq());
+        assert!(!state.merging && last_seq > 0, "one merge goes on at a time, of batches");
         state.merging = true;
         Some(Running {
             output: Rc::new(Segment::merging(&self.0.dir, number, last_seq, self.0.options.segment_bytes)),
@@ -126,6 +128,7 @@ impl<F: Fs> LogStore<F> {
         }
         running.trailer.entries += entries.len() as u64;
         running.trailer.hint_checksum = crc32c::crc32c_append(running.trailer.hint_checksum, &hint);
+        assert_eq!(entries.len(), written.len(), "every copy has a place");
         let count = u32::try_from(entries.len()).expect("a step is small");
         running.hint.push(count, |buffer| buffer.extend_from_slice(&hint));
         self.write_merged(running).await?;
@@ -160,6 +163,7 @@ impl<F: Fs> LogStore<F> {
         let trailer_at = running.output.log().push(TRAILER, |buffer| running.trailer.encode(buffer));
         running.hint.push(TRAILER, |buffer| buffer.extend_from_slice(&trailer_at.to_le_bytes()));
         self.write_merged(running).await?;
+        assert!(trailer_at < running.output.bytes(), "a trailer is the last of its segment");
         running.hint.sync(fs).await?;
         running.output.log().sync(fs).await?;
         fs.rename(running.output.log().path(), &running.output.path(dir)).await?;
@@ -174,6 +178,7 @@ impl<F: Fs> LogStore<F> {
         state.obsolete.extend(inputs);
         state.sealed.push(Rc::clone(&running.output));
         state.sealed.extend(newer);
+        assert!(state.sealed.is_sorted_by_key(|segment| segment.number()), "segments stand in their order");
         state.merging = false;
         drop(state);
         self.count(|stats| stats.compactions += 1);

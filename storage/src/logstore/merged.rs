@@ -54,6 +54,7 @@ impl Trailer {
         buffer.extend_from_slice(&self.last_seq.to_le_bytes());
         buffer.extend_from_slice(&self.entries.to_le_bytes());
         buffer.extend_from_slice(&self.hint_checksum.to_le_bytes());
+        assert!(self.last_seq > 0, "a merge stands for batches");
     }
 
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
@@ -71,6 +72,7 @@ pub(super) struct HintEntry {
 }
 
 pub(super) fn encode_entry(buffer: &mut Vec<u8>, key: &[u8], (at, checksum): Written, len: usize) {
+    assert!(at as usize >= RECORD_HEADER_BYTES, "a value stands in a record");
     put_bytes(buffer, key);
     put_varint(buffer, at);
     put_varint(buffer, len as u64);
@@ -121,7 +123,7 @@ pub(super) async fn read_hint<F: Fs>(
     let bytes = read_whole(&file).await?;
     let Some((entries, checksum, trailer_at)) = parse_hint(number, &bytes) else { return Ok(None) };
     let record = read_at(merged, trailer_at, RECORD_HEADER_BYTES + TRAILER_BYTES).await?;
-    let end = trailer_at + record.len() as u64;
+    let end = trailer_at.saturating_add(record.len() as u64);
     if record.len() != RECORD_HEADER_BYTES + TRAILER_BYTES {
         return Ok(None);
     }

@@ -18,6 +18,7 @@
 //! - A merged segment is complete and durable, and so is every batch that made one of its inputs' values
 //!   stale, before a rename gives it its name; only then the inputs go.
 //! - A fresh segment begins when a store is opened: nothing is written behind a tail that may be torn.
+//!   What was read of the segments before is made durable first, whatever became of earlier flushes.
 //!
 //! After a failed write or flush the store refuses all later writes with the same error, and still
 //! reads.
@@ -129,6 +130,7 @@ impl<F: Fs> State<F> {
         self.seq += 1;
         let places = self.active.push(self.seq, &batch);
         Rc::make_mut(&mut self.index).apply(&self.active, batch, places);
+        assert!(self.durable < self.seq, "what was just applied is not durable yet");
         let full = self.active.bytes() >= segment_bytes;
         if full {
             let fresh = Rc::new(Segment::new(dir, self.active.number() + 1, segment_bytes));
@@ -212,6 +214,7 @@ impl<F: Fs> LogStore<F> {
         state.durable = state.durable.max(last);
         let durable = state.durable;
         state.unsynced.retain(|segment| segment.last_seq() > durable);
+        assert!(state.unsynced.is_sorted_by_key(|segment| segment.number()), "segments are flushed in order");
         assert!(seq <= durable && durable <= state.seq, "a flush covers those who waited for it");
         Ok(())
     }

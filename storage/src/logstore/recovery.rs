@@ -84,6 +84,10 @@ pub(super) async fn open<F: Fs>(
     remove_orphans(fs, dir, &files, merged, &kept).await?;
     found.stats.bytes_read_from_files += replay.bytes_read();
     let seq = replay.last();
+    assert!(
+        found.sealed.last().is_none_or(|segment| segment.last_seq() == seq),
+        "the last batch is in a segment"
+    );
     let active = Segment::new(dir, files.next(), options.segment_bytes);
     if let Some(before) = found.sealed.last().filter(|segment| segment.kind() == Kind::Plain) {
         active.log().follows(before.bytes());
@@ -123,6 +127,7 @@ impl<F: Fs> Recovered<F> {
         for HintEntry { key, written, len } in entries {
             self.index.put(key, Place::new(&segment, written, len));
         }
+        assert!(self.sealed.is_empty(), "a merged segment stands for all before it");
         self.sealed.push(segment);
         Ok(())
     }
@@ -190,6 +195,8 @@ impl<F: Fs> Recovered<F> {
             let written = values.into_iter().zip(checksums).collect();
             self.index.apply(&segment, batch, written);
         }
+        let before = self.sealed.last().map_or(0, |segment| segment.last_seq());
+        assert!(before < segment.last_seq(), "each segment goes on where the one before it ended");
         self.sealed.push(segment);
         Ok(true)
     }

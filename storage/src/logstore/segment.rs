@@ -7,7 +7,7 @@ use contract::{EngineError, Fs};
 
 use super::merged;
 use crate::batch::{self, Mutations};
-use crate::log::{LogIdentity, RECORD_HEADER_BYTES};
+use crate::log::{HEADER_BYTES, LogIdentity, RECORD_HEADER_BYTES};
 use crate::log_file::LogFile;
 
 /// What a segment is.
@@ -74,6 +74,7 @@ impl<F: Fs> Segment<F> {
 
     /// A segment that gets no more batches; all of it up to `end` is in `file`, and durable.
     pub(super) fn sealed(dir: &str, kind: Kind, number: u64, file: F::File, end: u64) -> Self {
+        assert!(end >= HEADER_BYTES as u64, "a segment ends behind its header");
         let log = LogFile::ended(kind.identity(number), dir, &name(number, kind.suffix()), file, end);
         Self { kind, log, last_seq: Cell::new(0), live: Cell::new(0) }
     }
@@ -123,6 +124,7 @@ impl<F: Fs> Segment<F> {
     /// Appends a batch; says where its values are, in their order.
     pub(super) fn push(&self, seq: u64, batch: &Mutations) -> Vec<Written> {
         self.set_last_seq(seq);
+        assert!(seq > 0 && !batch.is_empty(), "what a segment takes is a batch with a number");
         let tag = u32::try_from(batch.len()).expect("a batch has below 2^32 changes");
         let (mut begins, mut offsets) = (0, Vec::new());
         let record_at = self.log.push(tag, |buffer| {
@@ -131,6 +133,7 @@ impl<F: Fs> Segment<F> {
         });
         let payload_at = record_at + RECORD_HEADER_BYTES as u64;
         let values = batch.iter().filter_map(batch::Mutation::value);
+        assert_eq!(offsets.len(), values.clone().count(), "every value has a place");
         let written = offsets.iter().zip(values);
         written.map(|(at, value)| (payload_at + (at - begins) as u64, crc32c::crc32c(value))).collect()
     }

@@ -25,6 +25,7 @@ impl<F: Fs> Lsm<F> {
             let number = state.take_file_number();
             (state.seq, number, state.next_file)
         };
+        assert!(number < next_file && dir != &*self.0.dir, "a checkpoint is another store");
         paths::create_dir_durably(fs, dir).await?;
         let mut edit = Edit { log_floor: number, flushed, next_file, ..Edit::default() };
         for (level, table) in snapshot.version().tables() {

@@ -111,6 +111,7 @@ impl<F: Fs> Lsm<F> {
             upkeep.compaction = Some(running);
             return Ok(());
         }
+        assert!(running.builder.is_none(), "all that was built is written");
         let tables = self.open_tables(running.written).await?;
         let added = tables.into_iter().map(|table| (running.choice.output, table)).collect();
         self.replace_inputs(upkeep, &running.choice, added).await
@@ -165,6 +166,7 @@ impl<F: Fs> Lsm<F> {
         };
         builder.add_ranges(&ranges);
         running.written.push(self.write_table(builder).await?);
+        assert!(next.as_ref().is_none_or(|next| running.begins < *next), "tables are written in key order");
         running.begins = next.unwrap_or_default();
         Ok(())
     }

@@ -55,6 +55,7 @@ impl Edit {
         }
         put_varint(buffer, self.added.len() as u64);
         for (level, meta) in &self.added {
+            assert!(meta.number < self.next_file, "a table's number is taken");
             for number in [*level as u64, meta.number, meta.bytes, meta.tombstones] {
                 put_varint(buffer, number);
             }
@@ -87,7 +88,9 @@ impl Edit {
         self.flushed = edit.flushed;
         assert!(self.next_file <= edit.next_file, "numbers of files ascend");
         self.next_file = edit.next_file;
+        let before = self.added.len();
         self.added.retain(|(_, meta)| !edit.removed.contains(&meta.number));
+        assert_eq!(before - self.added.len(), edit.removed.len(), "what is removed was there");
         self.added.extend(edit.added);
     }
 }

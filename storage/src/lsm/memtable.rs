@@ -132,6 +132,7 @@ fn remove_range(
         }
         return;
     }
+    assert!(from < to, "a range that is deleted holds a key");
     let doomed: Vec<_> = entries.range::<[u8], _>(inside).map(|(key, _)| key.clone()).collect();
     for key in doomed {
         entries.remove(&key);

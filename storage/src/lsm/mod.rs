@@ -12,7 +12,8 @@
 //! - Logs are flushed in their order, and recovery stops at the first sequence number that is
 //!   missing: what is lost is a suffix.
 //! - A table and its name are durable before the manifest's edit that names it; the edit is durable
-//!   before the log that it replaces is removed.
+//!   before the tables that it replaces are removed, and a later one before the log is. So damage of the
+//!   last edit, which looks like a torn one, takes nothing with it, or is told.
 //! - Memtables are written out oldest first: what is in tables is a prefix too.
 //! - What is recovered from logs is written out as a table before the store opens, and a fresh
 //!   manifest begins: nothing is ever written behind a tail that may be torn, and no file of the

@@ -53,6 +53,7 @@ impl RangeSet {
             let end = self.0.remove(&start).expect("it was there a line ago");
             to = to.max(end);
         }
+        assert!(from < to, "what is joined is no smaller than what it is joined of");
         self.0.insert(from, to);
     }
 
@@ -70,6 +71,7 @@ impl RangeSet {
                 clipped.insert(start, end);
             }
         }
+        assert!(clipped.len() <= self.len(), "clipping makes nothing of nothing");
         clipped
     }
 }

@@ -96,6 +96,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
     assert!(manifest_number >= files.next(), "a fresh manifest replaces no file");
     let manifest = Manifest::create(fs, dir, manifest_number, &edit, options.bugs).await?;
     remove_orphans(fs, dir, &files, &edit).await?;
+    assert!(manifest_number < log_number && log_number < next_file, "numbers of files ascend");
     let state = State {
         seq: edit.flushed,
         durable: edit.flushed,

@@ -81,6 +81,10 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
             merge.advance().await?;
         }
         assert!(pairs.len() <= limit, "a scan stops at its limit");
+        let ends = (pairs.first(), pairs.last());
+        if let (Some((first, _)), Some((last, _)), true) = (ends.0, ends.1, pairs.len() > 1) {
+            assert_eq!(first < last, range.order == Order::Ascending, "a scan goes in its order");
+        }
         Ok(pairs)
     }
 }

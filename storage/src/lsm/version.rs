@@ -43,6 +43,7 @@ impl<F: Fs> Version<F> {
         let after: usize = levels.iter().map(Vec::len).sum();
         assert_eq!(before - after, change.removed.len(), "what is removed was there");
         for (level, table) in &change.added {
+            assert!(*level < LEVELS, "a table hangs on a level that exists");
             assert!(table.meta.smallest < table.meta.end, "a range runs upward");
             levels[*level].push(Rc::clone(table));
         }
@@ -52,6 +53,7 @@ impl<F: Fs> Version<F> {
         }
         let deeper = (1..LEVELS).filter(|level| !levels[*level].is_empty()).collect();
         let version = Self { levels, deeper };
+        assert_eq!(version.tables().count(), after + change.added.len(), "what is added is there");
         version.check();
         version
     }

@@ -33,6 +33,7 @@ pub(super) fn create<F: Fs>(dir: &str, number: u64) -> Wal<F> {
 
 /// Encodes a batch behind those before it.
 pub(super) fn push<F: Fs>(wal: &Wal<F>, seq: u64, batch: &Mutations) {
+    assert!(seq > 0 && !batch.is_empty(), "what is logged is a batch with a number");
     let tag = u32::try_from(batch.len()).expect("a batch has below 2^32 changes");
     wal.push(tag, |buffer| batch::encode(buffer, seq, batch, |_| {}));
 }

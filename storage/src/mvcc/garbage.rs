@@ -66,6 +66,7 @@ impl GarbageCollection {
         if !more {
             after.remove_deletion(&mut batch);
         }
+        assert!(after.next >= self.next, "a pass goes on in key order");
         store.write(batch, Durability::Lazy).await?;
         assert!(after.removed >= self.removed, "what is removed stays removed");
         *self = after;
@@ -80,6 +81,10 @@ impl GarbageCollection {
     }
 
     fn remove(&mut self, batch: &mut Batch, encoded: Vec<u8>) {
+        assert!(
+            split_version_key(&encoded).is_some_and(|(_, at)| at <= self.safepoint),
+            "what is removed is old"
+        );
         batch.delete_in(self.family, encoded);
         self.removed += 1;
     }

@@ -65,6 +65,7 @@ fn encode_key(key: &[u8]) -> Vec<u8> {
 pub fn version_key(key: &[u8], at: Timestamp) -> Vec<u8> {
     let mut encoded = encode_key(key);
     encoded.extend_from_slice(&(!at.0).to_be_bytes());
+    assert_eq!(encoded.len() % (GROUP + 1), TIMESTAMP_BYTES, "a version's key is groups and a timestamp");
     encoded
 }
 
@@ -202,6 +203,8 @@ impl<'a, S: ReadStore> Versions<'a, S> {
             Order::Descending => self.descend(from, to, at, limit).await?,
         };
         pairs.truncate(limit);
+        let in_order = |a: &Pair, b: &Pair| (a.0 < b.0) == (range.order == Order::Ascending) && a.0 != b.0;
+        assert!(pairs.is_sorted_by(in_order), "a scan tells each key once, in its order");
         Ok(pairs)
     }
 
@@ -213,6 +216,7 @@ impl<'a, S: ReadStore> Versions<'a, S> {
             let split = split_version_key(&encoded).ok_or_else(|| malformed("version key is malformed"))?;
             chunk.push((split, value));
         }
+        assert!(chunk.len() <= CHUNK, "a scan stops at its limit");
         Ok(chunk)
     }
 

@@ -54,6 +54,8 @@ fn choice(levels: &[Vec<&TableMeta>], runs: &[Vec<&TableMeta>], output: usize) -
         [run] if run.len() == 1 => Some(run[0]),
         _ => None,
     };
+    assert!(runs.iter().all(|run| !run.is_empty()), "a run has a table");
+    assert!(0 < output && output < levels.len(), "a compaction goes down to a level that exists");
     Choice {
         runs: runs.iter().map(|run| run.iter().map(|table| table.number).collect()).collect(),
         output,

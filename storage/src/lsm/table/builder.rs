@@ -115,6 +115,7 @@ impl TableBuilder {
         }
         self.put_section(&ranges);
         let filter_at = self.file.len() as u64;
+        assert!(ranges_at < filter_at, "a section has its checksum at least");
         let filter = filter::build(&self.hashes, self.filter_bits);
         self.put_section(&filter);
         let index_at = self.file.len() as u64;

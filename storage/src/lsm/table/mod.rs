@@ -175,6 +175,7 @@ impl<F: Fs> Table<F> {
         let index = parse_index(index, footer.ranges_at, footer.blocks)
             .ok_or_else(|| corrupt(&path, footer.index_at, "index is malformed"))?;
         let (entries, key_tombstones) = (footer.entries, footer.key_tombstones);
+        assert!(footer.ranges_at <= footer_at, "a footer that was checked stands behind its sections");
         let table = Self {
             meta,
             path,
