@@ -392,8 +392,9 @@ impl SimFile {
 impl File for SimFile {
     async fn read_at(&self, offset: u64, mut buf: Vec<u8>) -> (Result<usize, FsError>, Vec<u8>) {
         self.fs.alive().await;
-        let directly = self.fs.with(|state, node| state.disks[node].reads_directly);
-        if directly || self.inode.borrow().is_cold(offset, buf.len()) {
+        if self.fs.with(|state, node| state.disks[node].reads_directly)
+            || self.inode.borrow().is_cold(offset, buf.len())
+        {
             let len = self.inode.borrow().available(offset, buf.len());
             let work = Work::Read { file: self.file(), offset, len };
             let submitted =

@@ -33,6 +33,7 @@ mod log_file;
 pub mod logstore;
 pub mod lsm;
 pub mod mvcc;
+mod ordered;
 mod paths;
 mod read;
 mod replay;

@@ -88,6 +88,12 @@ impl<F: Fs> LogFile<F> {
         self.state.borrow().tail.slice(offset, len).map(<[u8]>::to_vec)
     }
 
+    /// Whether the file holds all below `end`.
+    pub(crate) fn is_written(&self, end: u64) -> bool {
+        let state = self.state.borrow();
+        end <= state.written && state.file.is_some()
+    }
+
     /// The file, if it holds all below `end`.
     pub(crate) fn file_up_to(&self, end: u64) -> Option<F::File> {
         let state = self.state.borrow();

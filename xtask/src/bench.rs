@@ -22,6 +22,8 @@ pub(crate) enum What {
     World,
     /// The world and other projects' tools, side by side.
     Peers,
+    /// The storage engines and other projects', side by side on a real disk.
+    Storage,
 }
 
 /// Measures and prints every figure.

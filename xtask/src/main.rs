@@ -2,9 +2,11 @@
 //!
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
-//! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask laws` whether
-//! it obeys the laws of real devices, `cargo xtask matrix` whether each kind of fault bites, `cargo xtask
-//! published` whether published results come out here, and `cargo xtask histories DIR` judges histories with known verdicts.
+//! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask bench storage` that
+//! of storage engines on a real disk, `cargo xtask laws` whether it obeys the laws of real devices, `cargo xtask
+//! laws storage` whether the engines obey theirs, `cargo xtask matrix` whether each kind of fault bites, `cargo
+//! xtask published` whether published results come out here, and `cargo xtask histories DIR` judges histories
+//! with known verdicts.
 
 mod bench;
 mod bugs;
@@ -55,6 +57,9 @@ enum Chore {
         /// How often each figure is measured; the median is printed.
         #[arg(long, default_value_t = 7)]
         runs: usize,
+        /// How many rows the storage engines have.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
     },
     /// Look for each planted bug where its replay was found: how many seeds it takes (build with --release).
     Bugs {
@@ -88,16 +93,23 @@ fn main() -> ExitCode {
         }
         Chore::Matrix { seeds, kinds } => matrix::run(&root, seeds, &kinds),
         Chore::Laws { of } => ExitCode::from(u8::from(!laws::run(of))),
-        Chore::Bench { what: bench::What::Peers, runs } => match peers::run(&root.join("peers"), runs) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("bench peers: {error}");
-                ExitCode::from(2)
+        Chore::Bench { what, runs, rows } => {
+            let peers = root.join("peers");
+            let measured = match what {
+                bench::What::World => {
+                    bench::run(runs);
+                    Ok(())
+                }
+                bench::What::Peers => peers::run(&peers, runs),
+                bench::What::Storage => peers::storage(&peers, rows),
+            };
+            match measured {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("bench: {error}");
+                    ExitCode::from(2)
+                }
             }
-        },
-        Chore::Bench { what: bench::What::World, runs } => {
-            bench::run(runs);
-            ExitCode::SUCCESS
         }
         Chore::Bugs { seeds, only } => told("bugs", bugs::run_all(&root, seeds, &only)),
         Chore::Replays => told("replays", bugs::renew(&root)),

@@ -5,20 +5,23 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// The folders, in the order of their tables; those that are missing are skipped.
-const FOLDERS: [&str; 3] = ["sim", "checker", "storage"];
+/// The folders, in the order of their tables.
+const FOLDERS: [&str; 2] = ["sim", "checker"];
 
 /// Builds and runs each of them.
 pub(crate) fn run(peers: &Path, runs: usize) -> io::Result<()> {
-    for folder in FOLDERS.map(|folder| peers.join(folder)).iter().filter(|folder| folder.exists()) {
-        // The folder's own cargo configuration counts only from within it.
-        let status = Command::new("cargo")
-            .args(["run", "--release", "--quiet", "--", &runs.to_string()])
-            .current_dir(folder)
-            .status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("{}: {status}", folder.display())));
-        }
-    }
-    Ok(())
+    FOLDERS.iter().try_for_each(|folder| build_and_run(&peers.join(folder), &[runs.to_string()]))
+}
+
+/// Builds the storage engines and runs them with so many rows.
+pub(crate) fn storage(peers: &Path, rows: u64) -> io::Result<()> {
+    build_and_run(&peers.join("storage"), &["--rows".to_owned(), rows.to_string()])
+}
+
+fn build_and_run(folder: &Path, arguments: &[String]) -> io::Result<()> {
+    // The folder's own cargo configuration counts only from within it.
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--release", "--quiet", "--"]).args(arguments).current_dir(folder);
+    let status = cargo.status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{}: {status}", folder.display()))) }
 }

@@ -50,7 +50,7 @@ impl Store for Rocks {
         }
         let mut options = WriteOptions::default();
         options.set_sync(durable);
-        self.0.write_opt(&batch, &options).expect("the batch is written");
+        self.0.write_opt(batch, &options).expect("the batch is written");
     }
 
     fn read(&self, work: &mut dyn FnMut(&dyn Reader)) {

@@ -59,6 +59,11 @@ impl<'a> Cell<'a> {
         Some(Self { child, key_len, value_len, local, overflow, size: input.at() })
     }
 
+    /// Key and value, if the cell of a leaf has all of them.
+    pub(super) fn pair(&self) -> Option<(&'a [u8], &'a [u8])> {
+        self.overflow.is_none().then(|| self.local.split_at(self.key_len))
+    }
+
     /// As much of the key as is in the cell.
     pub(super) fn local_key(&self) -> &'a [u8] {
         &self.local[..self.key_len.min(self.local.len())]

@@ -174,12 +174,7 @@ pub(super) fn get_at_once<'a>(
             if !found {
                 return Some(None);
             }
-            let cell = page.cell(i);
-            return if cell.overflow.is_none() {
-                Some(Some(cell.local[cell.key_len..].to_vec()))
-            } else {
-                None
-            };
+            return page.cell(i).pair().map(|(_, value)| Some(value.to_vec()));
         }
         no = child_at_once(page, key)?;
     }

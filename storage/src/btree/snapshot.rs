@@ -10,9 +10,13 @@ use std::rc::Rc;
 use contract::{EngineError, Family, Fs, Order, Pair, Range, ReadStore};
 
 use super::BTree;
+use super::cell::Cell;
 use super::header::Header;
 use super::page::{Page, PageNo};
 use super::search::{Pages, child_for, lower_bound, node, payload};
+
+/// For how many pairs a scan makes room at first.
+const PAIRS_AT_ONCE: usize = 128;
 
 /// The content of a [`BTree`] at one moment.
 pub struct BTreeSnapshot<F: Fs> {
@@ -87,11 +91,15 @@ impl<F: Fs> ReadStore for BTreeSnapshot<F> {
         if !found {
             return Ok(None);
         }
-        Ok(Some(self.pair(&page, i).await?.1))
+        let cell = page.cell(i);
+        match cell.pair() {
+            Some((_, value)) => Ok(Some(value.to_vec())),
+            None => Ok(Some(self.long_pair(cell).await?.1)),
+        }
     }
 
     async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(limit.min(PAIRS_AT_ONCE));
         if limit == 0 || range.to.is_some_and(|to| to <= range.from) {
             return Ok(pairs);
         }
@@ -126,7 +134,11 @@ impl<F: Fs> BTreeSnapshot<F> {
             Order::Descending => (false, i + 1),
         };
         for nth in 0..count.min(limit - pairs.len()) {
-            let pair = self.pair(leaf, if ascending { i + nth } else { i - nth }).await?;
+            let cell = leaf.cell(if ascending { i + nth } else { i - nth });
+            let pair = match cell.pair() {
+                Some((key, value)) => (key.to_vec(), value.to_vec()),
+                None => self.long_pair(cell).await?,
+            };
             let inside = match range.order {
                 Order::Ascending => range.to.is_none_or(|to| pair.0.as_slice() < to),
                 Order::Descending => pair.0.as_slice() >= range.from,
@@ -139,12 +151,8 @@ impl<F: Fs> BTreeSnapshot<F> {
         Ok(pairs.len() < limit)
     }
 
-    async fn pair(&self, page: &Page, i: usize) -> Result<Pair, EngineError> {
-        let cell = page.cell(i);
-        if cell.overflow.is_none() {
-            let (key, value) = cell.local.split_at(cell.key_len);
-            return Ok((key.to_vec(), value.to_vec()));
-        }
+    /// The pair of a cell that overflows.
+    async fn long_pair(&self, cell: Cell<'_>) -> Result<Pair, EngineError> {
         let mut key = payload(self, cell, cell.key_len + cell.value_len).await?;
         let value = key.split_off(cell.key_len);
         Ok((key, value))

@@ -1,6 +1,5 @@
 //! Where the value of each key is: a sorted map in memory.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
@@ -8,6 +7,7 @@ use contract::{EngineError, Fs, Order, Range};
 
 use super::segment::{Segment, Written};
 use crate::batch::{self, Mutation, Mutations};
+use crate::ordered::OrderedMap;
 use crate::read::read_at;
 
 /// What an entry takes in a segment beside key and value, about.
@@ -63,7 +63,7 @@ impl<F: Fs> Place<F> {
     }
 
     pub(super) fn is_in_file(&self) -> bool {
-        self.segment.log().file_up_to(self.end()).is_some()
+        self.segment.log().is_written(self.end())
     }
 
     /// Reads the value out of the file of a store in `dir`.
@@ -114,7 +114,7 @@ pub(super) async fn read_together<F: Fs>(
     Ok(values)
 }
 
-pub(super) struct Index<F: Fs>(BTreeMap<Vec<u8>, Place<F>>);
+pub(super) struct Index<F: Fs>(OrderedMap<Place<F>>);
 
 impl<F: Fs> Clone for Index<F> {
     fn clone(&self) -> Self {
@@ -124,7 +124,7 @@ impl<F: Fs> Clone for Index<F> {
 
 impl<F: Fs> Default for Index<F> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(OrderedMap::default())
     }
 }
 
@@ -145,8 +145,8 @@ impl<F: Fs> Index<F> {
                 }
                 Mutation::Key((key, None)) => self.remove(&key),
                 Mutation::Range((from, to)) => {
-                    let inside = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-                    let keys: Vec<_> = self.0.range::<[u8], _>(inside).map(|(key, _)| key.clone()).collect();
+                    let inside = self.0.range(Bound::Included(&from), Bound::Excluded(&to));
+                    let keys: Vec<_> = inside.map(|(key, _)| key.to_vec()).collect();
                     keys.iter().for_each(|key| self.remove(key));
                 }
             }
@@ -180,26 +180,25 @@ impl<F: Fs> Index<F> {
         if from >= to {
             return Vec::new();
         }
-        let inside = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-        let mut entries = self.0.range::<[u8], _>(inside);
-        let next = |entries: &mut std::collections::btree_map::Range<'_, Vec<u8>, Place<F>>| {
-            let (key, place) = match range.order {
-                Order::Ascending => entries.next()?,
-                Order::Descending => entries.next_back()?,
-            };
-            Some((batch::outer(range.family, key).to_vec(), place.clone()))
-        };
-        std::iter::from_fn(|| next(&mut entries)).take(limit).collect()
+        let entries = self.0.range(Bound::Included(&from), Bound::Excluded(&to));
+        let pair =
+            |(key, place): (&[u8], &Place<F>)| (batch::outer(range.family, key).to_vec(), place.clone());
+        match range.order {
+            Order::Ascending => entries.take(limit).map(pair).collect(),
+            Order::Descending => entries.rev().take(limit).map(pair).collect(),
+        }
     }
 
     /// Entries behind a key, in order.
-    pub(super) fn after(&self, key: Option<&[u8]>) -> impl Iterator<Item = (&Vec<u8>, &Place<F>)> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.0.range::<[u8], _>((from, Bound::Unbounded))
+    pub(super) fn after<'a>(
+        &'a self,
+        key: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a [u8], &'a Place<F>)> {
+        self.0.range(key.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
     }
 
     /// All places.
     pub(super) fn all(&self) -> Vec<Place<F>> {
-        self.0.values().cloned().collect()
+        self.0.iter().map(|(_, place)| place.clone()).collect()
     }
 }

@@ -62,7 +62,7 @@ impl<F: Fs> LogStore<F> {
 
     /// Hands what sealed segments still hold in memory to their files.
     async fn write_out_sealed(&self) -> Result<(), EngineError> {
-        let in_files = |segment: &Rc<Segment<F>>| segment.log().file_up_to(segment.bytes()).is_some();
+        let in_files = |segment: &Rc<Segment<F>>| segment.log().is_written(segment.bytes());
         if self.0.state.borrow().unsynced.iter().all(in_files) {
             return Ok(());
         }
@@ -96,10 +96,10 @@ impl<F: Fs> LogStore<F> {
         let mut bytes = 0;
         for (key, place) in state.index.after(running.done_to.as_deref()).take(STEP_KEYS) {
             assert!(!Rc::ptr_eq(place.segment(), &running.output), "keys are copied in their order");
-            piece.last_key = Some(key.clone());
+            piece.last_key = Some(key.to_vec());
             if place.segment().number() <= running.output.number() {
                 bytes += key.len() + place.len();
-                piece.entries.push((key.clone(), place.clone()));
+                piece.entries.push((key.to_vec(), place.clone()));
             }
             if bytes >= self.0.options.step_bytes {
                 break;

@@ -1,7 +1,7 @@
 //! The blocks read last, up to a number of bytes.
 //!
-//! Each table knows in which frame of the cache each of its blocks is, so that finding one is a look into
-//! an array. Eviction is a clock: the hand passes over blocks that were used since it last came by.
+//! Each table has those of its blocks that are kept, so that finding one is a look into an array. Eviction is
+//! a clock: the hand passes over blocks that were used since it last came by.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,13 +9,20 @@ use std::rc::Rc;
 use super::counters::Counters;
 use super::table::Block;
 
-/// Where the blocks of one table are in the cache: the frame of each, plus one; 0: in none.
-pub(super) struct Slots(Rc<[Cell<u32>]>);
+/// Those blocks of one table that the cache has.
+pub(super) struct Slots(Rc<[Cell<Option<Rc<Block>>>]>);
 
 impl Slots {
     /// Those of a table of so many blocks.
     pub(super) fn new(blocks: usize) -> Self {
-        Self((0..blocks).map(|_| Cell::new(0)).collect())
+        Self((0..blocks).map(|_| Cell::new(None)).collect())
+    }
+
+    fn get(&self, block: usize) -> Option<Rc<Block>> {
+        let slot = &self.0[block];
+        let content = slot.take();
+        slot.set(content.clone());
+        content
     }
 }
 
@@ -27,17 +34,16 @@ pub(super) struct BlockCache {
 
 #[derive(Default)]
 struct State {
-    frames: Vec<Frame>,
+    /// The places that have a block.
+    filled: Vec<Place>,
     hand: usize,
     bytes: usize,
 }
 
-struct Frame {
-    /// The table's; it may be gone: then nobody uses the block any more, and it ages out.
-    slots: Rc<[Cell<u32>]>,
+/// A block of a table. If the table is gone nobody uses the block any more, and it ages out.
+struct Place {
+    slots: Rc<[Cell<Option<Rc<Block>>>]>,
     block: usize,
-    content: Rc<Block>,
-    used: Cell<bool>,
 }
 
 impl BlockCache {
@@ -46,49 +52,48 @@ impl BlockCache {
     }
 
     pub(super) fn get(&self, slots: &Slots, block: usize) -> Option<Rc<Block>> {
-        let found = (slots.0[block].get() as usize).checked_sub(1).map(|frame| {
-            let frame = &self.state.borrow().frames[frame];
-            assert!(frame.block == block && Rc::ptr_eq(&frame.slots, &slots.0), "a slot leads to its block");
-            frame.used.set(true);
-            Rc::clone(&frame.content)
-        });
-        self.counters.count(|stats| match found {
-            Some(_) => stats.cache_hits += 1,
+        let found = slots.get(block);
+        self.counters.count(|stats| match &found {
+            Some(content) => {
+                content.used.set(true);
+                stats.cache_hits += 1;
+            }
             None => stats.cache_misses += 1,
         });
         found
     }
 
     pub(super) fn insert(&self, slots: &Slots, block: usize, content: &Rc<Block>) {
-        let state = &mut *self.state.borrow_mut();
         // Somebody else may have read it meanwhile.
-        if content.size() > self.capacity || slots.0[block].get() > 0 {
+        if content.size() > self.capacity || slots.get(block).is_some() {
             return;
         }
+        let state = &mut *self.state.borrow_mut();
         state.bytes += content.size();
         while state.bytes > self.capacity {
             state.evict();
         }
-        let (slots, content) = (Rc::clone(&slots.0), Rc::clone(content));
-        state.frames.push(Frame { slots, block, content, used: Cell::new(true) });
-        let frame = state.frames.last().expect("it was just put there");
-        frame.slots[block].set(u32::try_from(state.frames.len()).expect("fewer than 2^32 blocks"));
+        content.used.set(true);
+        slots.0[block].set(Some(Rc::clone(content)));
+        state.filled.push(Place { slots: Rc::clone(&slots.0), block });
     }
 }
 
 impl State {
+    /// Lets go of one block.
     fn evict(&mut self) {
         loop {
-            self.hand = if self.hand + 1 < self.frames.len() { self.hand + 1 } else { 0 };
-            if !self.frames[self.hand].used.replace(false) {
-                break;
+            self.hand = if self.hand + 1 < self.filled.len() { self.hand + 1 } else { 0 };
+            let place = &self.filled[self.hand];
+            let slot = &place.slots[place.block];
+            let content = slot.take().expect("a place that is filled has a block");
+            if content.used.replace(false) {
+                slot.set(Some(content));
+                continue;
             }
-        }
-        let gone = self.frames.swap_remove(self.hand);
-        gone.slots[gone.block].set(0);
-        self.bytes -= gone.content.size();
-        if let Some(moved) = self.frames.get(self.hand) {
-            moved.slots[moved.block].set(self.hand as u32 + 1);
+            self.bytes -= content.size();
+            self.filled.swap_remove(self.hand);
+            return;
         }
     }
 }

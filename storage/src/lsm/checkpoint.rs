@@ -6,7 +6,6 @@
 
 use contract::{EngineError, Fs, Order};
 
-use super::maintain::write_table;
 use super::manifest::{Edit, Manifest};
 use super::merge::Merge;
 use super::source::Source;
@@ -35,7 +34,7 @@ impl<F: Fs> Lsm<F> {
         }
         add_memory(&mut builder, &snapshot).await?;
         if !builder.is_empty() {
-            edit.added.push((0, write_table(fs, dir, builder.finish()).await?));
+            edit.added.push((0, table::write(fs, dir, builder.finish()).await?.meta));
         }
         assert!(edit.added.iter().all(|(_, meta)| meta.number < number), "the manifest is the last file");
         // The manifest makes the names of the tables durable together with its own.

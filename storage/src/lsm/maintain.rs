@@ -6,14 +6,14 @@
 
 use std::rc::Rc;
 
-use contract::{Bug, EngineError, File, Fs, OpenMode, Order};
+use contract::{Bug, EngineError, Fs, Order};
 
 use super::compaction::{Choice, pick};
 use super::manifest::{self, Edit, Manifest};
 use super::merge::Merge;
 use super::ranges::RangeSet;
 use super::source::{Blocks, Source};
-use super::table::{self, BuiltTable, Table, TableBuilder, TableMeta};
+use super::table::{self, Table, TableBuilder, WrittenTable};
 use super::version::{Change, LEVELS, Version};
 use super::wal::Wal;
 use super::{Generation, Lsm};
@@ -41,7 +41,7 @@ pub(super) struct Running<F: Fs> {
     /// The table that is being built, and where it begins.
     builder: Option<TableBuilder>,
     begins: Vec<u8>,
-    written: Vec<TableMeta>,
+    written: Vec<WrittenTable<F>>,
 }
 
 impl<F: Fs> Lsm<F> {
@@ -82,8 +82,8 @@ impl<F: Fs> Lsm<F> {
         assert!(!oldest.memtable.is_empty(), "a memtable is full before it is written out");
         let mut builder = self.builder();
         builder.add_memtable(&oldest.memtable);
-        let meta = self.write_table(builder).await?;
-        let tables = self.open_tables(vec![meta]).await?;
+        let written = self.write_table(builder).await?;
+        let tables = self.open_tables(vec![written]).await?;
         assert_eq!(tables.len(), 1, "a memtable becomes one table");
         let added = tables.into_iter().map(|table| (0, table)).collect();
         if self.0.options.bugs.has(Bug::LogRemovedBeforeManifest) {
@@ -176,22 +176,19 @@ impl<F: Fs> Lsm<F> {
         TableBuilder::new(number, &self.0.options)
     }
 
-    async fn write_table(&self, builder: TableBuilder) -> Result<TableMeta, EngineError> {
+    async fn write_table(&self, builder: TableBuilder) -> Result<WrittenTable<F>, EngineError> {
         let built = builder.finish();
         self.count(|stats| stats.bytes_written_to_files += built.meta.bytes);
-        write_table(&self.0.fs, &self.0.dir, built).await
+        table::write(&self.0.fs, &self.0.dir, built).await
     }
 
     /// Makes the names of written tables durable and opens them.
-    async fn open_tables(&self, metas: Vec<TableMeta>) -> Result<Vec<Rc<Table<F>>>, EngineError> {
-        if !metas.is_empty() {
+    async fn open_tables(&self, written: Vec<WrittenTable<F>>) -> Result<Vec<Rc<Table<F>>>, EngineError> {
+        if !written.is_empty() {
             self.0.fs.sync_dir(&self.0.dir).await?;
         }
-        let mut tables = Vec::new();
-        for meta in metas {
-            tables.push(Rc::new(Table::open(&self.0.fs, &self.0.dir, meta, &self.0.counters).await?));
-        }
-        Ok(tables)
+        let open = |written| Table::open_written(&self.0.dir, written, &self.0.counters).map(Rc::new);
+        written.into_iter().map(open).collect()
     }
 
     /// Makes a change durable, and then the version that readers see. `flushed` is what was written
@@ -313,17 +310,4 @@ impl<F: Fs> Running<F> {
         let ranges = if choice.keep_tombstones { merge.ranges() } else { RangeSet::default() };
         Ok(Self { choice, merge, ranges, builder: None, begins: Vec::new(), written: Vec::new() })
     }
-}
-
-/// Writes a table's file and makes its content durable, but not its name.
-pub(super) async fn write_table<F: Fs>(
-    fs: &F,
-    dir: &str,
-    built: BuiltTable,
-) -> Result<TableMeta, EngineError> {
-    let file = fs.open(&table::path(dir, built.meta.number), OpenMode::Truncate).await?;
-    assert_eq!(built.meta.bytes, built.content.len() as u64, "a table is as long as is said of it");
-    file.write_at(0, built.content).await.0?;
-    file.sync_data().await?;
-    Ok(built.meta)
 }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use super::ranges::RangeSet;
 use crate::batch::{KeyChange, Mutation, Mutations};
+use crate::ordered::OrderedMap;
 
 #[derive(Debug)]
 struct Version {
@@ -53,7 +54,7 @@ impl Versions {
 
 #[derive(Debug, Default)]
 pub(super) struct Memtable {
-    entries: RefCell<BTreeMap<Vec<u8>, Versions>>,
+    entries: RefCell<OrderedMap<Versions>>,
     /// Copied when it changes while a view shares it.
     ranges: RefCell<Rc<RangeSet>>,
     /// Sequence numbers of open views, with how many of each.
@@ -81,12 +82,8 @@ impl Memtable {
         for mutation in batch {
             match mutation {
                 Mutation::Key((key, value)) => {
-                    let version = Version { seq, value };
-                    if let Some(versions) = entries.get_mut(&key) {
-                        versions.replace(version, pinned);
-                    } else {
-                        entries.insert(key, Versions { newest: version, older: Vec::new() });
-                    }
+                    let first = Versions { newest: Version { seq, value }, older: Vec::new() };
+                    entries.upsert(key, first, |versions, first| versions.replace(first.newest, pinned));
                 }
                 Mutation::Range((from, to)) => {
                     remove_range(&mut entries, &from, &to, seq, pinned);
@@ -106,7 +103,7 @@ impl Memtable {
 
     /// All keys in order with their newest values.
     pub(super) fn for_each(&self, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
-        for (key, versions) in &*self.entries.borrow() {
+        for (key, versions) in self.entries.borrow().iter() {
             visit(key, versions.newest.value.as_deref());
         }
     }
@@ -118,22 +115,16 @@ impl Memtable {
 }
 
 /// Takes the keys from `from` up to `to` away; what a view reads stays below a tombstone.
-fn remove_range(
-    entries: &mut BTreeMap<Vec<u8>, Versions>,
-    from: &[u8],
-    to: &[u8],
-    seq: u64,
-    pinned: Option<u64>,
-) {
-    let inside = (Bound::Included(from), Bound::Excluded(to));
+fn remove_range(entries: &mut OrderedMap<Versions>, from: &[u8], to: &[u8], seq: u64, pinned: Option<u64>) {
     if pinned.is_some() {
-        for (_, versions) in entries.range_mut::<[u8], _>(inside) {
+        for versions in entries.values_between(from, to) {
             versions.replace(Version { seq, value: None }, pinned);
         }
         return;
     }
     assert!(from < to, "a range that is deleted holds a key");
-    let doomed: Vec<_> = entries.range::<[u8], _>(inside).map(|(key, _)| key.clone()).collect();
+    let doomed = entries.range(Bound::Included(from), Bound::Excluded(to));
+    let doomed: Vec<_> = doomed.map(|(key, _)| key.to_vec()).collect();
     for key in doomed {
         entries.remove(&key);
     }
@@ -177,23 +168,23 @@ impl View {
     /// Up to `limit` pairs from `from` on.
     pub(super) fn after(&self, from: Bound<&[u8]>, limit: usize) -> Vec<KeyChange> {
         let entries = self.table.entries.borrow();
-        self.visible(entries.range::<[u8], _>((from, Bound::Unbounded)), limit)
+        self.visible(entries.range(from, Bound::Unbounded), limit)
     }
 
     /// Up to `limit` pairs before `to`, the last one first.
     pub(super) fn before(&self, to: &[u8], limit: usize) -> Vec<KeyChange> {
         let entries = self.table.entries.borrow();
-        self.visible(entries.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(to))).rev(), limit)
+        self.visible(entries.range(Bound::Unbounded, Bound::Excluded(to)).rev(), limit)
     }
 
     fn visible<'a>(
         &self,
-        entries: impl Iterator<Item = (&'a Vec<u8>, &'a Versions)>,
+        entries: impl Iterator<Item = (&'a [u8], &'a Versions)>,
         limit: usize,
     ) -> Vec<KeyChange> {
         assert!(limit > 0, "an empty chunk would look like the end");
         let visible = entries.filter_map(|(key, versions)| Some((key, versions.at(self.seq)?)));
-        visible.take(limit).map(|(key, version)| (key.clone(), version.value.clone())).collect()
+        visible.take(limit).map(|(key, version)| (key.to_vec(), version.value.clone())).collect()
     }
 
     pub(super) fn ranges(&self) -> &RangeSet {
@@ -217,7 +208,7 @@ mod tests {
     #[test]
     fn a_version_lives_as_long_as_a_view_reads_it() {
         let table = Rc::new(Memtable::default());
-        let older = || table.entries.borrow()[&b"k"[..]].older.len();
+        let older = || table.entries.borrow().get(b"k").map_or(0, |versions| versions.older.len());
         put(&table, 1, "one");
         let first = View::new(&table, 1);
         put(&table, 2, "two");
@@ -247,6 +238,6 @@ mod tests {
         assert_eq!(table.get(b"k"), Some(Some(b"three".to_vec())));
         drop((before, after));
         table.apply(4, vec![Mutation::Range((b"a".to_vec(), b"z".to_vec()))]);
-        assert!(table.entries.borrow().is_empty(), "without a view a range takes its keys away");
+        assert!(table.entries.borrow().iter().next().is_none(), "without a view a range takes its keys away");
     }
 }

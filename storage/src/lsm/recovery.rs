@@ -10,7 +10,7 @@ use futures::lock::Mutex;
 use super::cache::BlockCache;
 use super::compaction::pick;
 use super::counters::Counters;
-use super::maintain::{Upkeep, write_table};
+use super::maintain::Upkeep;
 use super::manifest::{self, Edit, Manifest};
 use super::memtable::Memtable;
 use super::table::{self, Table, TableBuilder};
@@ -86,7 +86,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         let mut builder = TableBuilder::new(take_number(), &options);
         builder.add_memtable(&memtable);
         // Its name is made durable together with the manifest's.
-        let meta = write_table(fs, dir, builder.finish()).await?;
+        let meta = table::write(fs, dir, builder.finish()).await?.meta;
         counters.count(|stats| stats.bytes_written_to_files += meta.bytes);
         edit.added.push((0, meta));
     }

@@ -12,6 +12,9 @@ use super::source::{Blocks, Source};
 use super::version::Version;
 use crate::batch;
 
+/// For how many pairs a scan makes room at first.
+const PAIRS_AT_ONCE: usize = 128;
+
 /// The content of an [`super::Lsm`] at one moment.
 pub struct LsmSnapshot<F: Fs> {
     /// Newest first.
@@ -57,7 +60,7 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
     }
 
     async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(limit.min(PAIRS_AT_ONCE));
         let (from, to) = batch::inner_range(range.family, range.from, range.to);
         if limit == 0 || from >= to {
             return Ok(pairs);

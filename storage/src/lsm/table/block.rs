@@ -16,6 +16,7 @@
 //! The checksum's start binds a block to its place: a block that was written elsewhere by mistake, or
 //! belongs to another table, does not pass.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -23,7 +24,7 @@ use crate::encoding::{Input, put_varint};
 use crate::lsm::Compression;
 
 /// Entries between two restart points.
-const RESTART_INTERVAL: usize = 16;
+const RESTART_INTERVAL: usize = 8;
 /// Size and checksum.
 const TRAILER_BYTES: usize = 8;
 /// The restart count.
@@ -122,6 +123,8 @@ pub(in crate::lsm) struct Block {
     bytes: Vec<u8>,
     /// Where the restarts begin.
     entries_end: usize,
+    /// Whether it was read since the cache's hand came by.
+    pub(in crate::lsm) used: Cell<bool>,
 }
 
 impl Block {
@@ -145,7 +148,7 @@ impl Block {
             count_at.checked_sub(count.checked_mul(4)?)
         });
         match entries_end {
-            Some(entries_end) => Ok(Self { bytes, entries_end }),
+            Some(entries_end) => Ok(Self { bytes, entries_end, used: Cell::new(false) }),
             None => Err("block has impossible restarts"),
         }
     }

@@ -29,6 +29,8 @@ pub(in crate::lsm) struct TableBuilder {
 pub(in crate::lsm) struct BuiltTable {
     pub(in crate::lsm) meta: TableMeta,
     pub(in crate::lsm) content: Vec<u8>,
+    /// Where the blocks end.
+    pub(super) tail_at: usize,
 }
 
 impl TableBuilder {
@@ -136,7 +138,7 @@ impl TableBuilder {
         let tombstones = self.tombstones + self.ranges.len() as u64;
         let meta =
             TableMeta { number: self.number, bytes: self.file.len() as u64, tombstones, smallest, end };
-        BuiltTable { meta, content: self.file }
+        BuiltTable { meta, content: self.file, tail_at: ranges_at as usize }
     }
 
     /// The first key, and one behind the last; ranges count like keys.

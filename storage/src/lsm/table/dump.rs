@@ -32,7 +32,7 @@ fn tell(
     let index =
         parse_index(index, footer.ranges_at, footer.blocks).ok_or((footer.index_at, "index is malformed"))?;
     for entry in &index.entries {
-        let block = bytes[entry.offset as usize..entry.offset as usize + entry.len].to_vec();
+        let block = bytes[entry.offset as usize..entry.offset as usize + entry.len as usize].to_vec();
         let block = Block::new(number, entry.offset, block).map_err(at(entry.offset))?;
         lines.push(format!("{}: block of {} bytes, {} in memory", entry.offset, entry.len, block.size()));
         let mut cursor = BlockCursor::default();

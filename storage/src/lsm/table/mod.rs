@@ -78,16 +78,16 @@ struct Index {
 }
 
 struct IndexEntry {
-    /// Where the block's last key ends in `keys`; it begins where the one before it ends.
-    key_end: usize,
     offset: u64,
-    len: usize,
+    len: u32,
+    /// Where the block's last key ends in `keys`; it begins where the one before it ends.
+    key_end: u32,
 }
 
 impl Index {
     fn last_key(&self, block: usize) -> &[u8] {
         let start = block.checked_sub(1).map_or(0, |before| self.entries[before].key_end);
-        &self.keys[start..self.entries[block].key_end]
+        &self.keys[start as usize..self.entries[block].key_end as usize]
     }
 
     /// The first block whose last key is not before `key`; behind the last one if all are.
@@ -117,6 +117,29 @@ pub(in crate::lsm) struct Table<F: Fs> {
     entries: u64,
     key_tombstones: u64,
     counters: Rc<Counters>,
+}
+
+/// A table whose content is durable, but not its name.
+pub(in crate::lsm) struct WrittenTable<F: Fs> {
+    pub(in crate::lsm) meta: TableMeta,
+    file: F::File,
+    /// What stands behind the blocks, the footer included.
+    tail: Vec<u8>,
+}
+
+/// Writes a table's file and makes its content durable, but not its name.
+pub(in crate::lsm) async fn write<F: Fs>(
+    fs: &F,
+    dir: &str,
+    built: BuiltTable,
+) -> Result<WrittenTable<F>, EngineError> {
+    let BuiltTable { meta, content, tail_at } = built;
+    let file = fs.open(&path(dir, meta.number), OpenMode::Truncate).await?;
+    assert_eq!(meta.bytes, content.len() as u64, "a table is as long as is said of it");
+    let (written, content) = file.write_at(0, content).await;
+    written?;
+    file.sync_data().await?;
+    Ok(WrittenTable { meta, file, tail: content[tail_at..].to_vec() })
 }
 
 fn corrupt(path: &Rc<str>, offset: u64, what: &'static str) -> EngineError {
@@ -159,6 +182,34 @@ impl<F: Fs> Table<F> {
         let tail =
             read_exactly(&file, &path, footer.ranges_at, (footer_at - footer.ranges_at) as usize).await?;
         counters.count(|stats| stats.bytes_read_from_files += (tail.len() + FOOTER_BYTES) as u64);
+        Self::new(meta, path, file, footer, &tail, counters)
+    }
+
+    /// Opens a table that was just written, without reading it.
+    pub(in crate::lsm) fn open_written(
+        dir: &str,
+        written: WrittenTable<F>,
+        counters: &Rc<Counters>,
+    ) -> Result<Self, EngineError> {
+        let WrittenTable { meta, file, tail } = written;
+        let path: Rc<str> = path(dir, meta.number).into();
+        let (tail, footer) = tail.split_at(tail.len() - FOOTER_BYTES);
+        let footer_at = meta.bytes - FOOTER_BYTES as u64;
+        let footer =
+            Footer::parse(meta.number, footer_at, footer).map_err(|what| corrupt(&path, footer_at, what))?;
+        Self::new(meta, path, file, footer, tail, counters)
+    }
+
+    /// `tail` is what stands between the blocks and the footer.
+    fn new(
+        meta: TableMeta,
+        path: Rc<str>,
+        file: F::File,
+        footer: Footer,
+        tail: &[u8],
+        counters: &Rc<Counters>,
+    ) -> Result<Self, EngineError> {
+        let footer_at = meta.bytes - FOOTER_BYTES as u64;
         let section = |from: u64, to: u64, what| {
             let section = &tail[(from - footer.ranges_at) as usize..(to - footer.ranges_at) as usize];
             checked_section(meta.number, from, section).ok_or_else(|| corrupt(&path, from, what))
@@ -271,7 +322,7 @@ impl<F: Fs> Table<F> {
             end += 1;
         }
         let entries = &index[first..end];
-        let len = entries.iter().map(|entry| entry.len).sum();
+        let len = entries.iter().map(|entry| entry.len as usize).sum();
         assert!(start + len as u64 <= self.meta.bytes, "blocks are inside their file");
         let read = read_exactly(&self.file, &self.path, start, len).await?;
         self.counters.count(|stats| stats.bytes_read_from_files += len as u64);
@@ -280,7 +331,7 @@ impl<F: Fs> Table<F> {
         }
         let blocks = entries.iter().map(|entry| {
             let at = (entry.offset - start) as usize;
-            self.checked_block(entry, read[at..at + entry.len].to_vec())
+            self.checked_block(entry, read[at..at + entry.len as usize].to_vec())
         });
         blocks.collect()
     }
@@ -298,25 +349,22 @@ impl<F: Fs> Table<F> {
         hash: u64,
         cache: &BlockCache,
     ) -> Result<Option<Option<Vec<u8>>>, EngineError> {
+        // Most tables that are asked do not know the key, and their filters say so.
+        let may_contain = self.may_contain(hash);
+        if !may_contain && self.ranges.is_empty() {
+            return Ok(None);
+        }
         if key < self.meta.smallest.as_slice() || key >= self.meta.end.as_slice() {
             return Ok(None);
         }
-        if let Some(found) = self.get_key(key, hash, cache).await? {
+        if may_contain && let Some(found) = self.get_key(key, cache).await? {
             return Ok(Some(found));
         }
         // A key of this table was written after its range tombstones.
         Ok(self.ranges.covering(key).map(|_| None))
     }
 
-    async fn get_key(
-        &self,
-        key: &[u8],
-        hash: u64,
-        cache: &BlockCache,
-    ) -> Result<Option<Option<Vec<u8>>>, EngineError> {
-        if !self.may_contain(hash) {
-            return Ok(None);
-        }
+    async fn get_key(&self, key: &[u8], cache: &BlockCache) -> Result<Option<Option<Vec<u8>>>, EngineError> {
         let number = self.block_of(key);
         if number == self.blocks() {
             return Ok(None);
@@ -391,9 +439,9 @@ fn parse_index(bytes: &[u8], blocks_end: u64, blocks: usize) -> Option<Index> {
     let mut offset = 0;
     while !input.is_empty() {
         index.keys.extend_from_slice(input.bytes()?);
-        let len = input.length()?;
-        index.entries.push(IndexEntry { key_end: index.keys.len(), offset, len });
-        offset += len as u64;
+        let len = u32::try_from(input.length()?).ok()?;
+        index.entries.push(IndexEntry { offset, len, key_end: u32::try_from(index.keys.len()).ok()? });
+        offset += u64::from(len);
     }
     (offset == blocks_end && index.entries.len() == blocks).then_some(index)
 }
