@@ -55,11 +55,14 @@ pub enum Bug {
     PhaseOneUnfinished,
     /// A Paxos acceptor compares a proposal with what it accepted in the slot, not with its promise.
     AcceptBelowPromise,
+    /// A Paxos leader counts its lease from the answers, not from when it asked (Gray and Cheriton, *Leases*,
+    /// SOSP'89, §2: a lease is shortened by the time that its grant took).
+    LeaseFromAnswer,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 19] = [
+    pub const ALL: [(Self, &'static str, &'static str); 20] = [
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -154,6 +157,11 @@ impl Bug {
             Self::AcceptBelowPromise,
             "accept-below-promise",
             "multi-paxos: an acceptor accepts below its promise; breaks agreement under churn",
+        ),
+        (
+            Self::LeaseFromAnswer,
+            "lease-from-answer",
+            "multi-paxos: a lease is counted from its grant; breaks linearizability when links are slow",
         ),
     ];
 
