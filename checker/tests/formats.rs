@@ -126,7 +126,7 @@ fn a_model_says_what_it_expected() {
     };
     assert_eq!(
         said("kv", r#""f":"fetch","key":"k""#),
-        "line 1: expected one of the operations get, put, append, delete, cas, scan, found fetch"
+        "line 1: expected one of the operations get, put, append, delete, cas, scan, decide, found fetch"
     );
     assert_eq!(said("kv", r#""f":"get""#), "line 1: expected a key, found null");
     assert_eq!(

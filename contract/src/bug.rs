@@ -1,7 +1,8 @@
 //! Real bugs, planted by name, so that the testbed's power to find bugs is a number.
 //!
 //! To plant one more: a variant here, its row in [`Bug::ALL`], one `if` at its place, and a test
-//! that turns red.
+//! that turns red. Those of the storage engines stand in [`Bug::OF_ENGINES`] too: the suites of the storage
+//! crate find them, without a cluster.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +21,36 @@ pub enum Bug {
     ReadWithoutQuorum,
     /// A reordered AppendEntries truncates entries that already match (RaftOS #26).
     StaleAppendTruncates,
+    /// A Raft candidate counts a vote of a term that is over (Xraft #33).
+    StaleVoteCounts,
+    /// A Raft leader commits an entry of an old term by counting replicas (Raft, Fig. 8; PySyncObj #169).
+    OldTermCommitted,
+    /// A Raft leader believes the last acknowledgement that came, not the furthest (RaftOS #25).
+    MatchedGoesBack,
+    /// A Raft leader sends entries from the very one on that left its log last (WRaft #118).
+    SnapshotBoundaryMissed,
+    /// A Raft follower takes over the term of the snapshot that it installs (WRaft #118).
+    SnapshotLowersTerm,
+    /// A Raft follower acknowledges all of its log for an append of a part (CCF #6001).
+    AckBeyondAppend,
+    /// A Raft leader changes the membership before it has committed anything (raft-dev, 2015).
+    ChangeBeforeOwnCommit,
+    /// Only the Raft leader that entered a joint membership leaves it (etcd #12136).
+    AutoLeaveLost,
+    /// A new Raft leader serves reads before it has committed anything (etcd #7331).
+    ReadBeforeOwnCommit,
+    /// A Raft leader's lease is as long as its followers' loyalty, by any clock (TiKV #964).
+    LeaseIgnoresDrift,
+    /// A Raft leader reads when one voter less than a majority has answered (openraft d60f1e85).
+    ReadQuorumTooSmall,
+    /// A Raft leader takes the middle of what its voters hold for the median, unsorted (openraft #1802).
+    QuorumOfUnsorted,
+    /// A Raft leader sends no snapshot to whom all that it could agree with is purged (openraft #1828).
+    PurgedLogNoSnapshot,
+    /// A Raft follower commits entries while it installs a snapshot (openraft eed681d5).
+    InstallRacesApply,
+    /// A Raft follower acknowledges entries before they are durable (RaftFsync).
+    AckBeforeDurable,
     /// A service takes a command that comes twice for two commands (Raft, §8).
     CommandAppliedTwice,
     /// A service drops a write whose leader's clock is behind that of an earlier write's leader
@@ -38,17 +69,51 @@ pub enum Bug {
     /// A recovering journal cuts itself off at damage that had been durable, as at a torn tail
     /// (Alagappan et al., FAST'18).
     CorruptInteriorCut,
-    /// A Paxos acceptor does not write its promise down, and has forgotten it after a restart (Michael et
-    /// al., *Recovering Shared Objects Without Stable Storage*, DISC'17).
+    /// An ABD server answers a read with what it found, before a majority holds it (Attiya, Bar-Noy and
+    /// Dolev, 1995: without the second round a register is regular, not atomic).
+    ReadWithoutWriteBack,
+    /// An ABD server says that it holds a copy before the copy and its tag are durable (Guerraoui and
+    /// Levy, 2004).
+    TagNotDurable,
+    /// A Paxos acceptor does not write its promises down, and restarts without them (Michael and others,
+    /// DISC 2017: diskless recovery).
     PromiseForgotten,
-    /// A Paxos proposer asks for promises before its ballot is durable, and takes it again after a restart.
+    /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
+    /// and others, *Paxos Made Live*, 2007).
     BallotReused,
+    /// A Paxos proposer adopts any value that was accepted, not the one of the highest ballot (Lamport,
+    /// *Paxos Made Simple*, 2001: P2c).
+    AnyAcceptedAdopted,
+    /// A VR replica recovers with the first log that it is sent, not with that of the latest view which a
+    /// quorum tells of (Liskov and Cowling, 2012, §4.3; Michael and others, DISC 2017).
+    RecoveryFromAnyView,
+    /// A VR replica counts in a view change what others said before they lost their memory (the published
+    /// protocol; Michael and others, DISC 2017).
+    DeadVotesCounted,
+    /// A VR replica that hears of a later view cuts off what it has acknowledged, before it has anything in
+    /// its place (Liskov and Cowling, 2012, §5.2).
+    StateTransferTruncates,
+    /// A ZAB follower acknowledges its leader's history before it is durable (ZOOKEEPER-4646, 3911).
+    NewLeaderAckedEarly,
+    /// A ZAB follower writes that it took over its leader's history before it writes that
+    /// (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// A ZAB follower keeps what a DIFF brings in memory until its leader serves, and acknowledges it
+    /// (ZOOKEEPER-4785).
+    DiffNotLogged,
+    /// A ZAB server that looks for a leader goes by the state in memory, without what it has logged and
+    /// not yet delivered (ZOOKEEPER-2845).
+    ElectionByDeliveredState,
+    /// ZAB servers take the longer history for the more recent one, whatever its epochs.
+    ElectionIgnoresEpoch,
+    /// A ZAB server follows a leader of an older epoch than it has accepted.
+    LowerEpochAccepted,
+    /// A ZAB leader proposes only to those that have acknowledged its history, not to those that are
+    /// about to.
+    ProposalsToSyncedOnly,
     /// A Paxos leader takes one acceptor too few for a quorum of Phase 2, so that the quorums of the two
     /// phases need not meet (openraft d60f1e85; Flexible Paxos, §3).
     PhaseQuorumsDisjoint,
-    /// A Paxos proposer adopts the first accepted value that it hears of, not the one of the highest ballot
-    /// (Paxos Made Simple, §2.2, P2c).
-    AnyAcceptedAdopted,
     /// A Paxos learner that lacks a slot takes it for a no-op and applies what stands behind it.
     HoleSkipped,
     /// A Paxos proposer counts an acceptor that has not yet told all that it accepted.
@@ -58,11 +123,33 @@ pub enum Bug {
     /// A Paxos leader counts its lease from the answers, not from when it asked (Gray and Cheriton, *Leases*,
     /// SOSP'89, §2: a lease is shortened by the time that its grant took).
     LeaseFromAnswer,
+    /// An engine renames a file and does not sync its folder (PostgreSQL's recycled log segments).
+    RenameNotSynced,
+    /// A B-tree believes a page that was torn: no checksum is looked at, and recovery does not copy a page
+    /// whose header is of its group.
+    TornPageBelieved,
+    /// A B-tree overwrites pages before its rollback journal is flushed.
+    RollbackJournalNotSynced,
+    /// An LSM's compaction drops the mark of a deletion though a deeper level holds the key (LevelDB #184).
+    TombstoneDroppedEarly,
+    /// An LSM removes a memtable's log before the manifest that names its table is durable (RocksDB #4990:
+    /// files that go though the manifest's sync failed).
+    LogRemovedBeforeManifest,
+    /// An LSM removes a memtable's log while the manifest's last record alone says where its content went:
+    /// one flipped bit takes both.
+    LogRemovedUnvouched,
+    /// A log-structured store's merge drops a value although the batch that replaced it may be lost.
+    MergeOutlivesBatch,
+    /// A recovering engine trusts what it reads from the page cache to be on the disk (Rebello et al.,
+    /// ATC'20).
+    RecoveryNotDurable,
+    /// A B-tree gives a page away that a snapshot still reads.
+    SnapshotPageLost,
 }
 
 impl Bug {
     /// Each bug with its name on the command line, where it lives and what it breaks.
-    pub const ALL: [(Self, &'static str, &'static str); 20] = [
+    pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
         (
             Self::AckBeforeFsync,
             "ack-before-fsync",
@@ -82,6 +169,81 @@ impl Bug {
             Self::StaleAppendTruncates,
             "stale-append-truncates",
             "raft: a late append cuts off entries that matched; breaks durability under reordering",
+        ),
+        (
+            Self::StaleVoteCounts,
+            "stale-vote-counts",
+            "raft: a vote is counted whatever its term; breaks election safety when one comes late",
+        ),
+        (
+            Self::OldTermCommitted,
+            "old-term-committed",
+            "raft: entries of old terms are committed by counting; breaks leader completeness under churn",
+        ),
+        (
+            Self::MatchedGoesBack,
+            "matched-goes-back",
+            "raft: a late acknowledgement takes back a later one; breaks monotonicity under reordering",
+        ),
+        (
+            Self::SnapshotBoundaryMissed,
+            "snapshot-boundary-missed",
+            "raft: an empty append where a snapshot is due; breaks liveness for who lags to the boundary",
+        ),
+        (
+            Self::SnapshotLowersTerm,
+            "snapshot-lowers-term",
+            "raft: an older snapshot brings its term along; breaks the monotonicity of terms",
+        ),
+        (
+            Self::AckBeyondAppend,
+            "ack-beyond-append",
+            "raft: a divergent tail is acknowledged; breaks durability when leaders change",
+        ),
+        (
+            Self::ChangeBeforeOwnCommit,
+            "change-before-own-commit",
+            "raft: two leaders each change one voter; breaks leader completeness under churn",
+        ),
+        (
+            Self::AutoLeaveLost,
+            "auto-leave-lost",
+            "raft: a joint membership stays when its leader falls; breaks liveness of changes",
+        ),
+        (
+            Self::ReadBeforeOwnCommit,
+            "read-before-own-commit",
+            "raft: a new leader reads at an old commit index; breaks linearizability after elections",
+        ),
+        (
+            Self::LeaseIgnoresDrift,
+            "lease-ignores-drift",
+            "raft: a lease outlasts loyalty when clocks drift; breaks linearizability",
+        ),
+        (
+            Self::ReadQuorumTooSmall,
+            "read-quorum-too-small",
+            "raft: a read takes a majority but one; breaks linearizability under partitions",
+        ),
+        (
+            Self::QuorumOfUnsorted,
+            "quorum-of-unsorted",
+            "raft: the commit index is the middle voter's; breaks durability",
+        ),
+        (
+            Self::PurgedLogNoSnapshot,
+            "purged-log-no-snapshot",
+            "raft: probing at a purged log's start goes on for ever; breaks liveness for who lags",
+        ),
+        (
+            Self::InstallRacesApply,
+            "install-races-apply",
+            "raft: entries are applied beside a snapshot; breaks state-machine safety",
+        ),
+        (
+            Self::AckBeforeDurable,
+            "ack-before-durable",
+            "raft: an append is acknowledged unsynced; breaks durability at a power loss",
         ),
         (
             Self::CommandAppliedTwice,
@@ -124,24 +286,84 @@ impl Bug {
             "journal: damage inside the log is cut off as a torn tail; breaks durability at a restart",
         ),
         (
+            Self::ReadWithoutWriteBack,
+            "read-without-write-back",
+            "abd: a read does not store what it returns; breaks linearizability when writes reach few",
+        ),
+        (
+            Self::TagNotDurable,
+            "tag-not-durable",
+            "abd: a copy is acknowledged before it is durable; breaks linearizability at a power loss",
+        ),
+        (
             Self::PromiseForgotten,
             "promise-forgotten",
-            "multi-paxos: a promise is not written down; breaks agreement at a restart",
+            "paxos, multi-paxos: an acceptor forgets its promises at a restart; breaks agreement",
         ),
         (
             Self::BallotReused,
             "ballot-reused",
-            "multi-paxos: a ballot is used before it is durable; breaks agreement at a power loss",
+            "paxos, multi-paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
+        ),
+        (
+            Self::AnyAcceptedAdopted,
+            "any-accepted-adopted",
+            "paxos, multi-paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
+        ),
+        (
+            Self::RecoveryFromAnyView,
+            "recovery-from-any-view",
+            "vr: a replica recovers without a quorum or the latest view; breaks durability at a crash",
+        ),
+        (
+            Self::DeadVotesCounted,
+            "dead-votes-counted",
+            "vr: a view change counts what was said before a crash; breaks durability",
+        ),
+        (
+            Self::StateTransferTruncates,
+            "state-transfer-truncates",
+            "vr: a replica that lags behind drops what it acknowledged; breaks durability",
+        ),
+        (
+            Self::NewLeaderAckedEarly,
+            "new-leader-acked-early",
+            "zab: a leader's history is acknowledged before it is durable; breaks durability at a power loss",
+        ),
+        (
+            Self::EpochBeforeHistory,
+            "epoch-before-history",
+            "zab: currentEpoch is written before the history; breaks durability at a crash between",
+        ),
+        (
+            Self::DiffNotLogged,
+            "diff-not-logged",
+            "zab: a DIFF is acknowledged and not logged; breaks durability when the leader is lost then",
+        ),
+        (
+            Self::ElectionByDeliveredState,
+            "election-by-delivered-state",
+            "zab: an election goes by the state in memory, not by the log; breaks agreement",
+        ),
+        (
+            Self::ElectionIgnoresEpoch,
+            "election-ignores-epoch",
+            "zab: the longer history wins, not the one of the later epoch; breaks agreement",
+        ),
+        (
+            Self::LowerEpochAccepted,
+            "lower-epoch-accepted",
+            "zab: a leader of an older epoch is followed; breaks epoch uniqueness",
+        ),
+        (
+            Self::ProposalsToSyncedOnly,
+            "proposals-to-synced-only",
+            "zab: who is being synchronised misses proposals; breaks the primary order",
         ),
         (
             Self::PhaseQuorumsDisjoint,
             "phase-quorums-disjoint",
             "multi-paxos: a quorum of Phase 2 is one too small; breaks agreement under a partition",
-        ),
-        (
-            Self::AnyAcceptedAdopted,
-            "any-accepted-adopted",
-            "multi-paxos: not the value of the highest ballot is adopted; breaks agreement under churn",
         ),
         (
             Self::HoleSkipped,
@@ -163,6 +385,64 @@ impl Bug {
             "lease-from-answer",
             "multi-paxos: a lease is counted from its grant; breaks linearizability when links are slow",
         ),
+        (
+            Self::RenameNotSynced,
+            "rename-not-synced",
+            "engines: a file's new name is not made durable; breaks durability at a power loss",
+        ),
+        (
+            Self::TornPageBelieved,
+            "torn-page-believed",
+            "btree: a page that was torn passes for whole; breaks content at a power loss",
+        ),
+        (
+            Self::RollbackJournalNotSynced,
+            "rollback-journal-not-synced",
+            "btree-rollback: pages are overwritten before the journal is flushed; breaks content at a power loss",
+        ),
+        (
+            Self::TombstoneDroppedEarly,
+            "tombstone-dropped-early",
+            "lsm: a compaction forgets a deletion; a deleted key comes back",
+        ),
+        (
+            Self::LogRemovedBeforeManifest,
+            "log-removed-before-manifest",
+            "lsm: a log goes before the manifest names its table; breaks durability at a power loss",
+        ),
+        (
+            Self::LogRemovedUnvouched,
+            "log-removed-unvouched",
+            "lsm: a log goes while one record alone names its table; breaks durability at a flipped bit",
+        ),
+        (
+            Self::MergeOutlivesBatch,
+            "merge-outlives-batch",
+            "log: a merge drops what an unflushed batch replaced; breaks content at a power loss",
+        ),
+        (
+            Self::RecoveryNotDurable,
+            "recovery-not-durable",
+            "engines: what is recovered is not flushed; breaks durability when a process dies, then the power fails",
+        ),
+        (
+            Self::SnapshotPageLost,
+            "snapshot-page-lost",
+            "btree: what a snapshot reads is overwritten; breaks snapshot reads",
+        ),
+    ];
+
+    /// Those that the suites of the storage crate find; the others have a replay.
+    pub const OF_ENGINES: [Self; 9] = [
+        Self::RenameNotSynced,
+        Self::TornPageBelieved,
+        Self::RollbackJournalNotSynced,
+        Self::TombstoneDroppedEarly,
+        Self::LogRemovedBeforeManifest,
+        Self::LogRemovedUnvouched,
+        Self::MergeOutlivesBatch,
+        Self::RecoveryNotDurable,
+        Self::SnapshotPageLost,
     ];
 
     /// The name on the command line.

@@ -1,5 +1,6 @@
 //! An ordered key-value store on a file system.
 
+use std::fmt;
 use std::rc::Rc;
 
 use crate::fs::{Fs, FsError};
@@ -20,6 +21,25 @@ pub enum EngineError {
         /// What is wrong there.
         what: &'static str,
     },
+}
+
+/// The end of a log that was cut off when it was opened: what stands there is no record whose flush is
+/// known to have finished. A write that was under way at a crash looks so, and so does damage to what was
+/// flushed last: only what was flushed later can tell them apart (Alagappan et al., FAST'18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The log's file.
+    pub file: Rc<str>,
+    /// Where the records that count end, in bytes.
+    pub offset: u64,
+    /// Why what stands there does not count.
+    pub what: &'static str,
+}
+
+impl fmt::Display for TornTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: torn at byte {}: {}", self.file, self.offset, self.what)
+    }
 }
 
 /// One of the key spaces of a store; each orders its keys by itself, and a batch may change several.
@@ -217,6 +237,8 @@ pub trait Engine: ReadStore + Clone + 'static {
 
     /// Opens the store in `dir`, creating it if it is missing and recovering it if it crashed.
     async fn open(fs: &Self::Fs, dir: &str, options: &Self::Options) -> Result<Self, EngineError>;
+    /// What opening cut off, the oldest log first. What was promised is among it only if it was damaged.
+    fn torn_tails(&self) -> &[TornTail];
     /// Applies a batch.
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError>;
     /// Makes every write before this call durable.

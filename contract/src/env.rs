@@ -32,6 +32,9 @@ pub trait Env<M>: Clone + 'static {
     /// Sends a message over the stream to another endpoint: in order and once, or the endpoint hears
     /// that the connection broke and what was under way may be lost.
     fn send_stream(&self, to: Address, message: M);
+    /// Breaks the stream to another endpoint, if there is one: what is under way either way may be lost.
+    /// The other endpoint hears of it. The next message opens a new one.
+    fn close_stream(&self, to: Address);
     /// Arms a timer to fire after a delay that the world draws from `within`. Arming it again
     /// replaces it.
     fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>);

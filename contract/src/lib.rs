@@ -32,6 +32,7 @@ pub use bug::{Bug, Bugs};
 pub use bytes::Bytes;
 pub use engine::{
     Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Order, Pair, Range, ReadStore,
+    TornTail,
 };
 pub use env::{Env, Packet, PacketBody, Rejection, Request, Response, WireSize};
 pub use fs::{File, Fs, FsError, OpenMode};

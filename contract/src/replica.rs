@@ -6,6 +6,8 @@
 //! 1. Records of [`Effect::Persist`] reach the journal in the order of their effects. When they are
 //!    durable the host calls [`Replica::on_durable`]; when the journal refused, [`Replica::on_failed`].
 //! 2. A [`Effect::Send`] with `after` is released when that token is durable, or never. Nothing else orders I/O.
+//!    On a stream it belongs to the connection of the moment at which it was asked for: if that breaks
+//!    meanwhile, the message is lost with it.
 //! 3. Committed entries are applied in order, then [`Replica::on_applied`] is called.
 //! 4. A timer is a *range*; the world draws the moment. Timers that are due fire before any message
 //!    that arrives at the same moment or later.
@@ -58,10 +60,19 @@ pub enum Answers {
 /// What a protocol promises to survive. Faults stay within it unless a scenario says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureModel {
-    /// What is durable survives a crash, or the node does not come back.
+    /// What was promised is durable: it survives a crash, or the node does not come back. Otherwise a
+    /// crash takes a replica's memory, which counts as down until it is no longer [`Role::Recovering`].
     pub stable_storage: bool,
     /// Replicas in a hundred that may be down at once without loss of progress: 50 = a minority.
     pub tolerated_percent: u8,
+}
+
+impl FailureModel {
+    /// How many of so many replicas may be down, or without their memory, at once: strictly less than the
+    /// share that progress needs.
+    pub fn tolerated(&self, replicas: usize) -> usize {
+        (replicas * usize::from(self.tolerated_percent)).saturating_sub(1) / 100
+    }
 }
 
 /// The group a replica belongs to, and how it is tuned.
@@ -293,6 +304,12 @@ pub enum Effect<R: Replica> {
         /// Which write must be durable first.
         after: Option<Token>,
     },
+    /// Break the stream to a peer, if there is one: what is under way either way, or still waits for a
+    /// write, may be lost. The peer hears of it, this replica does not; its next message opens a new one.
+    Disconnect {
+        /// Whose.
+        peer: NodeId,
+    },
     /// Write records to the journal, then report `token` as durable.
     Persist {
         /// What the write is known by.
@@ -400,6 +417,11 @@ impl<R: Replica> Effects<R> {
         self.push(Effect::Send { to, message, after });
     }
 
+    /// Breaks the stream to a peer.
+    pub fn disconnect(&mut self, peer: NodeId) {
+        self.push(Effect::Disconnect { peer });
+    }
+
     /// Writes records to the journal and returns what the write is known by.
     pub fn persist(&mut self, records: Vec<R::Record>) -> Token {
         let token = self.token();
@@ -437,8 +459,8 @@ impl<R: Replica> Effects<R> {
 }
 
 /// A replication protocol as a pure state machine: no clock, no randomness, no I/O. See the
-/// [module](self) for the caller's duties.
-pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
+/// [module](self) for the caller's duties. It is plain data, which an explorer's threads may share.
+pub trait Replica: Clone + Debug + Eq + Hash + Send + Sync + Sized + 'static {
     /// Its name in scenarios.
     const NAME: &'static str;
     /// What it assumes of the network.
@@ -457,11 +479,20 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// How it is tuned; part of a scenario.
     type Options: ProtocolOptions;
     /// What replicas say to each other.
-    type Message: Clone + Debug + Display + Eq + Ord + Hash + WireSize + 'static;
+    type Message: Clone + Debug + Display + Eq + Ord + Hash + Send + Sync + WireSize + 'static;
     /// What it waits for.
-    type Timer: Copy + Debug + Eq + Ord + Hash + 'static;
+    type Timer: Copy + Debug + Eq + Ord + Hash + Send + Sync + 'static;
     /// What its journal holds.
-    type Record: Clone + Debug + Eq + Hash + JournalRecord + Serialize + DeserializeOwned + 'static;
+    type Record: Clone
+        + Debug
+        + Eq
+        + Hash
+        + JournalRecord
+        + Send
+        + Sync
+        + Serialize
+        + DeserializeOwned
+        + 'static;
 
     /// Starts from what the disk holds.
     fn start(
@@ -500,7 +531,7 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
 
 /// How a protocol is tuned.
 pub trait ProtocolOptions:
-    Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static
+    Clone + Debug + Default + Eq + Hash + Send + Sync + Serialize + DeserializeOwned + 'static
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;

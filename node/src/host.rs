@@ -103,10 +103,14 @@ impl<R: Replica, S: Service, E: Engine, V> Clone for Host<R, S, E, V> {
     }
 }
 
+type Early<M> = Vec<(NodeId, News<M>)>;
+
 pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
     pub(crate) setup: Setup<R, E, V>,
     /// Empty while the host recovers, and again once it has failed.
     pub(crate) core: RefCell<Option<Core<R, S, E>>>,
+    /// What came over streams while the host recovered: a listening socket keeps it.
+    early: RefCell<Option<Early<R::Message>>>,
     pub(crate) failure: RefCell<Option<HostError>>,
     pub(crate) persist: Queue<Persist<R>>,
     pub(crate) work: Queue<Work>,
@@ -137,6 +141,12 @@ pub(crate) struct Core<R: Replica, S: Service, E: Engine> {
     pub(crate) proposals: BTreeMap<Index, (Mark, RequestId)>,
     /// Reads that wait for an index to be applied.
     pub(crate) reads: BTreeSet<(Index, RequestId)>,
+}
+
+/// What a host hears from a peer.
+enum News<M> {
+    Message(M),
+    Disconnect,
 }
 
 /// What leaves a host once a write is durable.
@@ -171,6 +181,7 @@ where
         let inner = Inner {
             setup,
             core: RefCell::new(None),
+            early: RefCell::new((R::CHANNEL == Channel::Stream).then(Vec::new)),
             failure: RefCell::new(None),
             persist: Queue::default(),
             work: Queue::default(),
@@ -232,7 +243,27 @@ where
         env.spawn(async move { applying.apply_loop(service).await });
         env.spawn(async move { tidying.chore_loop().await });
         self.step(|_, _| ());
+        let early = self.inner.early.borrow_mut().take();
+        for (peer, news) in early.into_iter().flatten() {
+            self.hear(peer, news);
+        }
         Ok(())
+    }
+
+    /// A peer has news: the replica hears of it, over a stream as soon as the host has recovered.
+    fn hear(&self, peer: NodeId, news: News<R::Message>) {
+        if let Some(early) = &mut *self.inner.early.borrow_mut() {
+            return early.push((peer, news));
+        }
+        match news {
+            News::Message(message) => self.step(|replica, fx| replica.on_message(peer, message, fx)),
+            News::Disconnect => {
+                if let Some(core) = self.inner.core.borrow_mut().as_mut() {
+                    core.forget_held(peer);
+                }
+                self.step(|replica, fx| replica.on_disconnect(peer, fx));
+            }
+        }
     }
 
     /// A packet arrived.
@@ -241,9 +272,7 @@ where
             return;
         }
         match (packet.body, from) {
-            (PacketBody::Peer(message), Address::Node(peer)) => {
-                self.step(|replica, fx| replica.on_message(peer, message, fx));
-            }
+            (PacketBody::Peer(message), Address::Node(peer)) => self.hear(peer, News::Message(message)),
             (PacketBody::Request(request), _) => self.on_request(from, request),
             (PacketBody::Peer(_) | PacketBody::Response(_), _) => {
                 unreachable!("{from} sent a server what only a server sends, or only a client receives")
@@ -253,7 +282,7 @@ where
 
     /// The stream to a peer broke.
     pub fn on_disconnect(&self, peer: NodeId) {
-        self.step(|replica, fx| replica.on_disconnect(peer, fx));
+        self.hear(peer, News::Disconnect);
     }
 
     /// A timer fired.
@@ -318,6 +347,10 @@ where
                 Some(token) => core.held.entry(token).or_default().push(Held::Message(to, message)),
                 None => self.send(to, message),
             },
+            Effect::Disconnect { peer } => {
+                core.forget_held(peer);
+                env.close_stream(peer.into());
+            }
             Effect::Persist { token, records } => {
                 core.pending.insert(token);
                 self.inner.persist.push(Persist::Records { token, records });
@@ -431,6 +464,7 @@ where
                 }
             }
         }
+        *self.inner.early.borrow_mut() = None;
         self.inner.failure.borrow_mut().get_or_insert(error);
         self.inner.setup.observer.stopped(self.inner.setup.cluster.me);
     }
@@ -467,6 +501,13 @@ impl<R: Replica, S: Service, E: Engine> Core<R, S, E> {
         self.next_request.0 += 1;
         self.waiting.insert(self.next_request, waiting);
         self.next_request
+    }
+
+    /// What was held back for a peer belonged to a stream that is no more.
+    fn forget_held(&mut self, peer: NodeId) {
+        for held in self.held.values_mut() {
+            held.retain(|held| !matches!(held, Held::Message(to, _) if *to == peer));
+        }
     }
 
     fn timer_id(&mut self, timer: R::Timer) -> TimerId {

@@ -5,7 +5,8 @@
 //! and on a real network. Each service is a [`contract::Service`]: a deterministic state machine over
 //! an ordered store.
 //!
-//! Reading order: [`raft`], whose module documentation is an essay, then [`kv`].
+//! Reading order: [`solo`], which replicates nothing and shows what a replica is; [`abd`], the shortest
+//! that replicates; then any other, whose module's documentation is an essay; and [`kv`].
 //!
 //! ```
 //! use contract::{Cluster, Effects, NodeId, Recovered, Replica, Role};
@@ -18,11 +19,22 @@
 //! assert_eq!(raft.view().role, Role::Candidate); // its own vote counts once it is durable
 //! ```
 
+pub mod abd;
 mod duration;
+mod keyed_journal;
 pub mod kv;
 pub mod multi_paxos;
+pub mod paxos;
 pub mod raft;
+pub mod solo;
+pub mod vr;
+pub mod zab;
 
+pub use abd::Abd;
 pub use kv::KvService;
 pub use multi_paxos::MultiPaxos;
+pub use paxos::Paxos;
 pub use raft::Raft;
+pub use solo::Solo;
+pub use vr::Vr;
+pub use zab::Zab;

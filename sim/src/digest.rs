@@ -87,6 +87,7 @@ pub(crate) enum Kind {
     Fault,
     FaultEnds,
     DiskError,
+    Close,
 }
 
 /// The digest while the run goes on.

@@ -59,6 +59,10 @@ impl<M: Clone + Hash + WireSize + 'static> Env<M> for SimEnv<M> {
         self.inner.send_stream(self.owner, to, message);
     }
 
+    fn close_stream(&self, to: Address) {
+        self.inner.close_stream(self.owner, to);
+    }
+
     fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>) {
         self.inner.kernel.state.borrow_mut().arm(self.owner, timer, &within);
     }

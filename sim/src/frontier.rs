@@ -62,7 +62,7 @@ pub struct Choices {
     files: Vec<(usize, Vec<Lot>)>,
 }
 
-/// What a power loss left: a disk to [boot](crate::World::put_disk) from.
+/// What a power loss, or the end of a process, left: a disk to [boot](crate::World::put_disk) from.
 #[derive(Debug)]
 pub struct Image {
     pub(crate) tree: Tree,

@@ -2,8 +2,8 @@
 //!
 //! Names, sizes and preallocation change at once, in memory; writes and syncs take the device's
 //! time. A read costs nothing where the page cache holds the content: everywhere, but after a power
-//! loss, when the first read of each page goes to the device. What a power loss takes away is told
-//! in the [crate documentation](crate).
+//! loss, when the first read of each page goes to the device, and where a node reads past it. What a
+//! power loss takes away is told in the [crate documentation](crate).
 
 use std::cell::Cell;
 use std::future::{pending, poll_fn};
@@ -392,7 +392,8 @@ impl SimFile {
 impl File for SimFile {
     async fn read_at(&self, offset: u64, mut buf: Vec<u8>) -> (Result<usize, FsError>, Vec<u8>) {
         self.fs.alive().await;
-        if self.inode.borrow().is_cold(offset, buf.len()) {
+        let directly = self.fs.with(|state, node| state.disks[node].reads_directly);
+        if directly || self.inode.borrow().is_cold(offset, buf.len()) {
             let len = self.inode.borrow().available(offset, buf.len());
             let work = Work::Read { file: self.file(), offset, len };
             let submitted =

@@ -16,7 +16,7 @@ use crate::disk::trouble::TroubleId;
 use crate::disk::{Aftermath, Disk, Request, Work};
 use crate::fault::Faults;
 use crate::fault::swizzle::Step;
-use crate::frontier::Frontier;
+use crate::frontier::{Frontier, Image};
 use crate::gate::{Gates, Pending};
 use crate::latency::nanos;
 use crate::network::stream::Connections;
@@ -546,11 +546,21 @@ impl State {
 
     /// What a power loss may leave of a node's disk.
     pub(crate) fn frontier(&self, node: NodeId) -> Frontier {
+        self.disks[node.slot()].frontier(&self.in_flight(node))
+    }
+
+    /// What a power loss that is drawn so leaves of a node's disk, or the end of its process alone.
+    pub(crate) fn image(&self, node: NodeId, power_loss: Option<u64>) -> Image {
+        self.disks[node.slot()].image(&self.in_flight(node), power_loss)
+    }
+
+    /// The requests to a node's disk that have not completed, in the order of their issue.
+    fn in_flight(&self, node: NodeId) -> Vec<&Request> {
         let node = self.index(node.into());
         let mut requests: Vec<&Request> =
             self.requests.iter().filter(|request| request.node == node).collect();
         requests.sort_unstable_by_key(|request| request.number);
-        self.disks[node as usize].frontier(&requests)
+        requests
     }
 
     pub(crate) fn restart(&mut self, node: NodeId) {

@@ -249,7 +249,19 @@ impl<M> World<M> {
         self.kernel().state.borrow().frontier(node)
     }
 
-    /// Gives a node a disk that another's power loss left.
+    /// What a crash at this moment would leave of a node's disk; nothing changes. Each number draws an image
+    /// of its own, all of them among those of the [frontier](World::crash_frontier).
+    pub fn image_after_crash(&self, node: NodeId, number: u64) -> Image {
+        self.kernel().state.borrow().image(node, Some(number))
+    }
+
+    /// What the end of a node's process at this moment would leave of its disk, the page cache included;
+    /// nothing changes.
+    pub fn image_after_kill(&self, node: NodeId) -> Image {
+        self.kernel().state.borrow().image(node, None)
+    }
+
+    /// Gives a node a disk that another's end left.
     ///
     /// # Panics
     /// If the node has used the disk that it has.
@@ -260,6 +272,12 @@ impl<M> World<M> {
             let file = file.borrow();
             state.digest.event(Kind::Size, [file.id, file.size()]);
         }
+    }
+
+    /// From now on every read of a node goes to its device, as with `O_DIRECT`: for what is much larger than
+    /// a page cache would be.
+    pub fn read_directly(&self, node: NodeId) {
+        self.kernel().state.borrow_mut().disks[node.slot()].reads_directly = true;
     }
 
     /// Ends a node's software: its tasks and timers are gone. Its machine goes on: what was written

@@ -502,6 +502,23 @@ fn a_power_loss_empties_the_page_cache() {
 }
 
 #[test]
+fn a_node_may_read_past_the_page_cache() {
+    let world = world(1, "nvme");
+    let fs = world.fs(NODE);
+    run(&world, async move {
+        let file = fs.open("f", OpenMode::Create).await.expect("the root exists");
+        file.write_at(0, vec![1; 4096]).await.0.expect("never fails");
+    });
+    content(&world, "f");
+    assert_eq!(world.stats().disk_reads, 0);
+    world.read_directly(NODE);
+    for reads in 1..3 {
+        content(&world, "f");
+        assert_eq!(world.stats().disk_reads, reads);
+    }
+}
+
+#[test]
 fn a_flush_of_a_new_size_costs_more() {
     let at = |micros| Latency::Constant(Duration::from_micros(micros));
     let (read, write, flush, flush_metadata) = (at(1), at(10), at(100), at(1000));

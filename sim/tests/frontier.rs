@@ -95,6 +95,48 @@ fn both(disk: DiskConfig, n: u64, in_flight: bool, seeds: u64) -> (BTreeSet<File
     (all.into_iter().collect(), drawn.collect())
 }
 
+/// The images that are drawn of one moment.
+fn drawn_images(disk: DiskConfig, n: u64, in_flight: bool, numbers: u64) -> BTreeSet<Files> {
+    let frozen = world(0, disk);
+    run_to(&frozen, work, n, in_flight);
+    let before = frozen.digest();
+    let images = (0..numbers).map(|number| boot(frozen.image_after_crash(NODE, number))).collect();
+    assert_eq!(frozen.digest(), before, "looking changes nothing");
+    images
+}
+
+/// A process that dies leaves the page cache: all is there, and the next power loss takes it as any other.
+#[test]
+fn a_kill_leaves_what_only_a_flush_makes_durable() {
+    let calm = disk(Persistence::Journalled, 512);
+    let mut lost = 0;
+    for (n, in_flight) in (4..=10).flat_map(|n| [(n, false), (n, true)]) {
+        let frozen = world(0, calm);
+        run_to(&frozen, work, n, in_flight);
+        let machine = |image| {
+            let machine = world(0, calm);
+            machine.put_disk(NODE, image);
+            machine
+        };
+        let killed = world(0, calm);
+        run_to(&killed, work, n, in_flight);
+        killed.kill(NODE);
+        while killed.next(Time::FAR).is_some() {}
+        killed.restart(NODE);
+        assert_eq!(files(&machine(frozen.image_after_kill(NODE))), files(&killed), "operation {n}");
+        // What the cache holds is no more durable than it was.
+        let again = machine(frozen.image_after_kill(NODE));
+        let barest = |frontier: seedbed_sim::Frontier| {
+            let barest = frontier.choices().next().expect("one image there is");
+            boot(frontier.image(&barest))
+        };
+        let (then, now) = (barest(frozen.crash_frontier(NODE)), barest(again.crash_frontier(NODE)));
+        assert_eq!(then, now, "operation {n}");
+        lost += u32::from(then != files(&again));
+    }
+    assert!(lost > 5, "something was not durable");
+}
+
 #[test]
 fn a_frontier_is_what_crashes_may_leave() {
     let journalled =
@@ -105,6 +147,8 @@ fn a_frontier_is_what_crashes_may_leave() {
     {
         for (n, in_flight) in (1..=10).flat_map(|n| [(n, false), (n, true)]) {
             let (all, drawn) = both(disk(persistence, torn_unit), n, in_flight, 2000);
+            let images = drawn_images(disk(persistence, torn_unit), n, in_flight, 2000);
+            assert_eq!(images, drawn, "{persistence:?}, operation {n}: an image is what a crash leaves");
             let strange = drawn.difference(&all).next();
             assert_eq!(
                 strange, None,

@@ -69,6 +69,34 @@ fn a_stream_is_in_order_and_complete() {
     }
 }
 
+/// Three later segments tell of a lost one, which then takes some round trips more and not 200 ms: the
+/// last segment of all, of which nothing tells, may take that.
+#[test]
+fn later_segments_tell_of_a_lost_one() {
+    let mut slow = 0;
+    for seed in 0..20 {
+        let world = world(seed, 0.1);
+        let mut sent = Vec::new();
+        let mut events = Vec::new();
+        let mut latest = Duration::ZERO;
+        for i in 0..400 {
+            let now = world.now();
+            sent.push(now);
+            world.env(ONE).send_stream(TWO.into(), Number(i));
+            while let Some(event) = world.next(Time((i + 1) * 1_000_000)) {
+                if let Event::Message { message: Number(number), .. } = &event {
+                    latest = latest.max(world.now().since(sent[*number as usize]));
+                }
+                events.push(event);
+            }
+        }
+        events.extend(all(&world, Time::FAR));
+        assert_eq!(numbers(&events, TWO), (0..400).collect::<Vec<_>>(), "seed {seed}");
+        slow += usize::from(latest > ms(100));
+    }
+    assert!(slow < 5, "in {slow} of 20 worlds a lost segment waited for its timer");
+}
+
 #[test]
 fn a_short_partition_delays_and_a_long_one_disconnects() {
     let world = world(1, 0.0);
@@ -115,6 +143,31 @@ fn a_killed_process_resets_and_a_power_loss_is_silent() {
     }
 }
 
+/// Who breaks a stream itself is not told; the peer is, once, before anything of the next connection.
+#[test]
+fn a_stream_that_is_closed_begins_anew() {
+    for (seed, reset_is_lost) in (0..40).map(|seed| (seed, seed % 2 == 1)) {
+        let world = world(seed, 0.0);
+        let (one, two) = (world.env(ONE), world.env(TWO));
+        one.close_stream(TWO.into());
+        one.send_stream(TWO.into(), Number(0));
+        assert_eq!(numbers(&all(&world, Time(1_000_000_000)), TWO), [0], "nothing was there to close");
+        one.send_stream(TWO.into(), Number(1));
+        two.send_stream(ONE.into(), Number(10));
+        let cut = reset_is_lost.then(|| world.block(&[Links::one_way(ONE, TWO)], Blocking::Drop));
+        one.close_stream(TWO.into());
+        one.close_stream(TWO.into());
+        cut.into_iter().for_each(|cut| world.heal(cut));
+        one.send_stream(TWO.into(), Number(2));
+        let events = all(&world, Time::FAR);
+        let told_at = events.iter().position(|event| *event == told(TWO, ONE)).expect("the peer is told");
+        assert!(numbers(&events[..told_at], TWO).iter().all(|number| *number == 1), "seed {seed}");
+        assert_eq!(numbers(&events[told_at..], TWO), [2], "seed {seed}");
+        assert!(numbers(&events, ONE).is_empty(), "what the peer had sent is lost");
+        assert_eq!(world.stats().disconnects, 1, "seed {seed}");
+    }
+}
+
 /// Crashes, kills and cuts at random: within what one side takes for one connection, the numbers that
 /// arrive have no gap.
 #[test]
@@ -128,6 +181,7 @@ fn an_epoch_has_no_gap() {
                 0 => drop(world.crash(TWO).to_string()),
                 1 => world.kill(TWO),
                 2..8 => world.restart(TWO),
+                9 => world.env(ONE).close_stream(TWO.into()),
                 8 if cut.is_none() => {
                     cut = Some(world.block(&[Links::one_way(ONE, TWO)], Blocking::HoldInFlight))
                 }

@@ -27,6 +27,7 @@ pub mod btree;
 mod encoding;
 pub mod inspect;
 pub mod journal;
+mod latch;
 mod log;
 mod log_file;
 pub mod logstore;
@@ -40,7 +41,7 @@ mod turn;
 
 pub use btree::{BTree, BTreeOptions, BTreeSnapshot, Mode};
 pub use journal::{
-    Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId, TornTail,
+    Journal, JournalEntry, JournalError, JournalOptions, JournalRecovery, JournalStats, SegmentId,
 };
 pub use logstore::{LogStore, LogStoreOptions, LogStoreSnapshot};
 pub use lsm::{Lsm, LsmOptions, LsmSnapshot};

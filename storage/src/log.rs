@@ -1,5 +1,5 @@
-//! The framing of every append-only file: the journal's segments, the write-ahead logs of the
-//! log-structured engine and its manifest.
+//! The framing of every append-only file: the journal's segments, write-ahead logs, the segments of the
+//! log-structured store, the manifest of the LSM and the rollback journal of the B-tree.
 //!
 //! A log is a header, records without gaps, and then zeros (or the end of the file). All numbers are
 //! little-endian.
@@ -8,27 +8,28 @@
 //! |---|---|---|
 //! | 0 | 8 | magic: which kind of log |
 //! | 8 | 4 | format version, 1 |
-//! | 12 | 4 | where the log before this one ends; 0 where logs of a kind do not follow each other |
+//! | 12 | 4 | how many bytes of the log before this one were known to be durable when this one began, or 0 |
 //! | 16 | 8 | the file's number, also in its name |
 //! | 24 | 4 | zero |
 //! | 28 | 4 | CRC32C of bytes 0 to 28 |
 //!
 //! | Record | | |
 //! |---|---|---|
-//! | 0 | 4 | CRC32C of bytes 4 to `length`, started from (magic, number) and the record's offset |
+//! | 0 | 4 | CRC32C of bytes 4 to `length`, started as told below |
 //! | 4 | 4 | `length` in bytes, these 16 included, so that it is never zero |
 //! | 8 | 4 | `durable`: how many bytes of this file were known to be durable when this was written |
 //! | 12 | 4 | tag: the owner's own |
 //! | 16 | … | payload |
 //!
-//! A checksum that starts from the file's number and the record's offset holds in one place only:
-//! stale bytes of a recycled or misdirected block never pass for a record.
+//! The checksum is started from the CRC32C of magic and number, XOR the record's offset. So it holds in one
+//! place only: stale bytes of a recycled or misdirected block never pass for a record.
 //!
 //! **Torn or corrupt?** A bad record is a torn tail if its flush may never have finished, and
 //! corruption if it had. After Alagappan et al. (FAST'18) each record carries the offset known to be
 //! durable. Reading stops at the first bad record; if any intact record behind it says that the bad
 //! place had been durable, the log is corrupt, and otherwise its tail is torn. (An intact record
 //! behind a bad one proves nothing by itself: unflushed sectors survive a power loss in any subset.)
+//! Where logs follow each other the next one's header says the same of the end of the one before it.
 
 use contract::{File, FsError};
 
@@ -52,7 +53,7 @@ impl LogIdentity {
         crc32c::crc32c_append(crc32c::crc32c(&self.magic), &self.number.to_le_bytes())
     }
 
-    /// The log's header, where the log before it ends at `previous_end`.
+    /// The log's header, where the log before it is durable up to `previous_end`.
     pub(crate) fn header(self, previous_end: u32) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&self.magic);
@@ -102,6 +103,14 @@ impl Tail {
             buffer: identity.header(previous_end).to_vec(),
             spare: Vec::new(),
             durable: 0,
+        }
+    }
+
+    /// Puts another header in the place of the one that has not left yet; if it has, it stays.
+    pub(crate) fn set_header(&mut self, header: [u8; HEADER_BYTES]) {
+        if self.offset == 0 {
+            assert!(self.buffer[..8] == header[..8], "a log's kind does not change");
+            self.buffer[..HEADER_BYTES].copy_from_slice(&header);
         }
     }
 
@@ -181,6 +190,7 @@ pub(crate) struct LogReader<'a> {
     bytes: &'a [u8],
     salt: u32,
     at: usize,
+    durable: u64,
     credulous: bool,
 }
 
@@ -188,7 +198,7 @@ impl<'a> LogReader<'a> {
     /// A reader of the log's whole content, header included. The header is not looked at: see
     /// [`LogReader::header`].
     pub(crate) fn new(identity: LogIdentity, bytes: &'a [u8]) -> Self {
-        Self { bytes, salt: identity.salt(), at: HEADER_BYTES, credulous: false }
+        Self { bytes, salt: identity.salt(), at: HEADER_BYTES, durable: 0, credulous: false }
     }
 
     /// Checks the header; `previous_end` is the answer.
@@ -217,7 +227,7 @@ impl<'a> LogReader<'a> {
 
     /// A reader of a log whose header is bad: it has no records, only an end.
     pub(crate) fn headless(identity: LogIdentity, bytes: &'a [u8]) -> Self {
-        Self { bytes, salt: identity.salt(), at: 0, credulous: false }
+        Self { bytes, salt: identity.salt(), at: 0, durable: 0, credulous: false }
     }
 
     /// Planted: [`contract::Bug::ChecksumIgnored`]. A record whose last byte was written counts as
@@ -256,6 +266,16 @@ impl<'a> LogReader<'a> {
         self.at as u64
     }
 
+    /// What is in the log: all but the zeros behind its records, or behind what is no record.
+    pub(crate) fn used(&self) -> &'a [u8] {
+        &self.bytes[..self.at.max(self.bytes.len() - trailing_zeros(self.bytes))]
+    }
+
+    /// Up to where the records that were read say that the log was durable; 0 if they say nothing.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable
+    }
+
     /// What stands at the end of the intact records: `Ok(None)` for zeros, `Ok(Some)` for a torn
     /// tail, `Err` where something behind proves that the place had been durable.
     pub(crate) fn end(&self) -> Result<Option<Flaw>, Flaw> {
@@ -265,7 +285,7 @@ impl<'a> LogReader<'a> {
         if used == 0 {
             return Ok(None);
         }
-        let strict = Self { bytes: self.bytes, salt: self.salt, at: self.at, credulous: false };
+        let strict = Self { credulous: false, ..*self };
         let what = strict.record_at(self.at).expect_err("reading stopped at a record that is not intact");
         let flaw = Flaw { offset: self.at as u64, what };
         let vouched = (self.at + 1..self.at + used).any(|at| {
@@ -282,6 +302,7 @@ impl<'a> Iterator for LogReader<'a> {
     fn next(&mut self) -> Option<LogRecord<'a>> {
         let record = self.record_at(self.at).ok()?;
         self.at += RECORD_HEADER_BYTES + record.payload.len();
+        self.durable = self.durable.max(record.durable);
         assert!(self.at <= self.bytes.len(), "an intact record is inside its file");
         Some(record)
     }

@@ -1,5 +1,5 @@
-//! A log that grows: what is pushed waits in memory until it is handed to the file, and that until it
-//! is flushed.
+//! Logs that grow: what is pushed waits in memory until it is handed to the file, and that until it is
+//! flushed.
 //!
 //! The file is lazy: records stay in memory until they are many or somebody wants them durable. It is
 //! created with the first of them, and space is reserved in steps, so that most flushes are of data
@@ -8,9 +8,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{File, Fs, FsError, OpenMode};
+use contract::{Durability, EngineError, File, Fs, FsError, OpenMode};
 
-use crate::log::{LogIdentity, Tail};
+use crate::log::{HEADER_BYTES, LogIdentity, LogReader, Tail};
+use crate::read::read_at;
 
 /// Space is reserved in steps of this size, or of a block for logs that stay small.
 const EXTENT_BYTES: u64 = 256 << 10;
@@ -74,6 +75,13 @@ impl<F: Fs> LogFile<F> {
         }
     }
 
+    /// Another file has what this one had.
+    pub(crate) fn set_file(&self, file: F::File) {
+        let mut state = self.state.borrow_mut();
+        assert!(state.flushed == state.tail.position(), "only a log that has ended changes its file");
+        state.file = Some(file);
+    }
+
     /// Bytes that no file holds yet; `None` if some of them are in the file or on their way.
     pub(crate) fn unwritten(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
         self.state.borrow().tail.slice(offset, len).map(<[u8]>::to_vec)
@@ -91,6 +99,20 @@ impl<F: Fs> LogFile<F> {
 
     pub(crate) fn path(&self) -> &Rc<str> {
         &self.path
+    }
+
+    /// The log before this one is durable, and ends at `end`. The header says so if it is not written yet:
+    /// then damage of that end is not taken for a torn tail.
+    pub(crate) fn follows(&self, end: u64) {
+        assert!(end >= HEADER_BYTES as u64, "a log ends behind its header");
+        let end = u32::try_from(end).expect("a log is below 4 GiB");
+        self.state.borrow_mut().tail.set_header(self.identity.header(end));
+    }
+
+    /// Whether all that was pushed is durable.
+    fn is_flushed(&self) -> bool {
+        let state = self.state.borrow();
+        state.flushed == state.tail.position()
     }
 
     /// Encodes a record behind those before it; `payload` appends its bytes. Returns where in the file
@@ -117,7 +139,8 @@ impl<F: Fs> LogFile<F> {
         self.state.borrow().file.is_some()
     }
 
-    /// Hands what is buffered to the file; returns how many bytes. One caller at a time.
+    /// Hands what is buffered to the file; returns how many bytes. One caller at a time. Of logs that
+    /// follow each other, see [`write_out`].
     pub(crate) async fn write_out(&self, fs: &F) -> Result<u64, FsError> {
         if self.buffered() == 0 {
             return Ok(0);
@@ -172,4 +195,59 @@ impl<F: Fs> LogFile<F> {
         state.tail.set_durable(written);
         Ok(())
     }
+
+    /// Reads again what was handed to the file and checks every record; `is_sound` tells whether a payload
+    /// is. Nobody may be writing it. `path`: what its file is called now. Returns how many bytes were read.
+    pub(crate) async fn verify(
+        &self,
+        path: &Rc<str>,
+        is_sound: impl Fn(u32, &[u8]) -> bool,
+    ) -> Result<u64, EngineError> {
+        let (file, written) = {
+            let state = self.state.borrow();
+            (state.file.clone(), state.written)
+        };
+        let Some(file) = file.filter(|_| written > 0) else { return Ok(0) };
+        let corrupt = |offset, what| EngineError::Corrupt { file: Rc::clone(path), offset, what };
+        let bytes = read_at(&file, 0, usize::try_from(written).expect("a log fits into memory")).await?;
+        LogReader::header(self.identity, &bytes).map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
+        let mut reader = LogReader::new(self.identity, &bytes);
+        while reader.position() < written {
+            let offset = reader.position();
+            let record = reader.next().ok_or_else(|| corrupt(offset, "record checksum does not match"))?;
+            if !is_sound(record.tag, record.payload) {
+                return Err(corrupt(offset, "record is malformed"));
+            }
+        }
+        assert_eq!(reader.position(), written, "a log is handed to its file record by record");
+        Ok(written)
+    }
+}
+
+/// Hands what is buffered in logs that follow each other to their files, and flushes them if all of it
+/// must be durable; returns how many bytes were written. One caller at a time.
+///
+/// A later log must never outlive an earlier one: so each is flushed before the next. And where both are
+/// to be flushed, the next is not even written before: then its header can vouch for the one before it.
+pub(crate) async fn write_out<F: Fs>(
+    fs: &F,
+    oldest_first: impl Iterator<Item = &LogFile<F>>,
+    durability: Durability,
+) -> Result<u64, FsError> {
+    let mut bytes = 0;
+    let mut before: Option<&LogFile<F>> = None;
+    for log in oldest_first {
+        if let Some(before) = before {
+            assert!(before.number() < log.number(), "logs are written in their order");
+            if before.is_flushed() {
+                log.follows(before.bytes());
+            }
+        }
+        bytes += log.write_out(fs).await?;
+        if durability == Durability::Synced {
+            log.sync(fs).await?;
+        }
+        before = Some(log);
+    }
+    Ok(bytes)
 }

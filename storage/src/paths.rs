@@ -1,4 +1,4 @@
-//! Names of a store's files.
+//! Names of a store's files, and making them durable.
 
 use contract::{EngineError, File, Fs, FsError, OpenMode};
 
@@ -25,11 +25,36 @@ pub(crate) fn refuse_others(
     }
 }
 
-/// Creates a folder so that its name outlives a power loss.
+/// The suffix of a file that is to take another's place.
+pub(crate) const NEW: &str = ".new";
+
+/// The folder that a path is in.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Creates a folder, and those above it, so that their names outlive a power loss.
 pub(crate) async fn create_dir_durably<F: Fs>(fs: &F, dir: &str) -> Result<(), FsError> {
     fs.create_dir(dir).await?;
-    let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
-    fs.sync_dir(parent).await
+    let mut dir = dir;
+    while !dir.is_empty() {
+        dir = parent(dir);
+        fs.sync_dir(dir).await?;
+    }
+    Ok(())
+}
+
+/// Makes what was read from a file durable, whatever became of its earlier flushes: pages whose flush
+/// failed count as clean, so that no later flush writes them, though readers see them (Rebello et al.,
+/// ATC'20). So another file with the same content takes its name.
+pub(crate) async fn rewrite<F: Fs>(fs: &F, path: &str, content: &[u8]) -> Result<F::File, FsError> {
+    let fresh = format!("{path}{NEW}");
+    let file = fs.open(&fresh, OpenMode::Truncate).await?;
+    file.write_at(0, content.to_vec()).await.0?;
+    file.sync_data().await?;
+    fs.rename(&fresh, path).await?;
+    fs.sync_dir(parent(path)).await?;
+    Ok(file)
 }
 
 /// Gives a file that never changes again a second name, which must be free; where there are no hard

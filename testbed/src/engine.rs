@@ -1,7 +1,9 @@
 //! The storage engines of a run behind one type: a run is compiled once per protocol, not once per protocol
 //! and engine.
 
-use contract::{Batch, Durability, Engine, EngineError, EngineStats, Family, Pair, Range, ReadStore};
+use contract::{
+    Batch, Durability, Engine, EngineError, EngineStats, Family, Pair, Range, ReadStore, TornTail,
+};
 use sim::SimFs;
 use storage::{
     BTree, BTreeOptions, BTreeSnapshot, LogStore, LogStoreOptions, LogStoreSnapshot, Lsm, LsmOptions,
@@ -104,6 +106,10 @@ impl Engine for AnyEngine {
 
     async fn verify(&self) -> Result<(), EngineError> {
         each!(self, store => store.verify().await)
+    }
+
+    fn torn_tails(&self) -> &[TornTail] {
+        each!(self, store => store.torn_tails())
     }
 
     fn stats(&self) -> EngineStats {

@@ -1,6 +1,7 @@
 //! One run: a plan carried out in a world, watched, and judged.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
@@ -17,11 +18,12 @@ use storage::journal::JournalOptions;
 use crate::client::{Client, Records};
 use crate::engine::{AnyEngine, AnyOptions};
 use crate::judge::{OnTheFly, judge};
+use crate::measure::{Expectation, Gauges, Moment};
 use crate::nemesis::{Ground, Nemesis, SharedAlarms, Stop, Wake};
 use crate::panics::{self, Caught};
 use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
-use crate::watch::{Alert, Watch};
+use crate::watch::{Alert, Surroundings, Watch};
 
 /// Takes the lines of a trace.
 pub type TraceSink = Box<dyn FnMut(&str)>;
@@ -128,6 +130,34 @@ impl<R: Replica> Arena<R> {
         lines
     }
 
+    /// The numbers of the run so far.
+    fn moment(&self, records: &Records) -> Moment {
+        Moment {
+            at: self.world.now(),
+            world: self.world.stats(),
+            seen: self.watch.seen(),
+            operations: operations(records),
+            storage: storage(self.stats()),
+            gauges: self.gauges(),
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        let up = (1..).map(NodeId).zip(&self.servers);
+        let up = up.filter_map(|(node, server)| Some((node, server.as_ref()?.view()?)));
+        let mut gauges = Gauges { voters: Ground::membership(self).voters.len() as u64, ..Gauges::default() };
+        let (mut least, mut most) = (u64::MAX, 0);
+        for (node, view) in up {
+            let (applied, entries) = self.watch.log_of(node, view.last.index);
+            (least, most) = (least.min(applied.0), most.max(applied.0));
+            gauges.leaders += u64::from(view.role == Role::Leader);
+            gauges.epoch = gauges.epoch.max(view.epoch.0);
+            gauges.log_entries = gauges.log_entries.max(entries);
+        }
+        gauges.lag = most.saturating_sub(least);
+        gauges
+    }
+
     fn stats(&self) -> HostStats {
         self.servers.iter().flatten().fold(self.past, |sum, server| add(sum, server.stats()))
     }
@@ -164,6 +194,11 @@ impl<R: Replica> Ground for Arena<R> {
 
     fn is_up(&self, node: NodeId) -> bool {
         self.servers[node.slot()].is_some()
+    }
+
+    fn remembers(&self, node: NodeId) -> bool {
+        let view = self.servers[node.slot()].as_ref().and_then(Host::view);
+        view.is_some_and(|view| view.role != Role::Recovering)
     }
 
     fn stop(&self, node: NodeId) -> Option<Stop> {
@@ -235,7 +270,7 @@ pub(crate) fn run<R: Replica>(
     let alarms = SharedAlarms::default();
     let records = Rc::new(RefCell::new(Records::new(plan.quiet_from)));
     let watch = Rc::new({
-        let (alarms, world) = (Rc::clone(&alarms), world.clone());
+        let (alarms, clock, world) = (Rc::clone(&alarms), world.clone(), world.clone());
         let alarm = Box::new(move |alert| {
             match alert {
                 Alert::Reached(condition, node) => alarms.borrow_mut().reached.push_back((condition, node)),
@@ -244,7 +279,8 @@ pub(crate) fn run<R: Replica>(
             world.schedule(world.now(), Wake::Alarm.encode());
         });
         let nodes = usize::from(plan.world.nodes);
-        Watch::<R>::new(&plan.checks.monitors, nodes, plan.conditions(), Rc::clone(&records), alarm)
+        let around = Surroundings { alarm, clock: Box::new(move || clock.now()) };
+        Watch::<R>::new(&plan.checks.monitors, nodes, plan.conditions(), Rc::clone(&records), around)
     });
     let mut arena = Arena::<R> {
         plan: plan.clone(),
@@ -262,12 +298,16 @@ pub(crate) fn run<R: Replica>(
     let mut judge_at_once = plan.checks.stop_at_first.then(|| OnTheFly::new(plan, options.keep_history));
     let mut nemesis = Nemesis::new(plan, R::FAILURES, alarms, &arena);
 
-    let stopped = panics::catch(|| simulate(&mut arena, &mut nemesis, &records, &mut judge_at_once));
+    let mut expectations = Expectations::schedule(plan, &arena);
+    let stopped =
+        panics::catch(|| simulate(&mut arena, &mut nemesis, &records, &mut judge_at_once, &mut expectations));
     let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of(&panic))));
 
+    let records = &mut *records.borrow_mut();
+    let moment = arena.moment(records);
+    let failed = expectations.unmet(&plan.expectations, &moment);
     watch.close();
 
-    let records = &mut *records.borrow_mut();
     if let (Some(_), Some(judge)) = (&stopped, &mut judge_at_once) {
         judge.put_back(records);
     }
@@ -280,7 +320,10 @@ pub(crate) fn run<R: Replica>(
             None => judge(plan, &records.history, &order),
         }),
     };
-    let stats = arena.stats();
+    let verdict = match (verdict, failed) {
+        (Verdict::Ok, Some(finding)) => Verdict::Violation(finding),
+        (verdict, _) => verdict,
+    };
     let report = Report {
         scenario: plan.scenario.clone(),
         seed: plan.seed,
@@ -288,20 +331,58 @@ pub(crate) fn run<R: Replica>(
         verdict,
         digest: world.digest(),
         simulated: world.now(),
-        world: world.stats(),
-        seen: watch.seen(),
-        operations: operations(records),
+        world: moment.world,
+        seen: moment.seen,
+        operations: moment.operations,
         latency: latency(records),
-        storage: Storage {
-            journal_flushes: stats.journal.flushes,
-            journal_records: stats.journal.records,
-            engine_flushes: stats.engine.flushes,
-            engine_compactions: stats.engine.compactions,
-        },
+        availability: records.availability(world.now()),
+        storage: moment.storage,
         fired: nemesis.fired().to_vec(),
         extent: nemesis.extent(),
     };
     Run { report, history: records.history.clone(), order, invoked: records.invoked.clone() }
+}
+
+/// The numbers at the moments between which a plan's expectations are measured.
+#[derive(Default)]
+struct Expectations {
+    moments: BTreeMap<Time, Moment>,
+}
+
+impl Expectations {
+    /// Asks to be woken at each of them that is neither the start nor the end.
+    fn schedule(plan: &Plan, ground: &impl Ground) -> Self {
+        let bounds = plan.expectations.iter().flat_map(|expected| [expected.from, expected.until]);
+        let within: BTreeSet<Time> = bounds.filter(|at| *at > Time::ZERO && *at < plan.until).collect();
+        for at in within {
+            ground.wake_at(at, Wake::Measure);
+        }
+        Self::default()
+    }
+
+    fn measure(&mut self, moment: Moment) {
+        self.moments.insert(moment.at, moment);
+    }
+
+    /// The first that does not hold, if the run came to its end.
+    fn unmet(&self, expected: &[Expectation], end: &Moment) -> Option<Finding> {
+        let at = |time: Time| match self.moments.get(&time) {
+            _ if time == Time::ZERO => Moment::default(),
+            Some(moment) => *moment,
+            None => *end,
+        };
+        expected.iter().find_map(|expected| {
+            let (holds, value) = expected.that.judge(&at(expected.from), &at(expected.until));
+            let Expectation { name, that, from, until } = expected;
+            (!holds).then(|| {
+                let message = format!(
+                    "{name}: expected {that} from {from} to {until}, but {} was {value}",
+                    that.subject()
+                );
+                Finding::of_run(&format!("expect/{name}"), message, Vec::new())
+            })
+        })
+    }
 }
 
 /// Why a run ended before its time.
@@ -315,6 +396,7 @@ fn simulate<R: Replica>(
     nemesis: &mut Nemesis,
     records: &Rc<RefCell<Records>>,
     judge_at_once: &mut Option<OnTheFly>,
+    expectations: &mut Expectations,
 ) -> Option<Stopped> {
     let (world, plan) = (arena.world.clone(), arena.plan.clone());
     let nodes = plan.world.nodes;
@@ -350,7 +432,10 @@ fn simulate<R: Replica>(
                 }
             }
             Event::Timer { at: Address::Client(client), timer } => clients[client.slot()].on_timer(timer),
-            Event::Control(number) => nemesis.on_wake(Wake::decode(number), arena),
+            Event::Control(number) => match Wake::decode(number) {
+                Wake::Measure => expectations.measure(arena.moment(&records.borrow())),
+                wake => nemesis.on_wake(wake, arena),
+            },
             Event::Disconnect { at: Address::Node(node), peer: Address::Node(peer) } => {
                 if let Some(server) = &arena.servers[node.slot()] {
                     server.on_disconnect(peer);
@@ -405,6 +490,15 @@ fn liveness(plan: &Plan, records: &Records, nodes: impl Fn() -> Vec<String>) -> 
         liveness.operations
     );
     Some(Verdict::Violation(Finding::of_run("liveness", message, nodes())))
+}
+
+fn storage(stats: HostStats) -> Storage {
+    Storage {
+        journal_flushes: stats.journal.flushes,
+        journal_records: stats.journal.records,
+        engine_flushes: stats.engine.flushes,
+        engine_compactions: stats.engine.compactions,
+    }
 }
 
 fn operations(records: &Records) -> Operations {

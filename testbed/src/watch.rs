@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use contract::{
-    Address, Control, Effect, Entry, Index, JournalRecord, Mark, NodeId, Observer, Rejection, Replica, Role,
-    View,
+    Address, Control, Effect, Entry, Index, JournalRecord, LogShape, Mark, NodeId, Observer, Rejection,
+    Replica, Role, Time, View, WireSize,
 };
 
 use crate::client::Records;
@@ -37,6 +38,16 @@ pub struct Seen {
     pub reconfigurations: u64,
     /// Times that an operator's request for another leader was done.
     pub transfers: u64,
+    /// Messages that servers sent to each other.
+    pub peer_messages: u64,
+    /// Bytes of these on the wire.
+    pub peer_bytes: u64,
+    /// Bytes of the largest snapshot that was received.
+    pub snapshot_bytes: u64,
+    /// How long no node that was up led, until the last time that one became leader.
+    pub leaderless: Duration,
+    /// The longest such time, without that before the first leader.
+    pub longest_leaderless: Duration,
 }
 
 struct State<R: Replica> {
@@ -46,6 +57,10 @@ struct State<R: Replica> {
     last_leader: Option<NodeId>,
     /// Who is up and leads.
     leading: BTreeSet<NodeId>,
+    /// Since when nobody does.
+    leaderless_since: Option<Time>,
+    /// Per node: up to where it has applied, and below where its journal forgot the log.
+    logs: Vec<(Index, Index)>,
     /// Not collected where it is not wanted.
     order: Option<Order>,
 }
@@ -56,7 +71,7 @@ pub struct Watch<R: Replica> {
     /// The conditions that faults wait for.
     awaited: Vec<Predicate>,
     records: Rc<RefCell<Records>>,
-    alarm: RefCell<Option<Alarm>>,
+    world: RefCell<Option<Surroundings>>,
 }
 
 /// What the nemesis wants to know at once.
@@ -68,8 +83,13 @@ pub enum Alert {
     Stopped(NodeId),
 }
 
-/// Called at an alert.
-pub type Alarm = Box<dyn Fn(Alert)>;
+/// What a watch needs of the world around it.
+pub struct Surroundings {
+    /// Called at an alert.
+    pub alarm: Box<dyn Fn(Alert)>,
+    /// Tells simulated time.
+    pub clock: Box<dyn Fn() -> Time>,
+}
 
 impl<R: Replica> Watch<R> {
     /// Watches with the named monitors; each name stands in the registry.
@@ -78,7 +98,7 @@ impl<R: Replica> Watch<R> {
         nodes: usize,
         awaited: Vec<Predicate>,
         records: Rc<RefCell<Records>>,
-        alarm: Alarm,
+        world: Surroundings,
     ) -> Self {
         // A law that is none of the protocol's is not watched.
         let monitors =
@@ -89,9 +109,11 @@ impl<R: Replica> Watch<R> {
             seen: Seen::default(),
             last_leader: None,
             leading: BTreeSet::new(),
+            leaderless_since: Some(Time::ZERO),
+            logs: vec![(Index::ZERO, Index::ZERO); nodes],
             order: Some(Order::default()),
         };
-        Self { state: RefCell::new(state), awaited, records, alarm: RefCell::new(Some(alarm)) }
+        Self { state: RefCell::new(state), awaited, records, world: RefCell::new(Some(world)) }
     }
 
     /// Takes the order in which operations took effect, or keeps it from being collected.
@@ -99,9 +121,26 @@ impl<R: Replica> Watch<R> {
         self.state.borrow_mut().order.take()
     }
 
+    fn now(&self) -> Time {
+        (self.world.borrow().as_ref().expect("nothing happens once the watch is closed").clock)()
+    }
+
     /// A node went down.
     pub fn went_down(&self, node: NodeId) {
-        self.state.borrow_mut().leading.remove(&node);
+        self.leads_no_more(node);
+    }
+
+    fn leads_no_more(&self, node: NodeId) {
+        let state = &mut *self.state.borrow_mut();
+        if state.leading.remove(&node) && state.leading.is_empty() {
+            state.leaderless_since = Some(self.now());
+        }
+    }
+
+    /// Up to where a node has applied entries, and how many its log holds if it ends at `last`.
+    pub(crate) fn log_of(&self, node: NodeId, last: Index) -> (Index, u64) {
+        let (applied, below) = self.state.borrow().logs[node.slot()];
+        (applied, (last.0 + 1).saturating_sub(below.0.max(1)))
     }
 
     /// The first broken law, if one was.
@@ -114,15 +153,15 @@ impl<R: Replica> Watch<R> {
         self.state.borrow().seen
     }
 
-    /// Raises no more alarms. The alarm knows the world, whose tasks know this watch: without this,
+    /// Raises no more alarms. They know the world, whose tasks know this watch: without this,
     /// neither would ever be freed.
     pub fn close(&self) {
-        *self.alarm.borrow_mut() = None;
+        *self.world.borrow_mut() = None;
     }
 
     fn raise(&self, alert: Alert) {
-        if let Some(alarm) = &*self.alarm.borrow() {
-            alarm(alert);
+        if let Some(world) = &*self.world.borrow() {
+            (world.alarm)(alert);
         }
     }
 
@@ -136,23 +175,53 @@ impl<R: Replica> Watch<R> {
     }
 
     /// Counts what became of leaders and logs.
-    fn count(&self, node: NodeId, before: &View, after: &View, elected: bool) {
+    fn count(&self, node: NodeId, after: &View, elected: bool) {
+        if after.role != Role::Leader {
+            self.leads_no_more(node);
+        }
         let state = &mut *self.state.borrow_mut();
         let seen = &mut state.seen;
-        seen.logs_truncated += u64::from(after.last.index < before.last.index);
-        if after.role != Role::Leader {
-            state.leading.remove(&node);
-        }
         if !elected {
             return;
         }
         seen.elections += 1;
         state.leading.insert(node);
+        if let Some(since) = state.leaderless_since.take() {
+            let without = self.now().since(since);
+            seen.leaderless += without;
+            if since > Time::ZERO {
+                seen.longest_leaderless = seen.longest_leaderless.max(without);
+            }
+        }
         seen.two_leaders_at_once += u64::from(state.leading.len() > 1);
         if state.last_leader.replace(node).is_some_and(|previous| previous != node) {
             seen.leader_changes += 1;
             let writing = self.records.borrow().writes_in_flight > 0;
             seen.leader_changes_with_write_in_flight += u64::from(writing);
+        }
+    }
+
+    fn tally(&self, node: NodeId, before: &View, effects: &[Effect<R>]) {
+        let state = &mut *self.state.borrow_mut();
+        for effect in effects {
+            match effect {
+                Effect::Send { message, .. } => {
+                    state.seen.peer_messages += 1;
+                    state.seen.peer_bytes += message.wire_size() as u64;
+                }
+                Effect::Stage(chunk) => {
+                    let end = chunk.offset + chunk.data.len() as u64;
+                    state.seen.snapshot_bytes = state.seen.snapshot_bytes.max(end);
+                }
+                // In a chain an entry replaces what stood at its index and beyond.
+                Effect::Persist { records, .. } if R::LOG == LogShape::Chain => {
+                    let first = records.iter().find_map(JournalRecord::entry);
+                    let cuts = first.is_some_and(|entry| entry.mark.index <= before.last.index);
+                    state.seen.logs_truncated += u64::from(cuts);
+                }
+                Effect::Purge { below } => state.logs[node.slot()].1 = *below,
+                _ => {}
+            }
         }
     }
 
@@ -167,7 +236,8 @@ impl<R: Replica> Watch<R> {
 }
 
 impl<R: Replica> Observer<R> for Watch<R> {
-    fn started(&self, node: NodeId, view: &View, recovered: &[R::Record], _applied: Mark) {
+    fn started(&self, node: NodeId, view: &View, recovered: &[R::Record], applied: Mark) {
+        self.state.borrow_mut().logs[node.slot()].0 = applied.index;
         self.ask(|monitor| monitor.started(node, view, recovered));
     }
 
@@ -176,9 +246,10 @@ impl<R: Replica> Observer<R> for Watch<R> {
             return;
         }
         self.ask(|monitor| monitor.stepped(node, before, after, effects));
+        self.tally(node, before, effects);
         let elected =
             after.role == Role::Leader && (before.role != Role::Leader || before.epoch != after.epoch);
-        self.count(node, before, after, elected);
+        self.count(node, after, elected);
         if self.awaited.is_empty() {
             return;
         }
@@ -203,6 +274,7 @@ impl<R: Replica> Observer<R> for Watch<R> {
         {
             let state = &mut *self.state.borrow_mut();
             state.seen.entries_applied += 1;
+            state.logs[node.slot()].0 = entry.mark.index;
             if let Some(order) = &mut state.order {
                 order.applied(entry);
             }
@@ -226,7 +298,11 @@ impl<R: Replica> Observer<R> for Watch<R> {
     }
 
     fn installed(&self, node: NodeId, snapshot: Mark) {
-        self.state.borrow_mut().seen.snapshots_installed += 1;
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.seen.snapshots_installed += 1;
+            state.logs[node.slot()].0 = snapshot.index;
+        }
         self.ask(|monitor| monitor.installed(node, snapshot));
     }
 

@@ -1,7 +1,9 @@
 //! Each monitor sees the law broken that it watches, and stays silent while it holds.
 
-use contract::{Command, Effect, Entry, Epoch, Index, Mark, NodeId, Payload, Role, Time, Token, View};
-use protocols::raft::{Raft, Record};
+use contract::{
+    Command, Effect, Entry, Epoch, Index, Mark, Membership, NodeId, Payload, Role, Time, Token, View,
+};
+use protocols::raft::{Raft, Record, Start};
 use protocols::{MultiPaxos, multi_paxos};
 use seedbed_testbed::monitor::{Monitor, by_name};
 
@@ -100,7 +102,11 @@ fn a_log_is_known_again_after_a_restart() {
     // A compaction may tell later what the entry before the first one was.
     let told = [
         Record::Entry(entry(4, 7, "x")),
-        Record::Compacted { mark: Mark { epoch: Epoch(1), index: Index(6) } },
+        Record::Compacted(Start {
+            mark: Mark { epoch: Epoch(1), index: Index(6) },
+            membership: Membership::of([1, 2, 3].map(NodeId)),
+            served: true,
+        }),
         Record::Entry(entry(4, 8, "y")),
     ];
     assert_eq!(monitor.started(NodeId(3), &still, &told), Ok(()));

@@ -21,7 +21,7 @@ use crate::term::{Out, Style, Term};
 
 /// Runs it and tells what it came to.
 pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
-    let scenario = Scenario::load(&args.scenario, &args.changes.set)?;
+    let scenario = Scenario::load_row(&args.scenario, &args.changes.set, args.changes.row.as_deref())?;
     let plan = scenario.plan(Seed(args.seed), args.changes.bug)?;
     // Opened before the run: nobody wants to learn of a bad path after it.
     let history = args.history.as_deref().map(Lines::create).transpose()?;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
         lines.finish()?;
     }
     let report = run.report;
-    let again = reproduce(&args.scenario, &args.changes, report.seed);
+    let again = reproduce(scenario.source(), &args.changes, report.seed);
     if args.json {
         let document = json!({ "report": &report, "plan": &plan, "reproduce": &again });
         term.write(Out::Stdout, &format!("{document:#}\n"));

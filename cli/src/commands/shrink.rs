@@ -72,7 +72,7 @@ fn load(args: &ShrinkArgs) -> Result<(Source, Plan), Problem> {
         let replay = Replay::load(&args.target)?;
         return Ok((replay.scenario, replay.plan));
     }
-    let scenario = Scenario::load(&args.target, &args.changes.set)?;
+    let scenario = Scenario::load_row(&args.target, &args.changes.set, args.changes.row.as_deref())?;
     let plan = scenario.plan(Seed(args.seed), args.changes.bug)?;
     Ok((scenario.source().clone(), plan))
 }

@@ -84,11 +84,19 @@ struct Outcome {
 
 /// Runs the sweep and tells what it came to.
 pub(crate) fn run(args: &SweepArgs, term: &Term) -> Result<Exit, Problem> {
-    let load = |path: &PathBuf| -> Result<Part, ScenarioError> {
-        let scenario = Scenario::load(path, &args.changes.set)?;
-        Ok(Part { path: path.clone(), scenario, tally: Tally::default(), replays: BTreeMap::new() })
-    };
-    let parts = args.scenarios.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    let mut parts = Vec::new();
+    for path in &args.scenarios {
+        let scenarios = match &args.changes.row {
+            Some(row) => vec![Scenario::load_row(path, &args.changes.set, Some(row))?],
+            None => Scenario::load_all(path, &args.changes.set)?,
+        };
+        parts.extend(scenarios.into_iter().map(|scenario| Part {
+            path: path.clone(),
+            scenario,
+            tally: Tally::default(),
+            replays: BTreeMap::new(),
+        }));
+    }
     let seeds = args.seeds.clone().unwrap_or_else(|| Seeds::range(0, u64::MAX));
     let sweep = sweep(args, parts, &seeds, term)?;
     summary::show(args, &sweep, term);

@@ -61,70 +61,53 @@
 //! - Membership is fixed. There is no pre-vote, no leadership transfer and no lease.
 
 mod election;
+mod handover;
+mod law;
+mod leading;
+mod lease;
 mod log;
 mod message;
 mod options;
 mod progress;
 mod quorum;
 mod read;
+mod reconfigure;
 mod record;
 mod replication;
 mod snapshot;
+mod term;
+mod witness;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use contract::{
-    Channel, Cluster, Command, Effect, Effects, Epoch, FailureModel, Index, Mark, Membership, NodeId,
-    Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role, SnapshotChunk, Token, View,
+    Channel, Cluster, Command, Control, Effect, Effects, Epoch, FailureModel, Index, Mark, Membership,
+    NodeId, Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role, SnapshotChunk, Token,
+    View,
 };
 
+pub use law::Law;
 pub use message::Message;
-pub use options::{OptionError, Options};
-pub use record::Record;
+pub use options::{ChangeMode, OptionError, Options, ReadMode, TimerRule};
+pub use record::{Record, Start};
 
+use leading::Leading;
 use log::Log;
-use progress::Progress;
-use read::Reads;
 use snapshot::Incoming;
 
 /// What a replica waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
-    /// A follower or candidate: to stand for election. A leader: to count who is still there.
+    /// A follower: first to be free of its loyalty, then to stand for election. A candidate: to stand again. A
+    /// leader: to count who is still there.
     Election,
     /// A leader: to be heard from.
     Heartbeat,
-}
-
-/// A law that holds as long as every replica keeps to the protocol and its disk to its promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Law {
-    /// At most one leader per term (Fig. 3): another claims to lead this one's term.
-    ElectionSafety,
-    /// A leader of a term never loses what it appended in it (Fig. 3): a follower answers what this
-    /// leader never said.
-    LeaderAppendOnly,
-    /// What is committed is in every later leader's log (Fig. 3): a leader's entry conflicts with it.
-    LeaderCompleteness,
-}
-
-impl Law {
-    /// The law's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ElectionSafety => "election safety",
-            Self::LeaderAppendOnly => "leader append-only",
-            Self::LeaderCompleteness => "leader completeness",
-        }
-    }
-}
-
-impl fmt::Display for Law {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    /// A leader: the end of a lease, or of the time in which a round may become one.
+    Lease(u8),
+    /// A leader: to go on if its successor did not take office.
+    Handover,
 }
 
 /// A replica. See the [module](self).
@@ -141,6 +124,11 @@ pub struct Raft {
     saving: Option<Token>,
     log: Log,
     commit: Index,
+    /// Up to where the service was handed the log: `commit`, or less where none is kept or its state is missing.
+    handed: Index,
+    /// Up to where the service has applied it, and durably.
+    applied: Index,
+    durable: Mark,
     standing: Standing,
     /// A snapshot that is being received.
     incoming: Option<Incoming>,
@@ -155,27 +143,17 @@ enum Standing {
     Follower {
         /// Whoever was heard from as the leader of this term.
         leader: Option<NodeId>,
+        /// A leader was heard from within the least election timeout: nobody else gets the vote.
+        loyal: bool,
+    },
+    /// Asks who would vote for it.
+    PreCandidate {
+        votes: BTreeSet<NodeId>,
     },
     Candidate {
         votes: BTreeSet<NodeId>,
     },
-    Leader(Leading),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Leading {
-    /// Every other member, in their order.
-    peers: Vec<Progress>,
-    reads: Reads,
-    /// The first entry of its own term.
-    first: Index,
-}
-
-impl Leading {
-    fn slot_of(&self, peer: NodeId) -> usize {
-        let slot = self.peers.iter().position(|progress| progress.peer == peer);
-        slot.expect("membership was asserted where the message entered")
-    }
+    Leader(Box<Leading>),
 }
 
 impl Replica for Raft {
@@ -188,25 +166,29 @@ impl Replica for Raft {
     type Record = Record;
 
     fn start(cluster: &Cluster<Options>, durable: Recovered<Record>, fx: &mut Effects<Self>) -> Self {
-        assert!(cluster.founders.votes(cluster.me), "{} is not a member of its cluster", cluster.me);
         assert_eq!(cluster.options.check(), Ok(()), "options were checked when they were read");
         let applied = durable.applied;
-        let record::Folded { term, vote, log, was_reset } = record::fold(durable.records, applied);
+        let record::Folded { term, vote, log, was_reset } =
+            record::fold(durable.records, applied, &cluster.founders);
         let mut raft = Self {
             cluster: Arc::new(cluster.clone()),
             term,
             vote,
             unsaved: false,
             saving: None,
+            commit: applied.index.max(log.start().index),
             log,
-            commit: applied.index,
-            standing: Standing::Follower { leader: None },
+            handed: applied.index,
+            applied: applied.index,
+            durable: applied,
+            // Whom it heard before it crashed it has forgotten; the leases of those it must not break.
+            standing: Standing::Follower { leader: None, loyal: cluster.options.lease().is_some() },
             incoming: None,
             failed: false,
             broken: None,
         };
         if was_reset {
-            raft.begin_log_behind(Record::Reset { mark: applied }, applied, fx);
+            raft.begin_log_here(Record::Reset, fx);
         }
         raft.arm_election_timer(fx);
         raft.assert_laws();
@@ -218,35 +200,19 @@ impl Replica for Raft {
             return;
         }
         assert!(from != self.cluster.me, "nobody writes to themselves");
-        assert!(self.cluster.founders.contains(from), "{from} is not a member");
         if message.term() < self.term {
             return self.refuse_outdated(from, &message, fx);
+        }
+        if self.ignores(&message) {
+            return;
+        }
+        if let Message::RequestPreVote { term, last } = message {
+            return self.answer_pre_candidate(from, term, last, fx);
         }
         if message.term() > self.term {
             self.enter_term(message.term(), fx);
         }
-        match message {
-            Message::RequestVote { last, .. } => self.answer_candidate(from, last, fx),
-            Message::Vote { granted: true, .. } => self.count_vote(from, fx),
-            Message::Vote { granted: false, .. } | Message::Outdated { .. } => {}
-            Message::Append { prev, entries, commit, round, .. } => {
-                if self.follow(from, fx) {
-                    self.on_append(from, prev, entries, commit, round, fx);
-                }
-            }
-            Message::InstallSnapshot { chunk, round, .. } => {
-                if self.follow(from, fx) {
-                    self.on_chunk_received(from, chunk, round, fx);
-                }
-            }
-            Message::AppendAck { matched, round, .. } => self.on_ack(from, matched, round, fx),
-            Message::AppendReject { rejected, hint, round, .. } => {
-                self.on_reject(from, rejected, hint, round, fx);
-            }
-            Message::SnapshotAck { snapshot, offset, round, .. } => {
-                self.on_snapshot_ack(from, snapshot, offset, round, fx);
-            }
-        }
+        self.on_current_message(from, message, fx);
         self.save(fx);
         self.assert_laws();
     }
@@ -254,9 +220,10 @@ impl Replica for Raft {
     fn on_timer(&mut self, timer: Timer, fx: &mut Effects<Self>) {
         match timer {
             _ if self.failed => {}
-            Timer::Election if self.is_leader() => self.check_quorum(fx),
-            Timer::Election => self.campaign(fx),
+            Timer::Election => self.on_election_timer(fx),
             Timer::Heartbeat => self.on_heartbeat_timer(fx),
+            Timer::Lease(slot) => self.on_lease_timer(slot),
+            Timer::Handover => self.on_handover_timer(fx),
         }
         self.assert_laws();
     }
@@ -276,6 +243,8 @@ impl Replica for Raft {
             if grew && self.is_leader() {
                 self.advance_commit(fx);
             }
+            self.serve(fx);
+            self.install_noted(token, fx);
         }
         self.assert_laws();
     }
@@ -286,7 +255,7 @@ impl Replica for Raft {
         }
         self.failed = true;
         let leading = self.resign(None, fx);
-        for request in leading.into_iter().flat_map(|leading| leading.reads.into_requests()) {
+        for request in leading.into_iter().flat_map(Leading::into_requests) {
             fx.push(Effect::Reject { request, reason: Rejection::Stopped });
         }
         fx.push(Effect::CancelTimer(Timer::Election));
@@ -297,9 +266,12 @@ impl Replica for Raft {
         if self.failed || self.is_installing() {
             return;
         }
-        assert!(applied <= self.commit, "only what is committed is applied");
+        assert!(applied <= self.handed, "only what was handed out is applied");
         assert!(durable.index <= applied, "only what is applied is durable");
-        self.compact(durable, fx);
+        (self.applied, self.durable) = (applied, durable);
+        if !self.keeps_no_state() {
+            self.compact(durable, fx);
+        }
         self.assert_laws();
     }
 
@@ -308,7 +280,7 @@ impl Replica for Raft {
     }
 
     fn propose(&mut self, request: RequestId, command: Command, fx: &mut Effects<Self>) {
-        if let Some(reason) = self.refusal() {
+        if let Some(reason) = self.refusal().or_else(|| self.refusal_of_proposal()) {
             return fx.push(Effect::Reject { request, reason });
         }
         let mark = self.append_own(Payload::Command(command), fx);
@@ -317,16 +289,27 @@ impl Replica for Raft {
     }
 
     fn read(&mut self, request: RequestId, fx: &mut Effects<Self>) {
-        if self.failed {
-            return fx.push(Effect::Reject { request, reason: Rejection::Stopped });
-        }
         self.serve_read(request, fx);
+    }
+
+    fn control(&mut self, request: RequestId, control: Control, fx: &mut Effects<Self>) {
+        match control {
+            _ if self.failed => fx.push(Effect::Reject { request, reason: Rejection::Stopped }),
+            Control::Campaign => self.stand_on_request(request, fx),
+            Control::Transfer { to } => self.transfer(request, to, fx),
+            Control::Reconfigure { to } => self.reconfigure(request, to, fx),
+            Control::Compact => {
+                self.compact_now(fx);
+                fx.push(Effect::Controlled { request });
+            }
+        }
+        self.assert_laws();
     }
 
     fn view(&self) -> View {
         let role = match self.standing {
             Standing::Follower { .. } => Role::Follower,
-            Standing::Candidate { .. } => Role::Candidate,
+            Standing::PreCandidate { .. } | Standing::Candidate { .. } => Role::Candidate,
             Standing::Leader(_) => Role::Leader,
         };
         let (last, commit) = (self.log.last(), self.commit);
@@ -341,23 +324,53 @@ impl Replica for Raft {
     }
 
     fn membership(&self) -> &Membership {
-        &self.cluster.founders
+        self.log.membership()
     }
 }
 
 impl Raft {
-    /// The first law that a message of another replica was seen to break.
-    pub fn broken_law(&self) -> Option<Law> {
-        self.broken
-    }
-
     /// The entries that the log holds, and the mark behind which they begin.
     pub fn entries(&self) -> (Mark, impl Iterator<Item = &contract::Entry>) {
         (self.log.start(), self.log.entries())
     }
 
-    fn breaks(&mut self, law: Law) {
-        self.broken.get_or_insert(law);
+    /// A message of the current term.
+    fn on_current_message(&mut self, from: NodeId, message: Message, fx: &mut Effects<Self>) {
+        match message {
+            Message::RequestPreVote { .. } => unreachable!("it is answered whatever the term"),
+            Message::PreVote { granted: true, .. } => self.count_pre_vote(from, fx),
+            Message::RequestVote { last, .. } => self.answer_candidate(from, last, fx),
+            Message::Vote { granted: true, .. } => self.count_vote(from, fx),
+            Message::PreVote { .. } | Message::Vote { .. } | Message::Outdated { .. } => {}
+            Message::Append { prev, entries, commit, round, .. } => {
+                if self.follow(from, fx) {
+                    self.on_append(from, prev, entries, commit, round, fx);
+                }
+            }
+            Message::InstallSnapshot { chunk, membership, round, .. } => {
+                if self.follow(from, fx) {
+                    self.on_chunk_received(from, chunk, membership, round, fx);
+                }
+            }
+            Message::SkipTo { mark, membership, round, .. } => {
+                if self.follow(from, fx) {
+                    self.on_skip_to(from, mark, membership, round, fx);
+                }
+            }
+            Message::Trim { index, .. } => {
+                if self.follow(from, fx) {
+                    self.on_trim(index, fx);
+                }
+            }
+            Message::TimeoutNow { .. } => self.on_timeout_now(fx),
+            Message::AppendAck { matched, round, lacks, .. } => self.on_ack(from, matched, round, lacks, fx),
+            Message::AppendReject { rejected, hint, round, .. } => {
+                self.on_reject(from, rejected, hint, round, fx);
+            }
+            Message::SnapshotAck { snapshot, offset, round, .. } => {
+                self.on_snapshot_ack(from, snapshot, offset, round, fx);
+            }
+        }
     }
 
     fn is_leader(&self) -> bool {
@@ -366,8 +379,8 @@ impl Raft {
 
     fn leader(&self) -> Option<NodeId> {
         match self.standing {
-            Standing::Follower { leader } => leader,
-            Standing::Candidate { .. } => None,
+            Standing::Follower { leader, .. } => leader,
+            Standing::PreCandidate { .. } | Standing::Candidate { .. } => None,
             Standing::Leader(_) => Some(self.cluster.me),
         }
     }
@@ -375,108 +388,38 @@ impl Raft {
     fn leading(&self) -> &Leading {
         match &self.standing {
             Standing::Leader(leading) => leading,
-            Standing::Follower { .. } | Standing::Candidate { .. } => panic!("only leaders lead"),
+            _ => panic!("only leaders lead"),
         }
     }
 
-    /// Why a proposal cannot be taken now.
+    fn leading_mut(&mut self) -> &mut Leading {
+        match &mut self.standing {
+            Standing::Leader(leading) => leading,
+            _ => panic!("only leaders lead"),
+        }
+    }
+
+    /// Why clients, and operators who ask for what only a leader does, had better go elsewhere.
     fn refusal(&self) -> Option<Rejection> {
-        let uncommitted = self.log.last().index.0 - self.commit.0;
         if self.failed {
             Some(Rejection::Stopped)
         } else if !self.is_leader() {
             Some(Rejection::NotLeader { leader: self.leader() })
-        } else if uncommitted >= self.cluster.options.max_uncommitted {
-            Some(Rejection::Overloaded)
+        } else if self.keeps_no_state() {
+            // It leads until someone can.
+            Some(Rejection::NotLeader { leader: None })
         } else {
             None
         }
     }
 
-    /// A message of a term that is over: whoever still asks for something in it must learn of the
-    /// current one (§5.1). Answers of that term are void.
-    fn refuse_outdated(&self, from: NodeId, message: &Message, fx: &mut Effects<Self>) {
-        let term = self.term;
-        match message {
-            Message::RequestVote { .. } => fx.send(from, Message::Vote { term, granted: false }, None),
-            Message::Append { .. } | Message::InstallSnapshot { .. } => {
-                fx.send(from, Message::Outdated { term }, None);
-            }
-            Message::Vote { .. }
-            | Message::AppendAck { .. }
-            | Message::AppendReject { .. }
-            | Message::SnapshotAck { .. }
-            | Message::Outdated { .. } => {}
-        }
-    }
-
-    /// A higher term was seen: nobody is known to lead it, and the vote is free again (§5.1).
-    fn enter_term(&mut self, term: Epoch, fx: &mut Effects<Self>) {
-        assert!(term > self.term, "terms never fall");
-        (self.term, self.vote, self.unsaved) = (term, None, true);
-        self.step_down(None, fx);
-    }
-
-    /// Becomes a follower.
-    fn step_down(&mut self, leader: Option<NodeId>, fx: &mut Effects<Self>) {
-        let Some(leading) = self.resign(leader, fx) else { return };
-        for request in leading.reads.into_requests() {
-            fx.push(Effect::Reject { request, reason: Rejection::NotLeader { leader } });
-        }
-        // The others have theirs armed: a leader's served another purpose.
-        self.arm_election_timer(fx);
-    }
-
-    fn resign(&mut self, leader: Option<NodeId>, fx: &mut Effects<Self>) -> Option<Leading> {
-        match std::mem::replace(&mut self.standing, Standing::Follower { leader }) {
-            Standing::Leader(leading) => {
-                fx.push(Effect::CancelTimer(Timer::Heartbeat));
-                Some(leading)
-            }
-            Standing::Follower { .. } | Standing::Candidate { .. } => None,
-        }
-    }
-
-    /// Someone leads the current term. Whether to listen.
-    fn follow(&mut self, from: NodeId, fx: &mut Effects<Self>) -> bool {
-        if self.leader().is_some_and(|leader| leader != from) {
-            self.breaks(Law::ElectionSafety);
-        }
-        if self.is_leader() {
-            return false;
-        }
-        self.standing = Standing::Follower { leader: Some(from) };
-        self.arm_election_timer(fx);
-        true
-    }
-
-    /// Writes records, behind term and vote if those have changed.
-    fn write(&mut self, mut records: Vec<Record>, fx: &mut Effects<Self>) -> Token {
-        let changed = std::mem::take(&mut self.unsaved);
-        if changed {
-            records.insert(0, Record::State { term: self.term, vote: self.vote });
-        }
-        let token = fx.persist(records);
-        if changed {
-            self.saving = Some(token);
-        }
-        token
-    }
-
-    /// Writes term and vote if they have changed.
-    fn save(&mut self, fx: &mut Effects<Self>) {
-        if self.unsaved {
-            self.write(Vec::new(), fx);
-        }
-    }
-
-    fn assert_laws(&self) {
-        assert!(!self.unsaved, "hard state is written in the step that changes it");
-        assert!(self.commit <= self.log.last().index, "only entries that exist are committed");
-        assert!(self.commit >= self.log.start().index, "only committed entries leave the log");
-        assert!(self.term >= self.log.last().epoch, "no entry is of a term that has not begun");
-        let follows = matches!(self.standing, Standing::Follower { .. });
-        assert!(follows || self.vote == Some(self.cluster.me), "who stands votes for itself");
-        assert!(!(self.is_leader() && self.is_installing()), "a leader has all that is committed");
+    /// Why this leader takes no proposal now.
+    fn refusal_of_proposal(&self) -> Option<Rejection> {
+        let (options, leading) = (&self.cluster.options, self.leading());
+        let entries = self.log.last().index.0 - self.commit.0;
+        let full = entries >= options.max_uncommitted
+            || leading.uncommitted_bytes >= options.max_uncommitted_bytes
+            || leading.handover.is_some();
+        full.then_some(Rejection::Overloaded)
     }
 }

@@ -19,17 +19,67 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// The most entries in one append.
     pub max_append_entries: usize,
+    /// The most bytes of entries in one append, as they are on the wire; one entry always fits.
+    pub max_append_bytes: u64,
     /// The most appends under way to one follower.
     pub max_inflight: usize,
+    /// While entries of so many bytes are under way to one follower it is sent no more.
+    pub max_inflight_bytes: u64,
     /// The most entries that may wait to be committed; more proposals are refused.
     pub max_uncommitted: u64,
+    /// While entries of so many bytes wait to be committed, more proposals are refused.
+    pub max_uncommitted_bytes: u64,
     /// The log is compacted when it holds more entries than this that the service durably includes.
     pub snapshot_entries: u64,
     /// How many of those stay, for followers that are a little behind.
     pub keep_entries: u64,
+    /// Whether a replica asks who would vote for it before it enters a new term (dissertation §9.6), and whoever
+    /// has just heard its leader helps nobody else to office (§4.2.3).
+    pub pre_vote: bool,
     /// Whether a leader that has not heard from a quorum for an election timeout steps down
     /// (dissertation §6.2).
     pub check_quorum: bool,
+    /// When the election timer is armed anew beside a leader's messages.
+    pub timer_rule: TimerRule,
+    /// How linearizable reads are served.
+    pub reads: ReadMode,
+    /// How much faster or slower than true time any replica's clock may go, in parts per million. Leases are
+    /// shorter than the least election timeout by as much as two such clocks can differ.
+    pub clock_drift_bound: u32,
+    /// How the voters are changed.
+    pub membership_change: ChangeMode,
+}
+
+/// When the election timer is armed anew, beside a leader's messages. The tails of elections differ by it: a
+/// server that cannot win keeps others back, or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimerRule {
+    /// By a granted vote (LogCabin).
+    GrantedVote,
+    /// By any message of a higher term, also if the vote that it asks for is refused (raft-rs, etcd).
+    HigherTerm,
+}
+
+/// How linearizable reads are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadMode {
+    /// A quorum confirms the leader for each (dissertation §6.4).
+    ReadIndex,
+    /// At once, while a quorum has promised to elect nobody else (§6.4.1); it takes `pre-vote` and
+    /// `check-quorum`, and clocks that keep to `clock-drift-bound`.
+    Lease,
+}
+
+/// How the voters are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeMode {
+    /// By way of a membership in which the old and the new ones must agree (§6).
+    Joint,
+    /// One voter at a time (dissertation §4.1).
+    SingleServer,
 }
 
 impl Default for Options {
@@ -38,14 +88,24 @@ impl Default for Options {
             election_timeout: (Duration::from_millis(150), Duration::from_millis(300)),
             heartbeat_interval: Duration::from_millis(50),
             max_append_entries: 64,
+            max_append_bytes: 1 << 20,
             max_inflight: 8,
+            max_inflight_bytes: 4 << 20,
             max_uncommitted: 1024,
+            max_uncommitted_bytes: 16 << 20,
             snapshot_entries: 1000,
             keep_entries: 100,
+            pre_vote: true,
             check_quorum: true,
+            timer_rule: TimerRule::GrantedVote,
+            reads: ReadMode::ReadIndex,
+            clock_drift_bound: 1000,
+            membership_change: ChangeMode::Joint,
         }
     }
 }
+
+const MILLION: u32 = 1_000_000;
 
 /// Options that cannot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +140,15 @@ pub enum OptionError {
         /// `snapshot-entries`.
         snapshot: u64,
     },
+    /// Nobody keeps the promise that a lease is made of.
+    #[error("reads: a lease takes pre-vote and check-quorum")]
+    Lease,
+    /// A clock that may stand still, or go back.
+    #[error("clock-drift-bound: {bound} parts per million must be below a million")]
+    Drift {
+        /// `clock-drift-bound`.
+        bound: u32,
+    },
 }
 
 impl ProtocolOptions for Options {
@@ -100,8 +169,11 @@ impl Options {
         }
         let bounds = [
             ("max-append-entries", self.max_append_entries as u64),
+            ("max-append-bytes", self.max_append_bytes),
             ("max-inflight", self.max_inflight as u64),
+            ("max-inflight-bytes", self.max_inflight_bytes),
             ("max-uncommitted", self.max_uncommitted),
+            ("max-uncommitted-bytes", self.max_uncommitted_bytes),
         ];
         if let Some((option, _)) = bounds.into_iter().find(|(_, bound)| *bound == 0) {
             return Err(OptionError::Zero { option });
@@ -109,7 +181,23 @@ impl Options {
         if self.keep_entries >= self.snapshot_entries {
             return Err(OptionError::Keep { keep: self.keep_entries, snapshot: self.snapshot_entries });
         }
+        if self.clock_drift_bound >= MILLION {
+            return Err(OptionError::Drift { bound: self.clock_drift_bound });
+        }
+        if self.reads == ReadMode::Lease && !(self.pre_vote && self.check_quorum) {
+            return Err(OptionError::Lease);
+        }
         Ok(())
+    }
+
+    /// How long a leader may rely on the loyalty of a quorum, by its own clock; `None`: there are no leases.
+    /// Followers are loyal for the least election timeout by theirs. At worst the leader's clock is as slow as
+    /// the bound admits, and theirs as fast.
+    pub(super) fn lease(&self) -> Option<Duration> {
+        let (loyal, bound) = (self.election_timeout.0.as_nanos(), u128::from(self.clock_drift_bound));
+        let nanos = loyal * (u128::from(MILLION) - bound) / (u128::from(MILLION) + bound);
+        let lease = Duration::from_nanos(u64::try_from(nanos).expect("shorter than a timeout"));
+        (self.reads == ReadMode::Lease).then_some(lease)
     }
 }
 
@@ -168,5 +256,22 @@ mod tests {
             with(|options| options.keep_entries = 1000),
             Err(OptionError::Keep { keep: 1000, snapshot: 1000 })
         );
+        assert_eq!(
+            with(|options| (options.reads, options.pre_vote) = (ReadMode::Lease, false)),
+            Err(OptionError::Lease)
+        );
+        assert_eq!(
+            with(|options| options.clock_drift_bound = MILLION),
+            Err(OptionError::Drift { bound: MILLION })
+        );
+    }
+
+    #[test]
+    fn a_lease_ends_before_the_loyalty_of_the_fastest_clock() {
+        let options = Options { reads: ReadMode::Lease, clock_drift_bound: 200_000, ..Options::default() };
+        let lease = options.lease().unwrap();
+        assert_eq!(lease, Duration::from_millis(100), "of 150ms, by clocks at 0.8 and 1.2 times true time");
+        assert_eq!(lease * 12, options.election_timeout.0 * 8);
+        assert_eq!(Options::default().lease(), None);
     }
 }

@@ -7,14 +7,14 @@
 //! that a lost heartbeat costs no more than the wait for the next one.
 //!
 //! Until an entry of its own term is committed a leader does not know the commit index of its
-//! predecessors, and reads wait for that.
+//! predecessors, and reads wait for that. While it holds a lease (`lease.rs`) no round is needed.
 
 use std::collections::VecDeque;
 
-use contract::{Bug, Effect, Effects, Index, Rejection, RequestId};
+use contract::{Bug, Effect, Effects, Index, RequestId};
 
-use super::quorum::quorum_value;
-use super::{Leading, Raft, Standing};
+use super::quorum::agreed;
+use super::{Raft, Standing};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reads {
@@ -35,10 +35,20 @@ struct Read {
 }
 
 impl Reads {
+    /// The number of a new round; what is sent from now on carries it.
+    pub(super) fn next_round(&mut self) -> u64 {
+        self.round += 1;
+        self.round
+    }
+
+    /// Whether reads wait for a round to be echoed.
+    pub(super) fn is_begun(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
     fn begin_round(&mut self, commit: Index) {
         assert!(!self.queued.is_empty(), "a round is begun for a read");
-        self.round += 1;
-        let round = self.round;
+        let round = self.next_round();
         self.begun.extend(self.queued.drain(..).map(|request| Read { request, round, index: commit }));
     }
 
@@ -50,44 +60,57 @@ impl Reads {
 
 impl Raft {
     pub(super) fn serve_read(&mut self, request: RequestId, fx: &mut Effects<Self>) {
-        let Standing::Leader(leading) = &mut self.standing else {
-            let reason = Rejection::NotLeader { leader: self.leader() };
+        if let Some(reason) = self.refusal() {
             return fx.push(Effect::Reject { request, reason });
-        };
-        if self.cluster.bugs.has(Bug::ReadWithoutQuorum) {
+        }
+        let known = self.knows_commit();
+        let Standing::Leader(leading) = &mut self.standing else { panic!("others refused") };
+        let at_once = known && leading.lease.is_held() || self.cluster.bugs.has(Bug::ReadWithoutQuorum);
+        if at_once {
             return fx.push(Effect::ReadAt { request, index: self.commit });
         }
         leading.reads.queued.push(request);
         self.begin_reads(fx);
     }
 
+    /// Whether the commit index includes all that predecessors committed.
+    fn knows_commit(&self) -> bool {
+        self.commit >= self.leading().first || self.cluster.bugs.has(Bug::ReadBeforeOwnCommit)
+    }
+
     /// Begins a round for the reads that wait for one, unless one is under way or the commit index
     /// cannot be trusted yet.
     pub(super) fn begin_reads(&mut self, fx: &mut Effects<Self>) {
-        let Standing::Leader(leading) = &mut self.standing else { return };
-        let waits = leading.reads.queued.is_empty() || !leading.reads.begun.is_empty();
-        if waits || self.commit < leading.first {
+        let Standing::Leader(leading) = &self.standing else { return };
+        if leading.reads.queued.is_empty() || leading.reads.is_begun() || !self.knows_commit() {
             return;
         }
-        leading.reads.begin_round(self.commit);
+        let commit = self.commit;
+        self.leading_mut().reads.begin_round(commit);
         self.broadcast_heartbeat(fx);
-        self.finish_reads(fx);
+        self.confirm_rounds(fx);
     }
 
     /// Serves the reads whose rounds a quorum has echoed.
-    pub(super) fn finish_reads(&mut self, fx: &mut Effects<Self>) {
-        let quorum = self.cluster.quorum();
-        let Standing::Leader(Leading { reads, peers, .. }) = &mut self.standing else { return };
-        if reads.begun.is_empty() {
-            return;
+    pub(super) fn finish_reads(&mut self, mut echoed: u64, fx: &mut Effects<Self>) {
+        if self.cluster.bugs.has(Bug::ReadQuorumTooSmall) {
+            echoed = self.echoed_by_too_few();
         }
-        let echoes = peers.iter().map(|peer| peer.round);
-        let echoed = quorum_value(std::iter::once(reads.round).chain(echoes), quorum);
-        assert!(echoed <= reads.round, "nobody echoes a round that has not begun");
+        let commit = self.commit;
+        let reads = &mut self.leading_mut().reads;
         while let Some(read) = reads.begun.pop_front_if(|read| read.round <= echoed) {
-            assert!(read.index <= self.commit, "a commit index never falls");
+            assert!(read.index <= commit, "a commit index never falls");
             fx.push(Effect::ReadAt { request: read.request, index: read.index });
         }
         self.begin_reads(fx);
+    }
+
+    /// Planted: [`Bug::ReadQuorumTooSmall`]. The voter who lags most is taken to have answered.
+    fn echoed_by_too_few(&self) -> u64 {
+        let (leading, me) = (self.leading(), self.cluster.me);
+        let echo = |voter| if voter == me { leading.reads.round } else { leading.peer(voter).round };
+        let membership = self.log.membership();
+        let last = membership.voters.iter().copied().min_by_key(|voter| echo(*voter));
+        agreed(membership, |voter| if Some(voter) == last { leading.reads.round } else { echo(voter) })
     }
 }

@@ -1,8 +1,9 @@
 //! What a replica's journal holds, and how a log is folded from it at a start.
 
 use std::fmt;
+use std::sync::Arc;
 
-use contract::{Entry, Epoch, Index, JournalRecord, Mark, NodeId};
+use contract::{Entry, Epoch, Index, JournalRecord, Mark, Membership, NodeId, Payload};
 use serde::{Deserialize, Serialize};
 
 use super::log::Log;
@@ -19,31 +20,43 @@ pub enum Record {
     },
     /// An entry. It replaces whatever the log held from its index on.
     Entry(Entry),
-    /// The log now begins behind `mark`: all up to there is in the service's durable state. What
-    /// stands behind it stays.
-    Compacted {
-        /// The last entry that left.
-        mark: Mark,
-    },
+    /// The log now begins behind `mark`. What stands behind it stays.
+    Compacted(Start),
     /// The log is empty and begins behind `mark`: a snapshot took the place of all it held.
-    Reset {
+    Reset(Start),
+    /// A snapshot is about to take the place of the service's state. Should that be done and the
+    /// [`Record::Reset`] behind it be lost, this tells the membership.
+    Installing {
         /// What the snapshot includes.
         mark: Mark,
+        /// The group's membership as of there.
+        membership: Membership,
     },
+}
+
+/// Where a log begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Start {
+    /// The last entry that left.
+    pub mark: Mark,
+    /// The group's membership as of there.
+    pub membership: Membership,
+    /// Whether all up to there is in the service's durable state. Of a witness it is not.
+    pub served: bool,
 }
 
 impl JournalRecord for Record {
     fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Entry(entry) => Some(entry),
-            Self::State { .. } | Self::Compacted { .. } | Self::Reset { .. } => None,
+            Self::State { .. } | Self::Compacted(_) | Self::Reset(_) | Self::Installing { .. } => None,
         }
     }
 
     fn log_start(&self) -> Option<Mark> {
         match self {
-            Self::Compacted { mark } | Self::Reset { mark } => Some(*mark),
-            Self::State { .. } | Self::Entry(_) => None,
+            Self::Compacted(start) | Self::Reset(start) => Some(start.mark),
+            Self::State { .. } | Self::Entry(_) | Self::Installing { .. } => None,
         }
     }
 
@@ -58,9 +71,17 @@ impl fmt::Display for Record {
             Self::State { term, vote: Some(vote) } => write!(f, "state {term} vote={vote}"),
             Self::State { term, vote: None } => write!(f, "state {term}"),
             Self::Entry(entry) => write!(f, "entry {}", entry.mark),
-            Self::Compacted { mark } => write!(f, "compacted {mark}"),
-            Self::Reset { mark } => write!(f, "reset {mark}"),
+            Self::Compacted(start) => write!(f, "compacted {start}"),
+            Self::Reset(start) => write!(f, "reset {start}"),
+            Self::Installing { mark, membership } => write!(f, "installing {mark} of {membership}"),
         }
+    }
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let served = if self.served { "" } else { ", in no service" };
+        write!(f, "{} of {}{served}", self.mark, self.membership)
     }
 }
 
@@ -76,7 +97,6 @@ pub(super) struct Folded {
 }
 
 /// A journal as far as it has been read.
-#[derive(Default)]
 struct Fold {
     term: Epoch,
     vote: Option<NodeId>,
@@ -84,12 +104,27 @@ struct Fold {
     start: Index,
     /// The epoch at `start`; unknown after the oldest segments were purged, until a record tells.
     start_epoch: Option<Epoch>,
+    /// The membership as of `start`; that of the founders until a record tells another one.
+    membership: Membership,
+    /// Whether all up to `start` is in the service's durable state.
+    served: bool,
     entries: Vec<Entry>,
+    /// The snapshot that was last about to be installed.
+    installing: Option<(Mark, Membership)>,
 }
 
 /// Replays a journal whose oldest segments may be gone, and settles it with the service's state.
-pub(super) fn fold(records: Vec<Record>, applied: Mark) -> Folded {
-    let mut fold = Fold { start_epoch: Some(Epoch::ZERO), ..Fold::default() };
+pub(super) fn fold(records: Vec<Record>, applied: Mark, founders: &Membership) -> Folded {
+    let mut fold = Fold {
+        term: Epoch::ZERO,
+        vote: None,
+        start: Index::ZERO,
+        start_epoch: Some(Epoch::ZERO),
+        membership: founders.clone(),
+        served: true,
+        entries: Vec::new(),
+        installing: None,
+    };
     for record in records {
         fold.replay(record);
     }
@@ -109,26 +144,28 @@ impl Fold {
             }
             Record::Entry(entry) => self.replace_from(entry),
             // An older compaction, whose suffix went in a later one: only that tells the start.
-            Record::Compacted { mark } if mark.index < self.start => {
+            Record::Compacted(Start { mark, .. }) if mark.index < self.start => {
                 assert!(self.start_epoch.is_none(), "a log's start only moves forward");
             }
-            Record::Compacted { mark } => {
-                let left = (mark.index.0 - self.start.0) as usize;
+            Record::Compacted(start) => {
+                let left = (start.mark.index.0 - self.start.0) as usize;
                 if let Some(entry) = left.checked_sub(1).and_then(|last| self.entries.get(last)) {
-                    assert_eq!(entry.mark, mark, "a log is compacted at an entry that it holds");
+                    assert_eq!(entry.mark, start.mark, "a log is compacted at an entry that it holds");
                 }
                 self.entries.drain(..left.min(self.entries.len()));
-                self.start_behind(mark);
+                self.start_behind(start);
             }
-            Record::Reset { mark } => {
+            Record::Reset(start) => {
                 self.entries.clear();
-                self.start_behind(mark);
+                self.start_behind(start);
             }
+            Record::Installing { mark, membership } => self.installing = Some((mark, membership)),
         }
     }
 
-    fn start_behind(&mut self, mark: Mark) {
+    fn start_behind(&mut self, Start { mark, membership, served }: Start) {
         (self.start, self.start_epoch) = (mark.index, Some(mark.epoch));
+        (self.membership, self.served) = (membership, served);
     }
 
     fn replace_from(&mut self, entry: Entry) {
@@ -148,7 +185,8 @@ impl Fold {
     }
 
     fn settle(mut self, applied: Mark) -> Folded {
-        let start_is_known = self.start_epoch.is_some();
+        // At index 0 nothing told it: of a disk that lied the records that did may be gone.
+        let start_was_told = self.start > Index::ZERO && self.start_epoch.is_some();
         // Without a known start the epoch of `applied` stands in: all up to there is in the service.
         let follows = self.entries.first().is_none_or(|first| first.mark.epoch >= applied.epoch);
         if self.start_epoch.is_none() && applied.index == self.start && follows {
@@ -157,27 +195,40 @@ impl Fold {
         let held = match applied.index.0.checked_sub(self.start.0) {
             Some(0) => self.start_epoch,
             Some(place) => self.entries.get(place as usize - 1).map(|entry| entry.mark.epoch),
+            None if !self.served => Some(applied.epoch),
             None => panic!("what left the log is in the service: {} is beyond {applied}", self.start),
         };
         let was_reset = held != Some(applied.epoch);
-        if was_reset {
-            self.entries.clear();
-        }
         if was_reset || self.start_epoch.is_none() {
-            let covered = (applied.index.0 - self.start.0) as usize;
-            self.entries.drain(..covered.min(self.entries.len()));
-            self.start_behind(applied);
+            self.begin_at(applied, was_reset);
         }
         let start = Mark { epoch: self.start_epoch.expect("settled above"), index: self.start };
-        let log = Log::recovered(start, self.entries);
+        let log = Log::recovered(start, Arc::new(self.membership), self.entries);
         // Behind a start that a record tells, the hard state that was written with it is there too.
-        let vouched = start_is_known && !was_reset;
+        let vouched = start_was_told && !was_reset;
         assert!(!vouched || self.term >= log.last().epoch, "a term is durable before its entries");
         // A term that was learnt but not durable was never promised to anyone: no vote was cast in it.
         if log.last().epoch > self.term {
             (self.term, self.vote) = (log.last().epoch, None);
         }
         Folded { term: self.term, vote: self.vote, log, was_reset }
+    }
+
+    /// The service's state tells where the log begins. Whether what follows stays is up to `was_reset`.
+    fn begin_at(&mut self, applied: Mark, was_reset: bool) {
+        let covered = (applied.index.0 - self.start.0) as usize;
+        let left: Vec<Entry> = self.entries.drain(..covered.min(self.entries.len())).collect();
+        if was_reset {
+            self.entries.clear();
+        }
+        let told = left.into_iter().rev().find_map(|entry| match entry.payload {
+            Payload::Membership(membership) => Some(membership),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        let installed = self.installing.take().filter(|(mark, _)| *mark == applied);
+        let installed = installed.map(|(_, membership)| membership);
+        let membership = installed.or(told).unwrap_or_else(|| self.membership.clone());
+        self.start_behind(Start { mark: applied, membership, served: true });
     }
 }
 
@@ -191,6 +242,14 @@ mod tests {
         Mark { epoch: Epoch(epoch), index: Index(index) }
     }
 
+    fn of(nodes: u16) -> Membership {
+        Membership::of((1..=nodes).map(NodeId))
+    }
+
+    fn compacted(index: u64, epoch: u64) -> Record {
+        Record::Compacted(Start { mark: mark(index, epoch), membership: of(3), served: true })
+    }
+
     fn state(term: u64) -> Record {
         Record::State { term: Epoch(term), vote: Some(NodeId::new(1)) }
     }
@@ -201,7 +260,7 @@ mod tests {
 
     /// Where the log begins, the epochs of its entries, term, and whether it was reset.
     fn folded(records: &[Record], applied: Mark) -> (Mark, Vec<u64>, u64, bool) {
-        let Folded { term, log, was_reset, .. } = fold(records.to_vec(), applied);
+        let Folded { term, log, was_reset, .. } = fold(records.to_vec(), applied, &of(3));
         (log.start(), log.entries().map(|entry| entry.mark.epoch.0).collect(), term.0, was_reset)
     }
 
@@ -214,19 +273,18 @@ mod tests {
 
     #[test]
     fn a_journal_may_begin_in_the_middle() {
-        let compacted = Record::Compacted { mark: mark(6, 2) };
         // Segments with the entries up to 4 are gone; entry 5 was replaced before the compaction.
-        let journal = [entry(5, 1), entry(6, 1), entry(5, 2), entry(6, 2), entry(7, 2), state(2), compacted];
+        let journal =
+            [entry(5, 1), entry(6, 1), entry(5, 2), entry(6, 2), entry(7, 2), state(2), compacted(6, 2)];
         assert_eq!(folded(&journal, mark(7, 2)), (mark(6, 2), vec![2], 2, false));
         // What is left was itself replaced, from further back.
-        let journal =
-            [entry(9, 1), entry(5, 2), entry(6, 2), state(2), Record::Compacted { mark: mark(5, 2) }];
+        let journal = [entry(9, 1), entry(5, 2), entry(6, 2), state(2), compacted(5, 2)];
         assert_eq!(folded(&journal, mark(5, 2)), (mark(5, 2), vec![2], 2, false));
     }
 
     #[test]
     fn an_older_compaction_tells_nothing_when_its_suffix_is_gone() {
-        let (old, new) = (Record::Compacted { mark: mark(3, 1) }, Record::Compacted { mark: mark(8, 1) });
+        let (old, new) = (compacted(3, 1), compacted(8, 1));
         let behind = [state(1), old.clone(), entry(7, 1), entry(8, 1), entry(9, 1), state(1), new.clone()];
         assert_eq!(folded(&behind, mark(8, 1)), (mark(8, 1), vec![1], 1, false));
         let before = [entry(7, 1), state(1), old, entry(8, 1), entry(9, 1), state(1), new];
@@ -239,7 +297,11 @@ mod tests {
         assert_eq!(folded(&journal, mark(9, 1)), (mark(9, 1), vec![], 1, true), "beyond its end");
         assert_eq!(folded(&journal, mark(9, 3)), (mark(9, 3), vec![], 3, true), "of a term that was lost");
         assert_eq!(folded(&journal, mark(2, 2)), (mark(2, 2), vec![], 2, true), "at another entry's place");
-        assert_eq!(fold(journal.to_vec(), mark(2, 2)).vote, None, "in the lost term nobody got the vote");
+        assert_eq!(
+            fold(journal.to_vec(), mark(2, 2), &of(3)).vote,
+            None,
+            "in the lost term nobody got the vote"
+        );
     }
 
     #[test]
@@ -253,6 +315,35 @@ mod tests {
     #[test]
     #[should_panic(expected = "what left the log is in the service")]
     fn a_service_behind_the_log_is_a_promise_broken() {
-        folded(&[state(1), Record::Reset { mark: mark(5, 1) }], mark(4, 1));
+        let start = Start { mark: mark(5, 1), membership: of(3), served: true };
+        folded(&[state(1), Record::Reset(start)], mark(4, 1));
+    }
+    #[test]
+    fn a_witness_drops_what_no_service_has() {
+        let start = Start { mark: mark(5, 1), membership: of(3), served: false };
+        let journal = [state(1), Record::Reset(start), entry(6, 1)];
+        assert_eq!(folded(&journal, Mark::ZERO), (mark(5, 1), vec![1], 1, false));
+        assert_eq!(folded(&journal, mark(6, 1)), (mark(5, 1), vec![1], 1, false), "a state came later");
+    }
+
+    #[test]
+    fn the_membership_is_the_founders_or_the_start_s_or_an_entry_s() {
+        let membership = |records: &[Record], applied| {
+            let log = fold(records.to_vec(), applied, &of(3)).log;
+            (log.membership_index().0, log.membership().voters.len())
+        };
+        let changed = Record::Entry(Entry { mark: mark(2, 1), payload: Payload::Membership(of(5)) });
+        let start = |nodes| Start { mark: mark(2, 1), membership: of(nodes), served: true };
+        assert_eq!(membership(&[state(1), entry(1, 1)], Mark::ZERO), (0, 3));
+        let journal = [state(1), entry(1, 1), changed, entry(3, 1)];
+        assert_eq!(membership(&journal, Mark::ZERO), (2, 5));
+        assert_eq!(membership(&[&journal[..], &[entry(2, 1)]].concat(), Mark::ZERO), (0, 3), "replaced");
+        let journal = [&journal[..], &[Record::Compacted(start(5))]].concat();
+        assert_eq!(membership(&journal, mark(2, 1)), (2, 5));
+        assert_eq!(membership(&[state(1), Record::Reset(start(4)), entry(3, 1)], mark(2, 1)), (2, 4));
+        let installing = Record::Installing { mark: mark(9, 1), membership: of(7) };
+        let journal = [&journal[..], &[installing]].concat();
+        assert_eq!(membership(&journal, mark(2, 1)), (2, 5), "it was not installed");
+        assert_eq!(membership(&journal, mark(9, 1)), (9, 7), "it was, and what tells so was lost");
     }
 }

@@ -1,10 +1,12 @@
 //! Log replication (§5.3) and commitment (§5.4.2).
 
-use contract::{Bug, Effect, Effects, Entry, Index, Mark, NodeId, Payload};
+use std::sync::Arc;
+
+use contract::{Bug, Effects, Entry, Index, Mark, NodeId, Payload, WireSize};
 
 use super::message::Message;
-use super::progress::Mode;
-use super::quorum::quorum_value;
+use super::progress::{Mode, Progress};
+use super::quorum::agreed;
 use super::record::Record;
 use super::{Law, Leading, Raft, Standing};
 
@@ -17,7 +19,13 @@ impl Raft {
         let mark = Mark { epoch: self.term, index: self.log.last().index.next() };
         let entry = Entry { mark, payload };
         let token = self.write(vec![Record::Entry(entry.clone())], fx);
+        self.leading_mut().uncommitted_bytes += entry.wire_size() as u64;
+        let before =
+            matches!(entry.payload, Payload::Membership(_)).then(|| Arc::clone(self.log.membership()));
         self.log.append(entry, token);
+        if let Some(before) = before {
+            self.regroup(&before);
+        }
         self.replicate(fx);
         mark
     }
@@ -30,21 +38,46 @@ impl Raft {
     }
 
     fn replicate_to(&mut self, slot: usize, fx: &mut Effects<Self>) {
+        let start = self.log.start().index;
         let Self { cluster, term, log, commit, standing: Standing::Leader(leading), .. } = self else {
             panic!("only leaders replicate");
         };
         let (options, round) = (&cluster.options, leading.reads.round);
         let peer = &mut leading.peers[slot];
-        if peer.next <= log.start().index && !matches!(peer.mode, Mode::Snapshot(_)) {
-            return self.begin_snapshot(slot, fx);
+        if peer.next <= start {
+            if peer.may_send(log.last().index, options) {
+                self.bring_forward(slot, fx);
+            }
+            return;
         }
-        while peer.may_send(log.last().index, options.max_inflight) {
+        while peer.may_send(log.last().index, options) {
             let prev = log.mark_at(peer.next.prev());
-            let entries = log.batch(peer.next, options.max_append_entries);
-            peer.sent(entries.last().map_or(prev, |entry| entry.mark).index);
+            let (entries, bytes) = log.batch(peer.next, options.max_append_entries, options.max_append_bytes);
+            peer.sent(entries.last().map_or(prev, |entry| entry.mark).index, bytes);
             let message = Message::Append { term: *term, prev, entries, commit: *commit, round };
             fx.send(peer.peer, message, None);
         }
+    }
+
+    /// What a follower lacks next has left the log.
+    pub(super) fn bring_forward(&mut self, slot: usize, fx: &mut Effects<Self>) {
+        let Progress { peer, next, .. } = self.leading().peers[slot];
+        if self.cluster.bugs.has(Bug::SnapshotBoundaryMissed) && next == self.log.start().index {
+            self.send_nothing(slot, fx);
+        } else if self.log.membership().is_witness(peer) {
+            self.let_skip(slot, fx);
+        } else if !self.keeps_no_state() {
+            self.begin_snapshot(slot, fx);
+        }
+    }
+
+    /// Planted: [`Bug::SnapshotBoundaryMissed`]. Of entries from the one on that left the log last, none is found.
+    fn send_nothing(&mut self, slot: usize, fx: &mut Effects<Self>) {
+        let (term, prev, commit) = (self.term, self.log.start(), self.commit);
+        let leading = self.leading_mut();
+        let (peer, round) = (&mut leading.peers[slot], leading.reads.round);
+        peer.sent(prev.index, 0);
+        fx.send(peer.peer, Message::Append { term, prev, entries: Vec::new(), commit, round }, None);
     }
 
     /// A heartbeat stands behind the last entry that was sent: where it is rejected, something was
@@ -66,21 +99,45 @@ impl Raft {
             return;
         }
         self.arm_heartbeat_timer(fx);
+        self.begin_lease_round(fx);
         self.nudge_snapshots(fx);
         self.broadcast_heartbeat(fx);
+        self.trim_witnesses(fx);
+        // Of a group of one nobody answers.
+        self.confirm_rounds(fx);
+        self.advance_change(fx);
     }
 
-    pub(super) fn on_ack(&mut self, from: NodeId, matched: Index, round: u64, fx: &mut Effects<Self>) {
-        let (last, start) = (self.log.last().index, self.log.start().index);
+    pub(super) fn on_ack(
+        &mut self,
+        from: NodeId,
+        matched: Index,
+        round: u64,
+        lacks: Option<Index>,
+        fx: &mut Effects<Self>,
+    ) {
+        let (last, start, planted) = (self.log.last().index, self.log.start().index, self.cluster.bugs);
         let Some((slot, leading)) = self.heard_from(from, round) else { return };
         if matched > last {
             return self.breaks(Law::LeaderAppendOnly);
         }
-        if leading.peers[slot].acknowledged(matched, start) {
+        let planted = planted.has(Bug::MatchedGoesBack);
+        leading.peers[slot].lacks = lacks;
+        if leading.peers[slot].acknowledged(matched, start, planted) {
             self.advance_commit(fx);
         }
-        self.finish_reads(fx);
-        self.replicate_to(slot, fx);
+        self.confirm_rounds(fx);
+        self.hand_over_to(from, fx);
+        self.send_state_to(from, fx);
+        self.go_on_with(from, fx);
+    }
+
+    /// Sends a follower what it may now be sent, unless by what it said it is none any more.
+    fn go_on_with(&mut self, follower: NodeId, fx: &mut Effects<Self>) {
+        let Standing::Leader(leading) = &self.standing else { return };
+        if let Some(slot) = leading.slot_of(follower) {
+            self.replicate_to(slot, fx);
+        }
     }
 
     pub(super) fn on_reject(
@@ -93,11 +150,18 @@ impl Raft {
     ) {
         // Before the start nothing is known: `next` falls to the start, which calls for a snapshot.
         let agreement = self.log.agreement(hint).map(|mark| mark.index);
-        let agreement = agreement.unwrap_or_else(|| Index(self.log.start().index.0.saturating_sub(1)));
+        let start = self.log.start().index;
+        let planted = agreement.is_none() && self.cluster.bugs.has(Bug::PurgedLogNoSnapshot);
         let Some((slot, leading)) = self.heard_from(from, round) else { return };
-        leading.peers[slot].rejected(rejected, agreement);
-        self.finish_reads(fx);
-        self.replicate_to(slot, fx);
+        let peer = &mut leading.peers[slot];
+        if planted {
+            // What could be sent begins behind the start.
+            (peer.next, peer.mode) = (start.next(), Mode::Probe { waiting: true });
+        } else {
+            peer.rejected(rejected, agreement.unwrap_or(Index(start.0.saturating_sub(1))));
+        }
+        self.confirm_rounds(fx);
+        self.go_on_with(from, fx);
     }
 
     /// Notes that a follower answered in the current term. `None`: the answer is nobody's business.
@@ -108,7 +172,8 @@ impl Raft {
             self.broken.get_or_insert(Law::LeaderAppendOnly);
             return None;
         }
-        let slot = leading.slot_of(from);
+        // Who was removed may still answer.
+        let slot = leading.slot_of(from)?;
         leading.peers[slot].heard(round);
         Some((slot, leading))
     }
@@ -116,11 +181,18 @@ impl Raft {
     /// Commits what a quorum holds durably: only entries of the own term are committed by counting
     /// (§5.4.2, Fig. 8); those before them follow by log matching.
     pub(super) fn advance_commit(&mut self, fx: &mut Effects<Self>) {
-        let matched = self.leading().peers.iter().map(|peer| peer.matched);
-        let held = std::iter::once(self.log.durable()).chain(matched);
-        let agreed = quorum_value(held, self.cluster.quorum());
-        if agreed > self.commit && self.log.epoch_at(agreed) == Some(self.term) {
-            self.commit_to(agreed, fx);
+        let (leading, me) = (self.leading(), self.cluster.me);
+        let held = |voter| if voter == me { self.log.durable() } else { leading.peer(voter).matched };
+        let mut reached = agreed(self.log.membership(), held);
+        if self.cluster.bugs.has(Bug::QuorumOfUnsorted) {
+            // Planted: the middle of what the voters hold, in the order of the voters.
+            let voters: Vec<Index> = self.log.membership().voters.iter().map(|voter| held(*voter)).collect();
+            reached = voters[voters.len() / 2];
+        }
+        let own = self.log.epoch_at(reached) == Some(self.term);
+        if reached > self.commit && (own || self.cluster.bugs.has(Bug::OldTermCommitted)) {
+            self.commit_to(reached, fx);
+            self.advance_change(fx);
             self.begin_reads(fx);
         }
     }
@@ -137,7 +209,9 @@ impl Raft {
         round: u64,
         fx: &mut Effects<Self>,
     ) {
-        if let Some(incoming) = self.incoming.as_ref().filter(|incoming| incoming.is_installing()) {
+        let planted = self.cluster.bugs.has(Bug::InstallRacesApply);
+        if let Some(incoming) = self.incoming.as_ref().filter(|incoming| incoming.is_installing() && !planted)
+        {
             // The log is about to begin elsewhere; the leader hears that the follower is alive.
             let message = incoming.ack(self.term, round);
             return fx.send(from, message, None);
@@ -163,7 +237,9 @@ impl Raft {
             self.commit_to(commit.min(reached), fx);
         }
         // Not up to its own last entry: what stands behind this append may be another leader's.
-        self.acknowledge(from, reached, round, fx);
+        let planted = self.cluster.bugs.has(Bug::AckBeyondAppend);
+        let matched = if planted { self.log.last().index } else { reached };
+        self.acknowledge(from, matched, round, fx);
     }
 
     /// Whether an append contradicts what is committed here.
@@ -205,22 +281,24 @@ impl Raft {
     pub(super) fn acknowledge(&mut self, to: NodeId, matched: Index, round: u64, fx: &mut Effects<Self>) {
         assert!(matched <= self.log.last().index, "only what is held is acknowledged");
         self.save(fx);
-        let after = self.log.write_of(matched).max(self.saving);
-        fx.send(to, Message::AppendAck { term: self.term, matched, round }, after);
+        let planted = self.cluster.bugs.has(Bug::AckBeforeDurable);
+        let after = if planted { None } else { self.log.write_of(matched).max(self.saving) };
+        let lacks = self.lacks_state().then_some(self.log.start().index);
+        fx.send(to, Message::AppendAck { term: self.term, matched, round, lacks }, after);
     }
 }
 
 impl Raft {
-    /// Hands entries to the service, in order.
+    /// Commits entries and hands them to the service.
     pub(super) fn commit_to(&mut self, index: Index, fx: &mut Effects<Self>) {
         assert!(index > self.commit, "a commit index never falls");
         assert!(index <= self.log.last().index, "only entries that exist are committed");
-        assert!(!self.is_installing(), "the service's state is being replaced");
-        let entries = self.log.between(self.commit, index);
-        assert_eq!(entries.first().map(|entry| entry.mark.index), Some(self.commit.next()));
-        fx.push(Effect::Commit(entries));
+        let planted = self.cluster.bugs.has(Bug::InstallRacesApply);
+        assert!(!self.is_installing() || planted, "the service's state is being replaced");
+        if let Standing::Leader(leading) = &mut self.standing {
+            leading.uncommitted_bytes -= self.log.bytes_between(self.commit, index);
+        }
         self.commit = index;
-        // A snapshot that holds no more than the log is of no use.
-        self.incoming = self.incoming.take().filter(|incoming| incoming.snapshot.index > index);
+        self.serve(fx);
     }
 }

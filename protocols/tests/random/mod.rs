@@ -10,6 +10,7 @@ use contract::{
 };
 
 pub(crate) use crate::host::Fx;
+use crate::host::Outgoing;
 pub(crate) type Host<R> = crate::host::Host<R>;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -233,7 +234,10 @@ impl<R: Subject, J: Judge<R>> World<R, J> {
         let before = host.replica.view();
         let effects = action(host);
         let from = host.cluster.me;
-        self.flying.extend(host.outbox.drain(..).map(|(to, message)| (from, to, message)));
+        self.flying.extend(host.outbox.drain(..).map(|(to, outgoing)| match outgoing {
+            Outgoing::Message(message) => (from, to, message),
+            Outgoing::Break => unreachable!("these protocols speak in datagrams"),
+        }));
         if !self.weather.judged {
             return Ok(());
         }

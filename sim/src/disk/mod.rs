@@ -42,6 +42,8 @@ pub(crate) struct Disk {
     place_key: u64,
     pub(crate) persistence: Persistence,
     torn_unit: usize,
+    /// Reads pass the page cache by.
+    pub(crate) reads_directly: bool,
     pub(crate) troubles: Troubles,
     /// Requests that were done while the device was stalled.
     pub(crate) stalled: Vec<Ticket>,
@@ -60,6 +62,7 @@ impl Disk {
             place_key: keys.key(Purpose::PLACE, node),
             persistence: config.persistence,
             torn_unit: config.torn_unit.into(),
+            reads_directly: false,
             troubles: Troubles::new(keys.key(Purpose::TROUBLE, node)),
             stalled: Vec::new(),
         }
@@ -85,6 +88,23 @@ impl Disk {
     /// What a power loss now may leave. `in_flight` are the requests that have not completed, in the
     /// order in which they were issued.
     pub(crate) fn frontier(&self, in_flight: &[&Request]) -> Frontier {
+        Frontier::new(&self.frozen(in_flight), self.semantics(), self.files)
+    }
+
+    /// What the end of its machine now would leave: one image of that frontier, which `power_loss` draws,
+    /// or without a power loss all of it, the page cache included.
+    pub(crate) fn image(&self, in_flight: &[&Request], power_loss: Option<u64>) -> Image {
+        let mut tree = self.frozen(in_flight);
+        if let Some(number) = power_loss {
+            let draw = philox(self.power_loss_key, u64::MAX, number);
+            let lots = Lottery { key: wide(draw[0], draw[1]), slot: 0 };
+            let _ = lots.power_loss(&mut tree, self.semantics(), |_| ());
+        }
+        Image { tree, files: self.files }
+    }
+
+    /// A copy of all files, as it is if the writes under way are done.
+    fn frozen(&self, in_flight: &[&Request]) -> Tree {
         let mut frozen = BTreeMap::new();
         let tree = self.tree.with_files(|file| {
             let copy = Rc::new(RefCell::new(file.borrow().clone()));
@@ -97,7 +117,7 @@ impl Disk {
                 file.borrow_mut().write_in_flight(offset, data);
             }
         }
-        Frontier::new(&tree, self.semantics(), self.files)
+        tree
     }
 
     /// The disk becomes what a power loss left of another.
@@ -203,11 +223,7 @@ impl Disk {
 
     /// The power fails: draws what is left of names and files. `in_flight` are the requests that had
     /// not completed, in the order in which they were issued. `tell` hears what is left.
-    pub(crate) fn power_loss(
-        &mut self,
-        in_flight: &[Request],
-        mut tell: impl FnMut(Aftermath),
-    ) -> CrashReport {
+    pub(crate) fn power_loss(&mut self, in_flight: &[Request], tell: impl FnMut(Aftermath)) -> CrashReport {
         self.crashes += 1;
         self.device.power_loss();
         for request in in_flight {
@@ -215,27 +231,43 @@ impl Disk {
                 file.borrow_mut().write_in_flight(offset, data);
             }
         }
-        // Position: the crash in the upper 24 bits of the slot, then the file (0: the tree); sector + 1.
-        let slot = self.crashes << 40;
-        let draw = philox(self.power_loss_key, slot, 0);
-        let changes = self.tree.unsynced();
-        let undone = if self.persistence == Persistence::PosixWeak {
-            let key = self.power_loss_key;
-            self.tree.power_loss_in_any_order(|number| philox(key, slot, 1 + number)[2].is_multiple_of(2))
+        self.stalled.clear();
+        let lots = Lottery { key: self.power_loss_key, slot: self.crashes << 40 };
+        let semantics = self.semantics();
+        lots.power_loss(&mut self.tree, semantics, tell)
+    }
+}
+
+/// Draws what a power loss leaves. Position: the crash in the upper 24 bits of the slot, then the file
+/// (0: the tree); sector + 1.
+#[derive(Clone, Copy)]
+struct Lottery {
+    key: u64,
+    slot: u64,
+}
+
+impl Lottery {
+    fn power_loss(
+        self,
+        tree: &mut Tree,
+        semantics: Semantics,
+        mut tell: impl FnMut(Aftermath),
+    ) -> CrashReport {
+        let Self { key, slot } = self;
+        let draw = philox(key, slot, 0);
+        let changes = tree.unsynced();
+        let undone = if semantics.persistence == Persistence::PosixWeak {
+            tree.power_loss_in_any_order(|number| philox(key, slot, 1 + number)[2].is_multiple_of(2))
         } else {
             let survive = up_to(changes, wide(draw[0], draw[1]));
-            self.tree.power_loss(survive);
+            tree.power_loss(survive);
             changes - survive
         };
         let mut report = CrashReport { directory_changes_lost: undone, ..CrashReport::default() };
-        let semantics = self.semantics();
-        self.stalled.clear();
-        for file in self.tree.files() {
+        for file in tree.files() {
             let mut file = file.borrow_mut();
             let id = file.id;
-            let draw = |sector: Option<u64>| {
-                philox(self.power_loss_key, slot | id, sector.map_or(0, |sector| sector + 1))
-            };
+            let draw = |sector: Option<u64>| philox(key, slot | id, sector.map_or(0, |sector| sector + 1));
             report.add(&file.power_loss(semantics, &mut Drawn::new(draw), |sector, fate| {
                 tell(Aftermath::Sector { file: id, sector, fate })
             }));

@@ -80,41 +80,44 @@ impl<F: Fs> BTree<F> {
             let _writing = self.0.writing.lock().await;
             self.take_group()?
         };
-        self.or_stop(async {
-            let numbers: Vec<PageNo> = group.iter().flat_map(|group| &group.pages).map(Page::no).collect();
-            if group.is_some() {
-                self.count(|stats| stats.flushes += 1);
-            }
-            match self.0.options.mode {
-                Mode::Rollback => {
-                    if let Some(group) = group {
-                        self.commit_in_place(&mut committing.rollback, group).await?;
+        self.0
+            .latch
+            .or_shut(async {
+                let numbers: Vec<PageNo> =
+                    group.iter().flat_map(|group| &group.pages).map(Page::no).collect();
+                if group.is_some() {
+                    self.count(|stats| stats.flushes += 1);
+                }
+                match self.0.options.mode {
+                    Mode::Rollback => {
+                        if let Some(group) = group {
+                            self.commit_in_place(&mut committing.rollback, group).await?;
+                        }
+                    }
+                    Mode::Wal => {
+                        if let Some(group) = group {
+                            self.append(group).await?;
+                        }
+                        if durability == Durability::Synced {
+                            self.sync_logs().await?;
+                        }
                     }
                 }
-                Mode::Wal => {
-                    if let Some(group) = group {
-                        self.append(group).await?;
-                    }
-                    if durability == Durability::Synced {
-                        self.sync_logs().await?;
-                    }
+                let state = &mut *self.0.state.borrow_mut();
+                numbers.into_iter().for_each(|no| state.pool.written(no));
+                if durability == Durability::Synced || self.0.options.mode == Mode::Rollback {
+                    state.durable = state.durable.max(seq);
                 }
-            }
-            let state = &mut *self.0.state.borrow_mut();
-            numbers.into_iter().for_each(|no| state.pool.written(no));
-            if durability == Durability::Synced || self.0.options.mode == Mode::Rollback {
-                state.durable = state.durable.max(seq);
-            }
-            assert!(state.durable <= state.seq, "what is durable was written");
-            Ok(())
-        })
-        .await
+                assert!(state.durable <= state.seq, "what is durable was written");
+                Ok(())
+            })
+            .await
     }
 
     /// The last batch, and what changed up to it since the last group.
     fn take_group(&self) -> Result<(u64, Option<Group>), EngineError> {
         let state = &mut *self.0.state.borrow_mut();
-        state.check_running()?;
+        self.0.latch.check()?;
         if state.dirty.is_empty() && Rc::ptr_eq(&state.header, &state.grouped) {
             return Ok((state.seq, None));
         }

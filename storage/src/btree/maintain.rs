@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use contract::{Durability, EngineError, File, Fs};
+use contract::{Durability, EngineError, Fs};
+use futures::future::join_all;
 
 use super::BTree;
 use super::page::{Page, PageNo};
@@ -29,7 +30,7 @@ pub(super) enum Due {
 impl<F: Fs> BTree<F> {
     pub(super) fn next_step(&self) -> Option<Due> {
         let state = self.0.state.borrow();
-        if state.stopped.is_some() {
+        if self.0.latch.check().is_err() {
             return None;
         }
         if state.wals.logs.len() > 1 {
@@ -47,7 +48,7 @@ impl<F: Fs> BTree<F> {
     /// Does what is due next.
     pub(super) async fn step(&self) -> Result<(), EngineError> {
         let mut sweep = self.0.maintaining.lock().await;
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         match self.next_step() {
             None => Ok(()),
             Some(Due::Copy) => self.copy_some().await,
@@ -59,7 +60,7 @@ impl<F: Fs> BTree<F> {
                 let _committing = self.committing().await;
                 let last = self.0.state.borrow().wals.logs.back().cloned();
                 match last.filter(|log| log.lacks_mark()) {
-                    Some(log) => self.or_stop(self.mark(&log)).await,
+                    Some(log) => self.0.latch.or_shut(self.mark(&log)).await,
                     None => Ok(()),
                 }
             }
@@ -73,7 +74,7 @@ impl<F: Fs> BTree<F> {
         if many_logs() {
             let _maintaining = self.0.maintaining.lock().await;
             while many_logs() {
-                self.0.state.borrow().check_running()?;
+                self.0.latch.check()?;
                 self.copy_some().await?;
             }
         }
@@ -92,7 +93,9 @@ impl<F: Fs> BTree<F> {
         if !log.is_flushed() || log.lacks_mark() {
             let _committing = self.committing().await;
             return self
-                .or_stop(async {
+                .0
+                .latch
+                .or_shut(async {
                     log.sync(&self.0.fs, &self.0.dir).await?;
                     if log.lacks_mark() { self.mark(&log).await } else { Ok(()) }
                 })
@@ -103,31 +106,31 @@ impl<F: Fs> BTree<F> {
             let pages = state.pages.range(state.copied..PageNo(state.store_pages));
             (pages.take(PAGES_AT_ONCE).map(|(no, offset)| (*no, *offset)).collect(), state.store_pages)
         };
-        let mut pages = Vec::with_capacity(chunk.len());
-        for (no, offset) in &chunk {
-            pages.push(self.logged_page(&log, *no, *offset).await?);
-        }
-        self.or_stop(async {
-            assert!(log.is_flushed(), "what is copied is durable in its log");
-            let written = self.0.data.write(&pages).await?;
-            self.count(|stats| stats.bytes_written_to_files += written);
-            if let Some((last, _)) = chunk.last() {
-                log.state.borrow_mut().copied = PageNo(last.0 + 1);
-                return Ok(());
-            }
-            self.0.data.file.sync_data().await?;
-            self.0.data.trim(store_pages, self.0.options.page_bytes).await?;
-            {
-                let state = &mut *self.0.state.borrow_mut();
-                state.loads.all_changed();
-                state.wals.forget_oldest();
-            }
-            self.0.fs.remove(&wal::path(&self.0.dir, log.number)).await?;
-            self.0.fs.sync_dir(&self.0.dir).await?;
-            self.count(|stats| stats.flushes += 1);
-            Ok(())
-        })
-        .await
+        let pages = join_all(chunk.iter().map(|(no, offset)| self.logged_page(&log, *no, *offset))).await;
+        let pages = pages.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.0
+            .latch
+            .or_shut(async {
+                assert!(log.is_flushed(), "what is copied is durable in its log");
+                let written = self.0.data.write(&pages).await?;
+                self.count(|stats| stats.bytes_written_to_files += written);
+                if let Some((last, _)) = chunk.last() {
+                    log.state.borrow_mut().copied = PageNo(last.0 + 1);
+                    return Ok(());
+                }
+                self.0.data.sync_for_good().await?;
+                self.0.data.trim(store_pages, self.0.options.page_bytes).await?;
+                {
+                    let state = &mut *self.0.state.borrow_mut();
+                    state.loads.all_changed();
+                    state.wals.forget_oldest();
+                }
+                self.0.fs.remove(&wal::path(&self.0.dir, log.number)).await?;
+                self.0.fs.sync_dir(&self.0.dir).await?;
+                self.count(|stats| stats.flushes += 1);
+                Ok(())
+            })
+            .await
     }
 
     /// A page as a log has it.

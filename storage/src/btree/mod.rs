@@ -76,11 +76,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
+    Batch, Bugs, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore,
+    TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::latch::Latch;
 use crate::turn::yield_once;
 use commit::Bell;
 use header::Header;
@@ -117,11 +119,19 @@ pub struct BTreeOptions {
     pub mode: Mode,
     /// In mode [`Mode::Wal`], the size in bytes at which a log is full.
     pub wal_bytes: u64,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for BTreeOptions {
     fn default() -> Self {
-        Self { page_bytes: 4 << 10, pool_bytes: 8 << 20, mode: Mode::default(), wal_bytes: 4 << 20 }
+        Self {
+            page_bytes: 4 << 10,
+            pool_bytes: 8 << 20,
+            mode: Mode::default(),
+            wal_bytes: 4 << 20,
+            bugs: Bugs::NONE,
+        }
     }
 }
 
@@ -140,6 +150,9 @@ struct Shared<F: Fs> {
     options: BTreeOptions,
     data: DataFile<F>,
     state: RefCell<State<F>>,
+    latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it applies a batch. Taken last.
     writing: Mutex<()>,
     /// Whoever holds it writes groups and flushes them. The bell rings when somebody lets go of it.
@@ -168,56 +181,16 @@ struct State<F: Fs> {
     history: History,
     loads: Loads,
     wals: Wals<F>,
-    /// Why nothing more is written.
-    stopped: Option<EngineError>,
 }
 
 impl<F: Fs> State<F> {
-    fn check_running(&self) -> Result<(), EngineError> {
-        self.stopped.clone().map_or(Ok(()), Err)
-    }
-
     /// Whether so much was changed that it must be written before more is.
     fn is_full(&self) -> bool {
         self.dirty.len() >= self.pool.capacity() / 4 * 3
     }
 }
 
-/// Stops the engine if what it guards does not end well: a failed or abandoned write leaves a file
-/// whose content nobody knows.
-struct Writing<'a, F: Fs> {
-    engine: &'a BTree<F>,
-    ended: bool,
-}
-
-impl<F: Fs> Drop for Writing<'_, F> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.engine.stop(&EngineError::Fs(FsError::Io {
-                path: Rc::clone(&self.engine.0.dir),
-                action: "write",
-                cause: "abandoned half-way".into(),
-            }));
-        }
-    }
-}
-
 impl<F: Fs> BTree<F> {
-    fn stop(&self, cause: &EngineError) {
-        self.0.state.borrow_mut().stopped.get_or_insert_with(|| cause.clone());
-    }
-
-    /// Runs what must not fail or be abandoned while the engine goes on.
-    async fn or_stop<T>(
-        &self,
-        writing: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut guard = Writing { engine: self, ended: false };
-        let outcome = writing.await;
-        guard.ended = true;
-        outcome.inspect_err(|error| self.stop(error))
-    }
-
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
         let mut stats = self.0.stats.get();
         change(&mut stats);
@@ -227,7 +200,7 @@ impl<F: Fs> BTree<F> {
     /// Applies a batch in memory; its number.
     async fn apply(&self, batch: Batch) -> Result<u64, EngineError> {
         let _writing = self.0.writing.lock().await;
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         let bytes = batch.bytes() as u64;
         let mut txn = Txn::new(self);
         for change in batch.changes {
@@ -253,7 +226,7 @@ impl<F: Fs> BTree<F> {
         // So that all who are about to write have written.
         yield_once().await;
         while !is_durable() {
-            self.0.state.borrow().check_running()?;
+            self.0.latch.check()?;
             match self.try_committing() {
                 Some(mut committing) => {
                     self.commit(&mut committing, Durability::Synced).await?;
@@ -300,13 +273,18 @@ impl<F: Fs> Engine for BTree<F> {
         recovery::open(fs, dir, *options).await
     }
 
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
+    }
+
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         self.catch_up().await?;
         let seq = if batch.is_empty() {
             let state = self.0.state.borrow();
-            state.check_running()?;
+            self.0.latch.check()?;
             state.seq
         } else {
+            self.read_ways(&batch).await;
             self.apply(batch).await?
         };
         match durability {
@@ -316,7 +294,7 @@ impl<F: Fs> Engine for BTree<F> {
     }
 
     async fn sync(&self) -> Result<(), EngineError> {
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         let seq = self.0.state.borrow().seq;
         self.sync_up_to(seq).await
     }

@@ -1,8 +1,8 @@
 //! Opening a store: finishing or undoing what a crash interrupted.
 //!
-//! Files that are found are flushed before they are believed: after the death of a process alone they
-//! may have content that the next power loss takes away. At the end there is one file, `data`, and the
-//! header in it is what it was after some group.
+//! Files that are found are made durable before they are believed: after the death of a process alone they
+//! may have content that the next power loss takes away, and after a failed flush another does not mend that.
+//! At the end there is one file, `data`, and the header in it is what it was after some group.
 //!
 //! A new store is written as `data.new`, flushed and renamed, so `data` is never half a store.
 
@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use contract::{EngineError, EngineStats, File, Fs, OpenMode};
+use contract::{Bug, Bugs, EngineError, EngineStats, File, Fs, OpenMode, TornTail};
 use futures::lock::Mutex;
 
 use super::commit::Bell;
@@ -23,8 +23,9 @@ use super::rollback::{self, Found, Rollback};
 use super::vacuum::Sweep;
 use super::wal::{self, Recorded, Wals};
 use super::{BTree, BTreeOptions, Mode, Shared, State};
+use crate::latch::Latch;
 use crate::log::{LogReader, read_whole};
-use crate::paths::{create_dir_durably, numbered};
+use crate::paths::{self, NEW, numbered};
 
 /// Pages that are read with one request where all are read.
 const PAGES_AT_ONCE: u32 = 64;
@@ -34,14 +35,16 @@ pub(super) async fn open<F: Fs>(
     dir: &str,
     mut options: BTreeOptions,
 ) -> Result<BTree<F>, EngineError> {
-    if !fs.exists(dir).await? {
-        create_dir_durably(fs, dir).await?;
-    }
+    paths::create_dir_durably(fs, dir).await?;
     let names = fs.list(dir).await?;
+    paths::refuse_others(dir, &names, |name| {
+        let name = name.strip_suffix(NEW).unwrap_or(name);
+        name == "data" || name == "journal" || numbered(name, ".wal").is_some()
+    })?;
     let has = |name: &str| names.iter().any(|other| other == name);
     let logs: BTreeSet<u64> = names.iter().filter_map(|name| numbered(name, ".wal")).collect();
-    if has("data.new") {
-        fs.remove(&format!("{dir}/data.new")).await?;
+    for unfinished in names.iter().filter(|name| name.ends_with(NEW)) {
+        fs.remove(&format!("{dir}/{unfinished}")).await?;
     }
     if !has("data") {
         if has("journal") || !logs.is_empty() {
@@ -53,15 +56,14 @@ pub(super) async fn open<F: Fs>(
         pages.iter_mut().for_each(|page| page.seal(1));
         let new = NewStore::begin(fs, dir, &header).await?;
         new.file.write(&pages).await?;
-        new.finish(fs, dir).await?;
+        new.finish(fs, dir, options.bugs).await?;
     }
     let path = data_path(dir);
     let file = fs.open(&path, OpenMode::Existing).await?;
     let len = file.len().await?;
     let data = DataFile::new(path, file, len);
-    if !logs.is_empty() {
-        replay(fs, dir, &data, &logs).await?;
-    }
+    let torn_tails =
+        if logs.is_empty() { Vec::new() } else { replay(fs, dir, &data, &logs, options.bugs).await? };
     if has("journal") {
         roll_back(fs, dir, &data).await?;
     }
@@ -82,7 +84,6 @@ pub(super) async fn open<F: Fs>(
         history: History::default(),
         loads: Loads::default(),
         wals: Wals::default(),
-        stopped: None,
     };
     Ok(BTree(Rc::new(Shared {
         fs: fs.clone(),
@@ -90,6 +91,8 @@ pub(super) async fn open<F: Fs>(
         options,
         data,
         state: RefCell::new(state),
+        latch: Latch::new(dir),
+        torn_tails,
         writing: Mutex::new(()),
         committing: Mutex::new(Rollback::new(fixed)),
         bell: Bell::default(),
@@ -113,10 +116,12 @@ impl<F: Fs> NewStore<F> {
     }
 
     /// Makes it durable, and gives it its name.
-    pub(super) async fn finish(self, fs: &F, dir: &str) -> Result<(), EngineError> {
+    pub(super) async fn finish(self, fs: &F, dir: &str, bugs: Bugs) -> Result<(), EngineError> {
         self.file.file.sync_data().await?;
         fs.rename(&self.file.path, &data_path(dir)).await?;
-        fs.sync_dir(dir).await?;
+        if !bugs.has(Bug::RenameNotSynced) {
+            fs.sync_dir(dir).await?;
+        }
         Ok(())
     }
 }
@@ -165,8 +170,6 @@ async fn read_header<F: Fs>(data: &DataFile<F>) -> Result<(Header, Vec<Page>), E
 async fn roll_back<F: Fs>(fs: &F, dir: &str, data: &DataFile<F>) -> Result<(), EngineError> {
     let path = rollback::path(dir);
     let journal = fs.open(&path, OpenMode::Existing).await?;
-    journal.sync_data().await?;
-    data.file.sync_data().await?;
     let corrupt = |offset, what| EngineError::Corrupt { file: path.as_str().into(), offset, what };
     let bytes = read_whole(&journal).await?;
     let meta = read_meta(data).await?;
@@ -174,18 +177,75 @@ async fn roll_back<F: Fs>(fs: &F, dir: &str, data: &DataFile<F>) -> Result<(), E
         (Found::Nothing, _) => {}
         (Found::Torn, Ok(meta)) => refuse_later_groups(data, &meta).await?,
         (Found::Torn, Err(what)) => return Err(data.corrupt(PageNo(0), SMALLEST, what)),
-        (Found::Pages(group, _), Ok(meta)) if meta.group() >= group => {}
-        (Found::Pages(group, pages), meta) => {
-            if pages[0].group() + 1 != group || meta.is_ok_and(|meta| meta != pages[0]) {
+        (Found::Pages(group, before), Ok(meta)) if meta.group() == group => {
+            commit_again(fs, &path, data, &before).await?;
+        }
+        (Found::Pages(group, _), Ok(meta)) if meta.group() > group => {}
+        (Found::Pages(group, before), meta) => {
+            if before[0].group() + 1 != group || meta.is_ok_and(|meta| meta != before[0]) {
                 return Err(corrupt(0, "journal is of another time than the data file"));
             }
-            data.write(&pages).await?;
-            data.file.sync_data().await?;
+            paths::rewrite(fs, &path, &bytes).await?;
+            data.write(&before).await?;
+            data.sync_for_good().await?;
         }
     }
     fs.remove(&path).await?;
     fs.sync_dir(dir).await?;
     Ok(())
+}
+
+/// The last group was written, and its journal not struck out: its flushes may have failed, so that what
+/// can be read of it is in the page cache alone. It is written again as the next group, behind a journal of
+/// its own. `before`: what the group replaced.
+async fn commit_again<F: Fs>(
+    fs: &F,
+    journal: &str,
+    data: &DataFile<F>,
+    before: &[Page],
+) -> Result<(), EngineError> {
+    let (header, fixed) = read_header(data).await?;
+    let (group, page_bytes) = (fixed[0].group(), header.page_bytes());
+    let earlier = header_before(before, &fixed).map_err(|what| EngineError::Corrupt {
+        file: journal.into(),
+        offset: 0,
+        what,
+    })?;
+    let replaced: BTreeSet<PageNo> = before.iter().map(Page::no).collect();
+    let mut pages = Vec::new();
+    for no in (0..header.pages()).map(PageNo).filter(|no| header.is_used(*no)) {
+        if !replaced.contains(&no) && earlier.is_used(no) {
+            continue;
+        }
+        let bytes = read_at(data, u64::from(no.0) * page_bytes as u64, page_bytes).await?;
+        let page =
+            if bytes.len() < page_bytes { Err("file ends within the page") } else { Page::check(&bytes, no) };
+        let page = page.map_err(|what| data.corrupt(no, page_bytes, what))?;
+        if page.group() != group {
+            return Err(data.corrupt(no, page_bytes, "page is of an earlier group than its journal says"));
+        }
+        pages.push(page);
+    }
+    assert!(pages.is_sorted_by(|a, b| a.no() < b.no()), "pages are read in order");
+    paths::rewrite(fs, journal, &rollback::encode(group + 1, pages.iter())).await?;
+    pages.iter_mut().for_each(|page| page.seal(group + 1));
+    let (meta, others) = pages.split_first().expect("every group has the meta page");
+    data.write(others).await?;
+    data.sync_for_good().await?;
+    data.write(std::slice::from_ref(meta)).await?;
+    data.sync_for_good().await
+}
+
+/// The header before a group that replaced these pages, where the pages of fixed places are `fixed` now.
+fn header_before(before: &[Page], fixed: &[Page]) -> Result<Header, &'static str> {
+    let mut header = Header::begin(&before[0]).ok_or("not the meta page of a store")?;
+    for no in header.parts() {
+        let is_it = |page: &&Page| page.no() == no;
+        let page = before.iter().find(is_it).or_else(|| fixed.iter().find(is_it));
+        header.add(page.ok_or("a page of a fixed place is missing")?)?;
+    }
+    header.finish()?;
+    Ok(header)
 }
 
 /// A journal that is not whole was never complete, unless the data file has pages of its group.
@@ -215,10 +275,16 @@ struct Replay {
     last: u64,
     /// The last content of each page.
     images: BTreeMap<PageNo, Page>,
+    /// Where the intact records of the log before the next one end.
+    before: Option<Place>,
     /// The first place where a log is not whole. A mark may have been there.
     flaw: Option<Place>,
     /// Where the first group is missing.
     gap: Option<Place>,
+    /// Where each log was cut, behind the last group that counts.
+    torn: Vec<Place>,
+    /// Logs, and what they held, of which nothing says that it was durable to its last group.
+    unvouched: Vec<(u64, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -228,27 +294,33 @@ struct Place {
     what: &'static str,
 }
 
-/// Copies what is whole in the logs into the data file.
+impl Place {
+    fn corrupt(self, dir: &str) -> EngineError {
+        wal::corrupt(dir, self.log, self.offset, self.what)
+    }
+}
+
+/// Copies what is whole in the logs into the data file; what does not count of them.
 async fn replay<F: Fs>(
     fs: &F,
     dir: &str,
     data: &DataFile<F>,
     logs: &BTreeSet<u64>,
-) -> Result<(), EngineError> {
+    bugs: Bugs,
+) -> Result<Vec<TornTail>, EngineError> {
     let oldest = *logs.first().expect("there are logs");
     let meta = read_meta(data).await?;
     // A log before the oldest may be gone that nobody flushed, name and all: then groups are missing
     // between the data file and the oldest log.
     let before = oldest.saturating_sub(1);
     let before = meta.as_ref().map_or(before, |meta| before.min(meta.group()));
-    let mut replay = Replay { last: before, images: BTreeMap::new(), flaw: None, gap: None };
+    let mut replay = Replay::new(before);
     for &number in logs {
         let file = fs.open(&wal::path(dir, number), OpenMode::Existing).await?;
-        file.sync_data().await?;
         let bytes = read_whole(&file).await?;
         replay.read(dir, number, &bytes)?;
     }
-    let Replay { last, images, flaw, gap } = replay;
+    let Replay { last, images, flaw, gap, torn, unvouched, .. } = replay;
     let missing = |what| match gap.or(flaw) {
         Some(Place { log, offset, .. }) => wal::corrupt(dir, log, offset, what),
         None => wal::corrupt(dir, oldest, 0, what),
@@ -260,28 +332,60 @@ async fn replay<F: Fs>(
         Err(what) if images.is_empty() => return Err(data.corrupt(PageNo(0), SMALLEST, what)),
         _ => {}
     }
-    let images: Vec<Page> = images.into_values().collect();
+    let unvouched = if bugs.has(Bug::RecoveryNotDurable) { Vec::new() } else { unvouched };
+    for (number, bytes) in unvouched {
+        paths::rewrite(fs, &wal::path(dir, number), &bytes).await?;
+    }
+    let mut images: Vec<Page> = images.into_values().collect();
     if let Some(header) = images.first().and_then(Header::begin) {
-        let kept = images.partition_point(|page| page.no().0 < header.pages());
-        data.write(&images[..kept]).await?;
-        data.file.sync_data().await?;
+        images.retain(|page| page.no().0 < header.pages());
+        if bugs.has(Bug::TornPageBelieved) {
+            leave_out_what_looks_copied(data, &mut images).await?;
+        }
+        data.write(&images).await?;
+        data.sync_for_good().await?;
         data.trim(header.pages(), header.page_bytes()).await?;
     }
     for number in logs {
         fs.remove(&wal::path(dir, *number)).await?;
     }
     fs.sync_dir(dir).await?;
+    let told = |Place { log, offset, what }| TornTail { file: wal::path(dir, log).into(), offset, what };
+    Ok(torn.into_iter().map(told).collect())
+}
+
+/// Planted: [`Bug::TornPageBelieved`].
+async fn leave_out_what_looks_copied<F: Fs>(
+    data: &DataFile<F>,
+    images: &mut Vec<Page>,
+) -> Result<(), EngineError> {
+    for i in (0..images.len()).rev() {
+        let offset = u64::from(images[i].no().0) * images[i].size() as u64;
+        if read_at(data, offset + 8, 8).await? == images[i].group().to_le_bytes() {
+            images.remove(i);
+        }
+    }
     Ok(())
 }
 
 impl Replay {
+    /// `last`: the last group that is in the data file for certain.
+    fn new(last: u64) -> Self {
+        let (images, torn, unvouched) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { last, images, before: None, flaw: None, gap: None, torn, unvouched }
+    }
+
     /// Takes a log's groups, up to the first that is missing.
     fn read(&mut self, dir: &str, number: u64, bytes: &[u8]) -> Result<(), EngineError> {
         let identity = wal::identity(number);
-        let mut reader = match LogReader::header(identity, bytes) {
-            Ok(_) => LogReader::new(identity, bytes),
-            Err(_) => LogReader::headless(identity, bytes),
+        let (mut reader, vouched) = match LogReader::header(identity, bytes) {
+            Ok(before) => (LogReader::new(identity, bytes), u64::from(before)),
+            Err(_) => (LogReader::headless(identity, bytes), 0),
         };
+        if vouched > 0 {
+            self.check_before(dir, vouched)?;
+        }
+        let (mut end, mut cut) = (0, None);
         loop {
             let offset = reader.position();
             let Some(record) = reader.next() else { break };
@@ -299,17 +403,43 @@ impl Replay {
                 if self.gap.is_none() {
                     self.images.extend(pages.into_iter().map(|page| (page.no(), page)));
                     self.last = group;
+                    end = reader.position();
+                    // What was not whole before it was a mark.
+                    self.torn.clear();
+                } else {
+                    let what = "groups before this one are missing";
+                    cut.get_or_insert(Place { log: number, offset, what });
                 }
             }
-            if let Some(Place { log, offset, what }) = self.gap.filter(|_| record.durable > 0) {
+            if let Some(gap) = self.gap.filter(|_| record.durable > 0 || vouched > 0) {
                 // A log is flushed only after those before it.
-                return Err(wal::corrupt(dir, log, offset, what));
+                return Err(gap.corrupt(dir));
             }
         }
-        let end = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
-        if let Some(flaw) = end {
-            self.flaw.get_or_insert(Place { log: number, offset: flaw.offset, what: flaw.what });
+        let torn = reader.end().map_err(|flaw| wal::corrupt(dir, number, flaw.offset, flaw.what))?;
+        if let Some(flaw) = torn {
+            let here = Place { log: number, offset: flaw.offset, what: flaw.what };
+            self.flaw.get_or_insert(here);
+            cut.get_or_insert(here);
+        }
+        self.torn.extend(cut);
+        if vouched > 0 || reader.durable() > 0 {
+            self.unvouched.clear();
+        }
+        let what = torn.map_or("groups are missing at the log's end", |flaw| flaw.what);
+        self.before = Some(Place { log: number, offset: reader.position(), what });
+        if end > reader.durable() {
+            self.unvouched.push((number, reader.used().to_vec()));
         }
         Ok(())
+    }
+
+    /// The next log says that the one before it was durable up to here, and all logs before that.
+    fn check_before(&self, dir: &str, durable: u64) -> Result<(), EngineError> {
+        match (self.before, self.gap) {
+            (Some(end), _) if end.offset < durable => Err(end.corrupt(dir)),
+            (_, Some(gap)) => Err(gap.corrupt(dir)),
+            _ => Ok(()),
+        }
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use contract::{EngineError, File, Fs, OpenMode};
+use contract::{Bug, EngineError, File, Fs, OpenMode};
 
 use super::BTree;
 use super::commit::Group;
@@ -65,7 +65,9 @@ impl<F: Fs> BTree<F> {
         let fixed = group.pages.iter().filter_map(|page| rollback.fixed.get_key_value(&page.no()));
         originals.extend(fixed.map(|(no, page)| (*no, page.clone())));
         let journal = self.write_journal(rollback, group.number, &originals).await?;
-        journal.sync_data().await?;
+        if !self.0.options.bugs.has(Bug::RollbackJournalNotSynced) {
+            journal.sync_data().await?;
+        }
 
         let data = &self.0.data;
         let (meta, others) = group.pages.split_first().expect("every group has the meta page");
@@ -92,21 +94,8 @@ impl<F: Fs> BTree<F> {
         group: u64,
         originals: &BTreeMap<PageNo, Page>,
     ) -> Result<F::File, EngineError> {
-        assert!(
-            originals.values().all(|page| (1..group).contains(&page.group())),
-            "what is kept was written"
-        );
-        assert!(originals.contains_key(&PageNo(0)), "the journal has the meta page");
-        let mut tail = Tail::new(identity(group), 0);
-        let position = tail.position();
-        let count = u32::try_from(originals.len()).expect("fewer pages than a store can have");
-        tail.push(count, |buffer| {
-            let from = buffer.len();
-            originals.values().for_each(|page| buffer.extend_from_slice(page.bytes()));
-            fill_sector(position, from, buffer);
-        });
-        let (offset, buffer) = tail.take();
-        let end = offset + buffer.len() as u64;
+        let content = encode(group, originals.values());
+        let end = content.len() as u64;
         let (file, is_new) = match &rollback.file {
             Some(file) => (file.clone(), false),
             None => (self.0.fs.open(&path(&self.0.dir), OpenMode::Truncate).await?, true),
@@ -115,7 +104,7 @@ impl<F: Fs> BTree<F> {
             rollback.reserved = end.next_multiple_of(64 * self.0.options.page_bytes as u64);
             file.allocate(rollback.reserved).await?;
         }
-        file.write_at(offset, buffer).await.0?;
+        file.write_at(0, content).await.0?;
         self.count(|stats| stats.bytes_written_to_files += end);
         if is_new {
             // Its name must be durable before the data file is touched: the data is, by the caller's flush.
@@ -124,6 +113,23 @@ impl<F: Fs> BTree<F> {
         }
         Ok(file)
     }
+}
+
+/// The whole journal of a group: what the pages that it overwrites were before it, in ascending order.
+pub(super) fn encode<'a>(group: u64, before: impl ExactSizeIterator<Item = &'a Page> + Clone) -> Vec<u8> {
+    assert!(before.clone().all(|page| (1..group).contains(&page.group())), "what is kept was written");
+    assert_eq!(before.clone().next().map(Page::no), Some(PageNo(0)), "a journal has the meta page first");
+    let mut tail = Tail::new(identity(group), 0);
+    let position = tail.position();
+    let count = u32::try_from(before.len()).expect("fewer pages than a store can have");
+    tail.push(count, |buffer| {
+        let from = buffer.len();
+        before.for_each(|page| buffer.extend_from_slice(page.bytes()));
+        fill_sector(position, from, buffer);
+    });
+    let (offset, content) = tail.take();
+    assert_eq!((offset, content.len() % SECTOR), (0, 0), "a journal is whole sectors");
+    content
 }
 
 /// What a journal that was found has in it.

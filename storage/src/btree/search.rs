@@ -15,7 +15,7 @@ pub(super) trait Pages {
 }
 
 /// More levels than any tree has: each but the root has two children at least.
-const LEVELS_MAX: u8 = 40;
+pub(super) const LEVELS_MAX: u8 = 40;
 
 /// A page of a tree, which must be of this family, and of this level unless it is a root.
 pub(super) async fn node<P: Pages>(
@@ -144,6 +144,15 @@ pub(super) async fn child_for<P: Pages>(pages: &P, page: &Page, key: &[u8]) -> R
     Ok(if found { behind } else { behind - 1 })
 }
 
+/// The child of a branch that leads to a key; `None` if it is no branch, or overflow pages are needed.
+pub(super) fn child_at_once(page: &Page, key: &[u8]) -> Option<PageNo> {
+    if !page.is_node() || page.is_leaf() || page.cells() == 0 {
+        return None;
+    }
+    let (behind, found) = position_at_once(page, 1, key)?;
+    Some(page.cell(if found { behind } else { behind - 1 }).child)
+}
+
 /// What pages in memory say about a key at once; `None` if more pages are needed.
 pub(super) fn get_at_once<'a>(
     root: PageNo,
@@ -172,7 +181,6 @@ pub(super) fn get_at_once<'a>(
                 None
             };
         }
-        let (behind, found) = position_at_once(page, 1, key)?;
-        no = page.cell(if found { behind } else { behind - 1 }).child;
+        no = child_at_once(page, key)?;
     }
 }

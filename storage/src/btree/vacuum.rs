@@ -48,7 +48,7 @@ pub(super) struct Sweep {
 impl<F: Fs> BTree<F> {
     pub(super) async fn vacuum(&self, sweep: &mut Sweep, what: Vacuum) -> Result<(), EngineError> {
         let _writing = self.0.writing.lock().await;
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         let mut txn = Txn::new(self);
         match what {
             Vacuum::Cut => {

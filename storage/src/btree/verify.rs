@@ -143,6 +143,11 @@ pub(super) async fn verify<F: Fs>(engine: &BTree<F>, snapshot: &BTreeSnapshot<F>
         for no in (0..grouped.pages()).map(PageNo).filter(|no| grouped.is_fixed(*no)) {
             engine.read(no).await?;
         }
+        let logs: Vec<_> = engine.0.state.borrow().wals.logs.iter().cloned().collect();
+        for log in logs {
+            let read = log.verify(&engine.0.dir).await?;
+            engine.count(|stats| stats.bytes_read_from_files += read);
+        }
     }
     let mut seen = Seen(vec![false; header.pages() as usize]);
     for family in (0..=u8::MAX).map(Family) {

@@ -20,8 +20,9 @@ use contract::{EngineError, File, Fs, OpenMode};
 use super::BTree;
 use super::commit::Group;
 use super::page::{Page, PageNo};
-use super::rollback::{decode as decode_pages, fill_sector};
-use crate::log::{LogIdentity, RECORD_HEADER_BYTES, Tail};
+use super::rollback::{SECTOR, decode as decode_pages, fill_sector};
+use crate::log::{LogIdentity, LogReader, RECORD_HEADER_BYTES, Tail};
+use crate::read::read_at;
 
 /// Space is reserved in steps of this many pages, so that most flushes are of data alone.
 const EXTENT_PAGES: u64 = 64;
@@ -98,10 +99,13 @@ pub(super) struct State {
 }
 
 impl<F: Fs> Wal<F> {
-    async fn create(fs: &F, dir: &str, number: u64) -> Result<Self, EngineError> {
+    /// A log behind another, whose end its header vouches for if that is durable.
+    async fn create(fs: &F, dir: &str, number: u64, before: Option<&Self>) -> Result<Self, EngineError> {
         let file = fs.open(&path(dir, number), OpenMode::Truncate).await?;
+        let durable = before.filter(|log| log.is_flushed()).map_or(0, |log| log.state.borrow().flushed);
+        let durable = u32::try_from(durable).expect("a log is below 4 GiB");
         let state = State {
-            tail: Tail::new(identity(number), 0),
+            tail: Tail::new(identity(number), durable),
             named: false,
             reserved: 0,
             written: 0,
@@ -141,6 +145,7 @@ impl<F: Fs> Wal<F> {
         let count = u32::try_from(pages.len()).expect("fewer pages than a store can have");
         state.tail.push(count, |buffer| {
             let from = buffer.len();
+            buffer.reserve(8 + pages.iter().map(Page::size).sum::<usize>() + SECTOR);
             buffer.extend_from_slice(&group.to_le_bytes());
             pages.iter().for_each(|page| buffer.extend_from_slice(page.bytes()));
             fill_sector(position, from, buffer);
@@ -155,13 +160,14 @@ impl<F: Fs> Wal<F> {
             (state.tail.take(), state.reserved)
         };
         let end = offset + buffer.len() as u64;
+        let (written, buffer) = self.file.write_at(offset, buffer).await;
+        written?;
         if end > reserved {
+            // Behind what is written now: to reserve that too would be to write it twice.
             let reserved = end.next_multiple_of(extent);
             self.file.allocate(reserved).await?;
             self.state.borrow_mut().reserved = reserved;
         }
-        let (written, buffer) = self.file.write_at(offset, buffer).await;
-        written?;
         let mut state = self.state.borrow_mut();
         assert_eq!(state.written, offset, "a log is written without gaps");
         state.written = end;
@@ -191,14 +197,34 @@ impl<F: Fs> Wal<F> {
     }
 }
 
+impl<F: Fs> Wal<F> {
+    /// Reads again what was handed to the file and checks every record. Nobody may be writing it. Returns
+    /// how many bytes were read.
+    pub(super) async fn verify(&self, dir: &str) -> Result<u64, EngineError> {
+        let written = self.state.borrow().written;
+        let bytes = read_at(&self.file, 0, written as usize).await?;
+        let corrupt = |offset, what| corrupt(dir, self.number, offset, what);
+        let identity = identity(self.number);
+        LogReader::header(identity, &bytes).map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
+        let mut reader = LogReader::new(identity, &bytes);
+        while reader.position() < written {
+            let offset = reader.position();
+            let record = reader.next().ok_or_else(|| corrupt(offset, "record checksum does not match"))?;
+            decode(record.tag, record.payload).ok_or_else(|| corrupt(offset, "group is malformed"))?;
+        }
+        Ok(written)
+    }
+}
+
 impl<F: Fs> BTree<F> {
     /// Appends a group to the last log, or begins another behind one that is full.
     pub(super) async fn append(&self, group: Group) -> Result<(), EngineError> {
         let last = self.0.state.borrow().wals.logs.back().cloned();
         let log = match last {
             Some(log) if log.bytes() < self.0.options.wal_bytes => log,
-            _ => {
-                let log = Rc::new(Wal::create(&self.0.fs, &self.0.dir, group.number).await?);
+            before => {
+                let (fs, dir) = (&self.0.fs, &self.0.dir);
+                let log = Rc::new(Wal::create(fs, dir, group.number, before.as_deref()).await?);
                 self.0.state.borrow_mut().wals.logs.push_back(Rc::clone(&log));
                 log
             }

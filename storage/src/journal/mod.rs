@@ -9,9 +9,10 @@
 //!   commit is one write and one flush of data alone.
 //! - After a failed write or flush nothing more is acknowledged: what the device then holds is not
 //!   known, and a flush that is tried again may lie (Rebello et al., ATC'20).
-//! - Recovery flushes what it read before it hands it on: what a process crash left in the page
-//!   cache is not durable yet. Then a fresh segment begins; nothing is ever written behind a tail
-//!   that may be torn.
+//! - Recovery makes durable what it read before it hands it on: what a process crash left in the page
+//!   cache is not durable yet, and after a failed flush it never becomes so by another. So the last segment
+//!   is written anew where no later record vouches for it. Then a fresh segment begins; nothing is ever
+//!   written behind a tail that may be torn.
 //!
 //! # Format
 //!
@@ -29,7 +30,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
 
-use contract::{Bugs, Fs, FsError};
+use contract::{Bugs, Fs, FsError, TornTail};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -122,23 +123,6 @@ pub struct JournalEntry {
     pub payload: Vec<u8>,
     /// Where it is kept.
     pub segment: SegmentId,
-}
-
-/// A tail that was cut off because its flush never finished.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TornTail {
-    /// The segment's file.
-    pub file: Rc<str>,
-    /// Where the intact records end, in bytes.
-    pub offset: u64,
-    /// Why the bytes there are no record.
-    pub what: &'static str,
-}
-
-impl fmt::Display for TornTail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: torn at byte {}: {}", self.file, self.offset, self.what)
-    }
 }
 
 /// What a journal held when it was opened. All of it is durable.

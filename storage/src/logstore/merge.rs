@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, Fs, FsError};
+use contract::{Bug, Durability, EngineError, Fs, FsError};
 
 use super::LogStore;
 use super::index::{Place, read_together};
@@ -37,14 +37,14 @@ impl<F: Fs> LogStore<F> {
     /// One bounded step of a merge that is under way or due.
     pub(super) async fn merge_step(&self) -> Result<(), EngineError> {
         let mut merging = self.0.merging.lock().await;
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         if merging.is_none() {
             *merging = self.begin_merge();
         }
         let Some(running) = &mut *merging else { return self.remove_obsolete().await };
         let piece = self.next_piece(running);
         let Some(last_key) = piece.last_key else {
-            self.or_stop(self.complete(running)).await?;
+            self.0.latch.or_shut(self.complete(running)).await?;
             *merging = None;
             return self.remove_obsolete().await;
         };
@@ -54,7 +54,7 @@ impl<F: Fs> LogStore<F> {
         let values = read_together(&places, &self.0.dir).await?;
         let read: usize = values.iter().map(Vec::len).sum();
         self.count(|stats| stats.bytes_read_from_files += read as u64);
-        self.or_stop(self.copy(running, piece.entries, values)).await?;
+        self.0.latch.or_shut(self.copy(running, piece.entries, values)).await?;
         running.done_to = Some(last_key);
         Ok(())
     }
@@ -67,7 +67,7 @@ impl<F: Fs> LogStore<F> {
         }
         let _logging = self.0.logging.lock().await;
         let (_, segments) = self.unsynced()?;
-        self.or_stop(self.write_out(&segments)).await
+        self.0.latch.or_shut(self.write_out(&segments, Durability::Lazy)).await
     }
 
     fn begin_merge(&self) -> Option<Running<F>> {
@@ -153,15 +153,19 @@ impl<F: Fs> LogStore<F> {
     async fn complete(&self, running: &mut Running<F>) -> Result<(), EngineError> {
         let (fs, dir, number) = (&self.0.fs, &self.0.dir, running.output.number());
         // What made a value of the inputs stale must not be lost once they are gone.
-        let seq = self.0.state.borrow().seq;
-        self.sync_up_to(seq).await?;
+        if !self.0.options.bugs.has(Bug::MergeOutlivesBatch) {
+            let seq = self.0.state.borrow().seq;
+            self.sync_up_to(seq).await?;
+        }
         let trailer_at = running.output.log().push(TRAILER, |buffer| running.trailer.encode(buffer));
         running.hint.push(TRAILER, |buffer| buffer.extend_from_slice(&trailer_at.to_le_bytes()));
         self.write_merged(running).await?;
         running.hint.sync(fs).await?;
         running.output.log().sync(fs).await?;
         fs.rename(running.output.log().path(), &running.output.path(dir)).await?;
-        fs.sync_dir(dir).await?;
+        if !self.0.options.bugs.has(Bug::RenameNotSynced) {
+            fs.sync_dir(dir).await?;
+        }
         let mut state = self.0.state.borrow_mut();
         let (inputs, newer): (Vec<_>, Vec<_>) =
             state.sealed.drain(..).partition(|segment| segment.number() <= number);

@@ -21,9 +21,10 @@
 //! |---|---|---|
 //! | trailer | 8 | where in the merged segment the trailer begins |
 
-use contract::{Fs, FsError, OpenMode};
+use contract::{EngineError, Fs, FsError, OpenMode};
 
-use super::segment::{Kind, Written, name};
+use super::LogStore;
+use super::segment::{Kind, Segment, Written, name};
 use crate::encoding::{Input, put_bytes, put_varint};
 use crate::log::{LogIdentity, LogReader, RECORD_HEADER_BYTES, read_whole};
 use crate::read::read_at;
@@ -84,6 +85,25 @@ fn decode_entries(count: u32, payload: &[u8], entries: &mut Vec<HintEntry>) -> O
         entries.push(HintEntry { key, written: (at, input.u32()?), len });
     }
     input.is_empty().then_some(())
+}
+
+impl<F: Fs> LogStore<F> {
+    /// Checks that the hint beside a merged segment, if there is one, would be believed.
+    pub(super) async fn verify_hint(&self, segment: &Segment<F>) -> Result<(), EngineError> {
+        let (fs, dir) = (&self.0.fs, &self.0.dir);
+        let hint = format!("{dir}/{}", hint_name(segment.number()));
+        if !fs.exists(&hint).await? {
+            return Ok(());
+        }
+        let merged = segment.log().file_up_to(segment.bytes()).expect("a merged segment is in a file");
+        match read_hint(fs, dir, segment.number(), &merged).await? {
+            Some(_) => Ok(()),
+            None => {
+                let what = "hint is not whole, or not of its segment";
+                Err(EngineError::Corrupt { file: hint.into(), offset: 0, what })
+            }
+        }
+    }
 }
 
 /// What a merged segment holds, as its hint says, with its trailer and its end; `None` if the hint is

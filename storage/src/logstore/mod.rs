@@ -43,12 +43,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
+    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Mutations};
+use crate::latch::Latch;
+use crate::log_file;
 use crate::turn::yield_once;
 use index::{Index, Place};
 use merge::Running;
@@ -66,11 +68,13 @@ pub struct LogStoreOptions {
     pub segment_bytes: u64,
     /// Bytes of keys and values that one step of a merge copies.
     pub step_bytes: usize,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for LogStoreOptions {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 20, step_bytes: 256 << 10 }
+        Self { segment_bytes: 1 << 20, step_bytes: 256 << 10, bugs: Bugs::NONE }
     }
 }
 
@@ -88,6 +92,9 @@ struct Shared<F: Fs> {
     dir: Rc<str>,
     options: LogStoreOptions,
     state: RefCell<State<F>>,
+    latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it writes and flushes segments.
     logging: Mutex<()>,
     /// Whoever holds it merges. Taken before `logging` where both are needed.
@@ -113,15 +120,9 @@ struct State<F: Fs> {
     obsolete: Segments<F>,
     /// Whether a merge is under way.
     merging: bool,
-    /// Why nothing more is written.
-    stopped: Option<EngineError>,
 }
 
 impl<F: Fs> State<F> {
-    fn check_running(&self) -> Result<(), EngineError> {
-        self.stopped.clone().map_or(Ok(()), Err)
-    }
-
     /// Appends a batch, and seals the segment if it is full.
     fn apply(&mut self, batch: Mutations, dir: &str, segment_bytes: u64) -> (u64, bool) {
         assert!(!batch.is_empty(), "a batch that changes nothing has no number");
@@ -153,41 +154,7 @@ impl<F: Fs> State<F> {
     }
 }
 
-/// Stops the store if what it guards does not end well: a failed or abandoned write leaves a segment
-/// whose end nobody knows.
-struct Writing<'a, F: Fs> {
-    store: &'a LogStore<F>,
-    ended: bool,
-}
-
-impl<F: Fs> Drop for Writing<'_, F> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.store.stop(&EngineError::Fs(FsError::Io {
-                path: Rc::clone(&self.store.0.dir),
-                action: "write",
-                cause: "abandoned half-way".into(),
-            }));
-        }
-    }
-}
-
 impl<F: Fs> LogStore<F> {
-    fn stop(&self, cause: &EngineError) {
-        self.0.state.borrow_mut().stopped.get_or_insert_with(|| cause.clone());
-    }
-
-    /// Runs what must not fail or be abandoned while the store goes on.
-    async fn or_stop<T>(
-        &self,
-        writing: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut guard = Writing { store: self, ended: false };
-        let outcome = writing.await;
-        guard.ended = true;
-        outcome.inspect_err(|error| self.stop(error))
-    }
-
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
         let mut stats = self.0.stats.get();
         change(&mut stats);
@@ -197,16 +164,19 @@ impl<F: Fs> LogStore<F> {
     /// The last batch, and the segments that may not be durable up to it, oldest first.
     fn unsynced(&self) -> Result<(u64, Segments<F>), EngineError> {
         let state = self.0.state.borrow();
-        state.check_running()?;
+        self.0.latch.check()?;
         Ok((state.seq, state.unsynced.iter().chain([&state.active]).cloned().collect()))
     }
 
-    /// Hands all that is buffered to the segments' files, oldest first. Needs `logging`.
-    async fn write_out(&self, segments: &[Rc<Segment<F>>]) -> Result<(), EngineError> {
-        for segment in segments {
-            let bytes = segment.log().write_out(&self.0.fs).await?;
-            self.count(|stats| stats.bytes_written_to_files += bytes);
-        }
+    /// Hands all that is buffered to the segments' files, and flushes them if it must. Needs `logging`.
+    async fn write_out(
+        &self,
+        segments: &[Rc<Segment<F>>],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let logs = segments.iter().map(|segment| segment.log());
+        let bytes = log_file::write_out(&self.0.fs, logs, durability).await?;
+        self.count(|stats| stats.bytes_written_to_files += bytes);
         Ok(())
     }
 
@@ -222,7 +192,7 @@ impl<F: Fs> LogStore<F> {
             return Ok(());
         }
         let (_, segments) = self.unsynced()?;
-        self.or_stop(self.write_out(&segments)).await
+        self.0.latch.or_shut(self.write_out(&segments, Durability::Lazy)).await
     }
 
     /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
@@ -237,15 +207,7 @@ impl<F: Fs> LogStore<F> {
             return Ok(());
         }
         let (last, segments) = self.unsynced()?;
-        self.or_stop(async {
-            self.write_out(&segments).await?;
-            // A later segment must never outlive an earlier one: so oldest first here too.
-            for segment in &segments {
-                segment.log().sync(&self.0.fs).await?;
-            }
-            Ok(())
-        })
-        .await?;
+        self.0.latch.or_shut(self.write_out(&segments, Durability::Synced)).await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
         let durable = state.durable;
@@ -263,7 +225,7 @@ impl<F: Fs> LogStore<F> {
             // It is on its way: whoever writes it holds the lock.
             let _logging = self.0.logging.lock().await;
             if !place.is_in_file() {
-                return Err(self.0.state.borrow().stopped.clone().expect("only a failed write stays away"));
+                return Err(self.0.latch.check().expect_err("only a failed write stays away"));
             }
         }
         self.count(|stats| stats.bytes_read_from_files += place.len() as u64);
@@ -310,10 +272,14 @@ impl<F: Fs> Engine for LogStore<F> {
         recovery::open(fs, dir, *options).await
     }
 
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
+    }
+
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         let (seq, sealed) = {
             let mut state = self.0.state.borrow_mut();
-            state.check_running()?;
+            self.0.latch.check()?;
             let bytes = batch.bytes() as u64;
             let mutations = batch::mutations(batch);
             if mutations.is_empty() {
@@ -333,6 +299,7 @@ impl<F: Fs> Engine for LogStore<F> {
     }
 
     async fn sync(&self) -> Result<(), EngineError> {
+        self.0.latch.check()?;
         let seq = self.0.state.borrow().seq;
         self.sync_up_to(seq).await
     }
@@ -362,9 +329,17 @@ impl<F: Fs> Engine for LogStore<F> {
         for place in places {
             self.read(&place).await?;
         }
-        let sealed = self.0.state.borrow().sealed.clone();
-        for segment in sealed {
-            self.verify_segment(&segment).await?;
+        let _logging = self.0.logging.lock().await;
+        let segments: Vec<_> = {
+            let state = self.0.state.borrow();
+            state.sealed.iter().chain([&state.active]).cloned().collect()
+        };
+        for segment in segments {
+            let read = segment.verify(&self.0.dir).await?;
+            self.count(|stats| stats.bytes_read_from_files += read);
+            if segment.kind() == Kind::Merged {
+                self.verify_hint(&segment).await?;
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use contract::{EngineError, EngineStats, File, Fs, OpenMode};
+use contract::{EngineError, EngineStats, Fs, OpenMode};
 use futures::lock::Mutex;
 
 use super::index::{Index, Place};
@@ -12,11 +12,12 @@ use super::merged::{HintEntry, TRAILER, Trailer, hint_name, read_hint};
 use super::segment::{Kind, Segment, name};
 use super::{LogStore, LogStoreOptions, Shared, State};
 use crate::batch::{self, Mutation};
+use crate::latch::Latch;
 use crate::log::{LogReader, RECORD_HEADER_BYTES, read_whole};
 use crate::paths;
 use crate::replay::{Found, Log, Replay};
 
-const SUFFIXES: [&str; 4] = [".segment", ".merged", ".hint", ".merging"];
+const SUFFIXES: [&str; 5] = [".segment", ".merged", ".hint", ".merging", ".segment.new"];
 
 /// The numbers of the files in a store's folder.
 struct Files {
@@ -24,6 +25,7 @@ struct Files {
     merged: BTreeSet<u64>,
     hints: BTreeSet<u64>,
     unfinished: BTreeSet<u64>,
+    rewritten: BTreeSet<u64>,
 }
 
 impl Files {
@@ -33,12 +35,12 @@ impl Files {
             SUFFIXES.iter().any(|suffix| paths::numbered(name, suffix).is_some())
         })?;
         let of = |suffix| names.iter().filter_map(move |name| paths::numbered(name, suffix)).collect();
-        let [plain, merged, hints, unfinished] = SUFFIXES.map(of);
-        Ok(Self { plain, merged, hints, unfinished })
+        let [plain, merged, hints, unfinished, rewritten] = SUFFIXES.map(of);
+        Ok(Self { plain, merged, hints, unfinished, rewritten })
     }
 
     fn next(&self) -> u64 {
-        let all = [&self.plain, &self.merged, &self.hints, &self.unfinished];
+        let all = [&self.plain, &self.merged, &self.hints, &self.unfinished, &self.rewritten];
         all.iter().filter_map(|numbers| numbers.last()).max().map_or(1, |number| number + 1)
     }
 }
@@ -57,6 +59,10 @@ pub(super) async fn open<F: Fs>(
 ) -> Result<LogStore<F>, EngineError> {
     paths::create_dir_durably(fs, dir).await?;
     let files = Files::list(fs, dir).await?;
+    // They are made anew where they are needed.
+    for &number in &files.rewritten {
+        fs.remove(&format!("{dir}/{}", name(number, ".segment.new"))).await?;
+    }
     let mut found = Recovered { index: Index::default(), sealed: Vec::new(), stats: EngineStats::default() };
     let merged = files.merged.last().copied();
     if let Some(number) = merged {
@@ -69,25 +75,36 @@ pub(super) async fn open<F: Fs>(
             kept.insert(number);
         }
     }
+    for (path, file) in replay.make_durable(fs, options.bugs).await? {
+        let segment = found.sealed.iter().find(|segment| segment.path(dir) == path);
+        segment.expect("what counts is in a segment that is kept").log().set_file(file);
+    }
+    // What a killed process left without a sync of the folder becomes durable before what it replaced goes.
+    fs.sync_dir(dir).await?;
     remove_orphans(fs, dir, &files, merged, &kept).await?;
     found.stats.bytes_read_from_files += replay.bytes_read();
     let seq = replay.last();
+    let active = Segment::new(dir, files.next(), options.segment_bytes);
+    if let Some(before) = found.sealed.last().filter(|segment| segment.kind() == Kind::Plain) {
+        active.log().follows(before.bytes());
+    }
     let state = State {
         seq,
         durable: seq,
         index: Rc::new(found.index),
-        active: Rc::new(Segment::new(dir, files.next(), options.segment_bytes)),
+        active: Rc::new(active),
         sealed: found.sealed,
         unsynced: Vec::new(),
         obsolete: Vec::new(),
         merging: false,
-        stopped: None,
     };
     Ok(LogStore(Rc::new(Shared {
         fs: fs.clone(),
         dir: dir.into(),
         options,
         state: RefCell::new(state),
+        latch: Latch::new(dir),
+        torn_tails: replay.into_torn(),
         logging: Mutex::new(()),
         merging: Mutex::new(None),
         stats: Cell::new(found.stats),
@@ -160,13 +177,12 @@ impl<F: Fs> Recovered<F> {
         let path: Rc<str> = Kind::Plain.path(dir, number).into();
         let log = Log { identity: Kind::Plain.identity(number), path: Rc::clone(&path) };
         let mut batches = Vec::new();
-        let (counts, end) = replay.read(fs, &log, |found| batches.push(found)).await?;
-        if !counts {
+        let read = replay.read(fs, &log, |found| batches.push(found)).await?;
+        let Some(end) = read.end else {
+            assert!(batches.is_empty(), "a batch that counts ends somewhere");
             return Ok(false);
-        }
-        let file = fs.open(&path, OpenMode::Existing).await?;
-        // What a process crash left in the page cache is not durable yet.
-        file.sync_data().await?;
+        };
+        let file = read.file;
         let segment = Rc::new(Segment::sealed(dir, Kind::Plain, number, file, end));
         for Found { seq, batch, values } in batches {
             segment.set_last_seq(seq);

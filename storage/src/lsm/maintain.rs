@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, File, Fs, OpenMode, Order};
+use contract::{Bug, EngineError, File, Fs, OpenMode, Order};
 
 use super::compaction::{Choice, pick};
 use super::manifest::{self, Edit, Manifest};
@@ -15,6 +15,7 @@ use super::ranges::RangeSet;
 use super::source::{Blocks, Source};
 use super::table::{self, BuiltTable, Table, TableBuilder, TableMeta};
 use super::version::{Change, LEVELS, Version};
+use super::wal::Wal;
 use super::{Generation, Lsm};
 
 /// Bytes of keys and values that one step of a compaction takes in.
@@ -23,6 +24,9 @@ const STEP_BYTES: usize = 1 << 20;
 /// What only one may do at a time.
 pub(super) struct Upkeep<F: Fs> {
     pub(super) manifest: Manifest<F>,
+    /// Logs that a table has taken the place of, while no later record vouches for the edit that says so:
+    /// if that is damaged it counts as torn, and these hold what the table did.
+    pub(super) replaced_logs: Vec<Rc<Wal<F>>>,
     /// The compaction that is under way. If the one who carries it on fails or is dropped, it begins
     /// anew; the tables it wrote are removed when the store is opened.
     pub(super) compaction: Option<Running<F>>,
@@ -44,13 +48,13 @@ impl<F: Fs> Lsm<F> {
     /// One bounded step: a memtable, or else a piece of a compaction.
     pub(super) async fn step(&self) -> Result<(), EngineError> {
         let mut upkeep = self.0.upkeep.lock().await;
-        self.0.state.borrow().check_running()?;
+        self.0.latch.check()?;
         let (full, choice) = {
             let state = self.0.state.borrow();
             (state.full.first().cloned(), state.choice.clone())
         };
         match (full, choice) {
-            (Some(full), _) => self.flush(&mut upkeep.manifest, full).await?,
+            (Some(full), _) => self.flush(&mut upkeep, full).await?,
             (None, Some(choice)) => self.compact(&mut upkeep, choice).await?,
             (None, None) => assert!(upkeep.compaction.is_none(), "a compaction under way is still due"),
         }
@@ -63,18 +67,18 @@ impl<F: Fs> Lsm<F> {
         loop {
             let full = {
                 let state = self.0.state.borrow();
-                state.check_running()?;
+                self.0.latch.check()?;
                 if state.full.len() <= allowed {
                     return Ok(());
                 }
                 state.full[0].clone()
             };
-            self.flush(&mut upkeep.manifest, full).await?;
+            self.flush(&mut upkeep, full).await?;
         }
     }
 
     /// Makes the oldest full memtable a table of level 0.
-    async fn flush(&self, manifest: &mut Manifest<F>, oldest: Generation<F>) -> Result<(), EngineError> {
+    async fn flush(&self, upkeep: &mut Upkeep<F>, oldest: Generation<F>) -> Result<(), EngineError> {
         assert!(!oldest.memtable.is_empty(), "a memtable is full before it is written out");
         let mut builder = self.builder();
         builder.add_memtable(&oldest.memtable);
@@ -82,13 +86,12 @@ impl<F: Fs> Lsm<F> {
         let tables = self.open_tables(vec![meta]).await?;
         assert_eq!(tables.len(), 1, "a memtable becomes one table");
         let added = tables.into_iter().map(|table| (0, table)).collect();
-        self.install(manifest, Change { removed: Vec::new(), added }, Some(&oldest)).await?;
-        self.count(|stats| stats.flushes += 1);
-        // Nobody may be writing the log while its file goes away.
-        let _logging = self.0.logging.lock().await;
-        if oldest.wal.has_file() {
-            self.0.fs.remove(oldest.wal.path()).await?;
+        if self.0.options.bugs.has(Bug::LogRemovedBeforeManifest) {
+            self.remove_logs(std::slice::from_ref(&oldest.wal)).await?;
+            self.0.fs.sync_dir(&self.0.dir).await?;
         }
+        self.install(upkeep, Change { removed: Vec::new(), added }, Some(&oldest)).await?;
+        self.count(|stats| stats.flushes += 1);
         Ok(())
     }
 
@@ -102,7 +105,7 @@ impl<F: Fs> Lsm<F> {
         }
         let mut running = match upkeep.compaction.take() {
             Some(running) => running,
-            None => Running::begin(due, &version).await?,
+            None => Running::begin(due, &version, self.0.options.readahead_bytes).await?,
         };
         if !self.merge_piece(&mut running).await? {
             upkeep.compaction = Some(running);
@@ -120,7 +123,7 @@ impl<F: Fs> Lsm<F> {
         added: Vec<(usize, Rc<Table<F>>)>,
     ) -> Result<(), EngineError> {
         let removed = choice.inputs().collect();
-        self.install(&mut upkeep.manifest, Change { removed, added }, None).await?;
+        self.install(upkeep, Change { removed, added }, None).await?;
         self.count(|stats| stats.compactions += 1);
         Ok(())
     }
@@ -193,20 +196,37 @@ impl<F: Fs> Lsm<F> {
     /// out, if the change comes from a memtable.
     async fn install(
         &self,
-        manifest: &mut Manifest<F>,
+        upkeep: &mut Upkeep<F>,
         change: Change<F>,
         flushed: Option<&Generation<F>>,
     ) -> Result<(), EngineError> {
         let (version, edit) = self.prepare(&change, flushed);
+        let manifest = &mut upkeep.manifest;
         let before = manifest.bytes();
+        // What an edit before this one replaced: this one's record vouches for that.
+        let mut unneeded = std::mem::take(&mut upkeep.replaced_logs);
+        let goes = |_: &&Generation<F>| !self.0.options.bugs.has(Bug::LogRemovedBeforeManifest);
+        let replaced = flushed.filter(goes).map(|flushed| Rc::clone(&flushed.wal));
         if manifest.is_full(&edit) {
-            self.or_stop(self.replace_manifest(manifest, &version, edit)).await?;
+            self.0.latch.or_shut(self.replace_manifest(manifest, &version, edit)).await?;
             self.count(|stats| stats.bytes_written_to_files += manifest.bytes());
+            // A fresh manifest is nothing without its first record, which has all of it.
+            unneeded.extend(replaced);
         } else {
-            self.or_stop(manifest.append(&edit)).await?;
+            self.0.latch.or_shut(manifest.append(&edit)).await?;
             self.count(|stats| stats.bytes_written_to_files += manifest.bytes() - before);
+            upkeep.replaced_logs.extend(replaced);
         }
-        let mut state = self.0.state.borrow_mut();
+        if self.0.options.bugs.has(Bug::LogRemovedUnvouched) {
+            unneeded.append(&mut upkeep.replaced_logs);
+        }
+        self.show(version, &change, flushed);
+        self.remove_logs(&unneeded).await
+    }
+
+    /// Readers see a change that is durable.
+    fn show(&self, version: Version<F>, change: &Change<F>, flushed: Option<&Generation<F>>) {
+        let state = &mut *self.0.state.borrow_mut();
         let removed = state.version.find(&change.removed);
         let moved = |table: &Rc<Table<F>>| change.added.iter().any(|(_, added)| Rc::ptr_eq(added, table));
         state.obsolete.extend(removed.into_iter().filter(|table| !moved(table)));
@@ -220,6 +240,14 @@ impl<F: Fs> Lsm<F> {
         assert!(state.flushed <= state.seq, "what is in tables was written");
         state.choice = pick(&version.metas(), &self.0.options);
         state.version = Rc::new(version);
+    }
+
+    async fn remove_logs(&self, logs: &[Rc<Wal<F>>]) -> Result<(), EngineError> {
+        // Nobody may be writing a log while its file goes away.
+        let _logging = self.0.logging.lock().await;
+        for log in logs.iter().filter(|log| log.has_file()) {
+            self.0.fs.remove(log.path()).await?;
+        }
         Ok(())
     }
 
@@ -248,7 +276,7 @@ impl<F: Fs> Lsm<F> {
         let number = self.0.state.borrow_mut().take_file_number();
         let added = version.tables().map(|(level, table)| (level, table.meta.clone())).collect();
         let state = Edit { next_file: number + 1, removed: Vec::new(), added, ..edit };
-        let fresh = Manifest::create(fs, dir, number, &state).await?;
+        let fresh = Manifest::create(fs, dir, number, &state, self.0.options.bugs).await?;
         let old = std::mem::replace(manifest, fresh);
         assert!(old.number < number, "numbers of files ascend");
         fs.remove(&manifest::path(dir, old.number)).await?;
@@ -270,9 +298,14 @@ impl<F: Fs> Lsm<F> {
 }
 
 impl<F: Fs> Running<F> {
-    async fn begin(choice: Choice, version: &Version<F>) -> Result<Self, EngineError> {
+    async fn begin(
+        choice: Choice,
+        version: &Version<F>,
+        readahead_bytes: usize,
+    ) -> Result<Self, EngineError> {
         assert!(0 < choice.output && choice.output < LEVELS, "a compaction goes down to a level that exists");
-        let source = |run: &Vec<u64>| Source::tables(version.find(run), Blocks::Ahead, Order::Ascending);
+        let ahead = Blocks::Ahead(readahead_bytes);
+        let source = |run: &Vec<u64>| Source::tables(version.find(run), ahead.clone(), Order::Ascending);
         let sources = choice.runs.iter().map(source).collect();
         let merge = Merge::new(sources, b"", Order::Ascending).await?;
         let ranges = if choice.keep_tombstones { merge.ranges() } else { RangeSet::default() };

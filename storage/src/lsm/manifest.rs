@@ -6,7 +6,7 @@
 //! any moment exactly one does. A manifest that has grown too long, or was recovered, is replaced by
 //! a fresh one: nothing is written behind a tail that may be torn.
 //!
-//! | Edit (record payload) | Bytes | |
+//! | Edit (record payload, tag 0) | Bytes | |
 //! |---|---|---|
 //! | log floor | varint | write-ahead logs below this number are no longer needed |
 //! | flushed | varint | sequence number of the last batch that is in tables |
@@ -24,11 +24,12 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, File, Fs, FsError, OpenMode};
+use contract::{Bug, Bugs, EngineError, File, Fs, FsError, OpenMode, TornTail};
 
 use super::table::TableMeta;
 use crate::encoding::{Input, put_bytes, put_varint};
-use crate::log::{LogIdentity, LogReader, RECORD_HEADER_BYTES, Tail, read_whole};
+use crate::log::{Flaw, LogIdentity, LogReader, RECORD_HEADER_BYTES, Tail, read_whole};
+use crate::read::read_at;
 
 /// A fresh manifest begins once this many bytes are used, or four times its first record.
 const CAPACITY_BYTES: u64 = 8 << 10;
@@ -109,11 +110,19 @@ pub(super) struct Manifest<F: Fs> {
     file: F::File,
     tail: Tail,
     capacity: u64,
+    /// All records up to here are durable.
+    end: u64,
 }
 
 impl<F: Fs> Manifest<F> {
     /// Writes a fresh manifest and lets `CURRENT` name it.
-    pub(super) async fn create(fs: &F, dir: &str, number: u64, state: &Edit) -> Result<Self, EngineError> {
+    pub(super) async fn create(
+        fs: &F,
+        dir: &str,
+        number: u64,
+        state: &Edit,
+        bugs: Bugs,
+    ) -> Result<Self, EngineError> {
         assert!(state.removed.is_empty(), "a whole state removes nothing");
         assert!(number < state.next_file, "a manifest's own number is taken too");
         let file = fs.open(&path(dir, number), OpenMode::Truncate).await?;
@@ -121,11 +130,11 @@ impl<F: Fs> Manifest<F> {
         tail.push(0, |buffer| state.encode(buffer));
         let capacity = CAPACITY_BYTES.max(tail.position() * 4);
         file.allocate(capacity).await?;
-        let mut manifest = Self { number, file, tail, capacity };
+        let mut manifest = Self { number, file, tail, capacity, end: 0 };
         manifest.write_out().await?;
         // Its name must be durable before CURRENT says it.
         fs.sync_dir(dir).await?;
-        switch_current(fs, dir, number).await?;
+        switch_current(fs, dir, number, bugs).await?;
         Ok(manifest)
     }
 
@@ -150,8 +159,36 @@ impl<F: Fs> Manifest<F> {
         written?;
         self.file.sync_data().await?;
         self.tail.recycle(buffer);
-        self.tail.set_durable(self.tail.position());
+        assert!(self.end < self.tail.position(), "a manifest grows by what is written");
+        self.end = self.tail.position();
+        self.tail.set_durable(self.end);
         Ok(())
+    }
+
+    /// Reads it again; `tables` are those that it must name, with their levels. Returns how many bytes were
+    /// read.
+    pub(super) async fn verify(
+        &self,
+        fs: &F,
+        dir: &str,
+        mut tables: Vec<(usize, u64)>,
+    ) -> Result<u64, EngineError> {
+        let current: Rc<str> = current_path(dir).into();
+        let named = parse_current(&read_whole(&fs.open(&current, OpenMode::Existing).await?).await?);
+        if named != Some(self.number) {
+            return Err(EngineError::Corrupt { file: current, offset: 0, what: "names another manifest" });
+        }
+        let bytes = read_at(&self.file, 0, self.end as usize).await?;
+        let path: Rc<str> = path(dir, self.number).into();
+        let (state, end, _) = parse(&path, self.number, &bytes)?;
+        let corrupt = |what| Err(EngineError::Corrupt { file: Rc::clone(&path), offset: end, what });
+        if end != self.end {
+            return corrupt("an edit is missing");
+        }
+        let mut named: Vec<_> = state.added.iter().map(|(level, meta)| (*level, meta.number)).collect();
+        named.sort_unstable();
+        tables.sort_unstable();
+        if named != tables { corrupt("edits lead to other tables") } else { Ok(end) }
     }
 
     /// Bytes written to it.
@@ -160,7 +197,7 @@ impl<F: Fs> Manifest<F> {
     }
 }
 
-async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64) -> Result<(), EngineError> {
+async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64, bugs: Bugs) -> Result<(), EngineError> {
     let next = format!("{dir}/CURRENT.next");
     let mut content = CURRENT_MAGIC.to_vec();
     content.extend_from_slice(&number.to_le_bytes());
@@ -170,12 +207,15 @@ async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64) -> Result<(), Eng
     file.write_at(0, content).await.0?;
     file.sync_data().await?;
     fs.rename(&next, &current_path(dir)).await?;
-    fs.sync_dir(dir).await?;
+    if !bugs.has(Bug::RenameNotSynced) {
+        fs.sync_dir(dir).await?;
+    }
     Ok(())
 }
 
-/// The whole state as the manifest that holds has it; `None` if the store was never created.
-pub(super) async fn read<F: Fs>(fs: &F, dir: &str) -> Result<Option<Edit>, EngineError> {
+/// The whole state as the manifest that holds has it, and what does not count at its end; `None` if the
+/// store was never created.
+pub(super) async fn read<F: Fs>(fs: &F, dir: &str) -> Result<Option<(Edit, Option<TornTail>)>, EngineError> {
     let current: Rc<str> = current_path(dir).into();
     let file = match fs.open(&current, OpenMode::Existing).await {
         Ok(file) => file,
@@ -196,8 +236,16 @@ pub(super) async fn read<F: Fs>(fs: &F, dir: &str) -> Result<Option<Edit>, Engin
         Err(error) => return Err(error.into()),
     };
     let bytes = read_whole(&file).await?;
-    LogReader::header(identity(number), &bytes).map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
-    let mut reader = LogReader::new(identity(number), &bytes);
+    let (state, _, torn) = parse(&path, number, &bytes)?;
+    let torn = torn.map(|flaw| TornTail { file: Rc::clone(&path), offset: flaw.offset, what: flaw.what });
+    Ok(Some((state, torn)))
+}
+
+/// The whole state that a manifest's edits lead to, where they end, and what does not count behind them.
+fn parse(path: &Rc<str>, number: u64, bytes: &[u8]) -> Result<(Edit, u64, Option<Flaw>), EngineError> {
+    let corrupt = |offset, what| EngineError::Corrupt { file: Rc::clone(path), offset, what };
+    LogReader::header(identity(number), bytes).map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
+    let mut reader = LogReader::new(identity(number), bytes);
     let mut state: Option<Edit> = None;
     loop {
         let offset = reader.position();
@@ -208,12 +256,10 @@ pub(super) async fn read<F: Fs>(fs: &F, dir: &str) -> Result<Option<Edit>, Engin
             None => state = Some(edit),
         }
     }
-    // A torn tail is an edit that nobody was told of: its tables are orphans.
-    reader.end().map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
-    match state {
-        Some(state) => Ok(Some(state)),
-        None => Err(corrupt(reader.position(), "manifest has no state")),
-    }
+    // An edit that does not count: its tables are orphans, and what they replaced is still there.
+    let torn = reader.end().map_err(|flaw| corrupt(flaw.offset, flaw.what))?;
+    let state = state.ok_or_else(|| corrupt(reader.position(), "manifest has no state"))?;
+    Ok((state, reader.position(), torn))
 }
 
 pub(super) fn parse_current(content: &[u8]) -> Option<u64> {

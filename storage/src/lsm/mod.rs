@@ -2,7 +2,7 @@
 //! size-tiered compaction.
 //!
 //! A batch goes to a write-ahead log and a memtable. A full memtable is written out as a sorted table
-//! of level 0; compactions merge tables downwards, so that each deeper level is ten times as large
+//! of level 0; compactions merge tables downwards, so that each deeper level is some times as large
 //! and free of overlaps. A read asks the memtables, then the levels from the top: the first that
 //! knows the key decides. Deleting a range writes one range tombstone, which hides what is older.
 //!
@@ -50,12 +50,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, FsError, Pair, Range, ReadStore,
+    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Mutations};
+use crate::latch::Latch;
+use crate::log_file;
 use crate::turn::yield_once;
 use cache::BlockCache;
 use compaction::Choice;
@@ -92,7 +94,7 @@ pub enum Compression {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compaction {
-    /// Each level is ten times as large as the one above: few bytes to read, many to write.
+    /// Each level is a fixed number of times as large as the one above: few bytes to read, many to write.
     #[default]
     Leveled,
     /// Runs of similar size are merged: few bytes to write, more runs to read.
@@ -108,17 +110,26 @@ pub struct LsmOptions {
     pub block_bytes: usize,
     /// How many tables of level 0 make a compaction due.
     pub l0_tables: usize,
-    /// How many bytes of level 1 make a compaction due, if it is leveled; ten times as many for each
-    /// deeper level.
+    /// How many bytes the uppermost level below level 0 may hold, if compaction is leveled.
     pub level_bytes: u64,
     /// The size of a table that a compaction writes, about.
     pub table_bytes: usize,
+    /// How many times more each level may hold than the one above it, if compaction is leveled; how many runs of
+    /// similar size become one, if it is tiered. At least 2.
+    pub fanout: u64,
+    /// Bits per key of the filters of tables that are written from now on; 0: none have filters.
+    pub filter_bits: usize,
+    /// Bytes that a compaction reads with one request. An arm wants as many as pass below it while it could
+    /// seek.
+    pub readahead_bytes: usize,
     /// Bytes of blocks that are kept in memory.
     pub block_cache_bytes: usize,
     /// How blocks of tables that are written from now on are stored.
     pub compression: Compression,
     /// How tables are merged.
     pub compaction: Compaction,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for LsmOptions {
@@ -129,9 +140,13 @@ impl Default for LsmOptions {
             l0_tables: 4,
             level_bytes: 8 << 20,
             table_bytes: 2 << 20,
+            fanout: 10,
+            filter_bits: 10,
+            readahead_bytes: 128 << 10,
             block_cache_bytes: 1 << 20,
             compression: Compression::None,
             compaction: Compaction::Leveled,
+            bugs: Bugs::NONE,
         }
     }
 }
@@ -151,6 +166,9 @@ struct Shared<F: Fs> {
     options: LsmOptions,
     cache: Rc<BlockCache>,
     state: RefCell<State<F>>,
+    latch: Latch,
+    /// What opening cut off.
+    torn_tails: Vec<TornTail>,
     /// Whoever holds it writes and flushes logs.
     logging: Mutex<()>,
     /// Whoever holds it changes the version. Taken before `logging` where both are needed.
@@ -174,8 +192,6 @@ struct State<F: Fs> {
     /// Tables that the version no longer names; removed once nobody else reads them.
     obsolete: Vec<Rc<Table<F>>>,
     next_file: u64,
-    /// Why nothing more is written.
-    stopped: Option<EngineError>,
 }
 
 /// A memtable with its log.
@@ -197,10 +213,6 @@ impl<F: Fs> Generation<F> {
 }
 
 impl<F: Fs> State<F> {
-    fn check_running(&self) -> Result<(), EngineError> {
-        self.stopped.clone().map_or(Ok(()), Err)
-    }
-
     fn take_file_number(&mut self) -> u64 {
         self.next_file += 1;
         self.next_file - 1
@@ -223,41 +235,7 @@ impl<F: Fs> State<F> {
     }
 }
 
-/// Stops the engine if what it guards does not end well: a failed or abandoned write leaves a log
-/// whose end nobody knows.
-struct Writing<'a, F: Fs> {
-    engine: &'a Lsm<F>,
-    ended: bool,
-}
-
-impl<F: Fs> Drop for Writing<'_, F> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.engine.stop(&EngineError::Fs(FsError::Io {
-                path: Rc::clone(&self.engine.0.dir),
-                action: "write",
-                cause: "abandoned half-way".into(),
-            }));
-        }
-    }
-}
-
 impl<F: Fs> Lsm<F> {
-    fn stop(&self, cause: &EngineError) {
-        self.0.state.borrow_mut().stopped.get_or_insert_with(|| cause.clone());
-    }
-
-    /// Runs what must not fail or be abandoned while the engine goes on.
-    async fn or_stop<T>(
-        &self,
-        writing: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut guard = Writing { engine: self, ended: false };
-        let outcome = writing.await;
-        guard.ended = true;
-        outcome.inspect_err(|error| self.stop(error))
-    }
-
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
         self.0.counters.count(change);
     }
@@ -292,19 +270,22 @@ impl<F: Fs> Lsm<F> {
         if l0_tables >= self.0.options.l0_tables * L0_SLACK { self.step().await } else { Ok(()) }
     }
 
-    /// Hands all that is buffered to the logs' files, oldest log first. Needs `logging`.
-    async fn write_out(&self, generations: &[Generation<F>]) -> Result<(), EngineError> {
-        for generation in generations {
-            let bytes = generation.wal.write_out(&self.0.fs).await?;
-            self.count(|stats| stats.bytes_written_to_files += bytes);
-        }
+    /// Hands all that is buffered to the logs' files, and flushes them if it must. Needs `logging`.
+    async fn write_out(
+        &self,
+        generations: &[Generation<F>],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let logs = generations.iter().map(|generation| &*generation.wal);
+        let bytes = log_file::write_out(&self.0.fs, logs, durability).await?;
+        self.count(|stats| stats.bytes_written_to_files += bytes);
         Ok(())
     }
 
     /// The last batch, and the memtables and logs that hold batches up to it, oldest first.
     fn generations(&self) -> Result<(u64, Vec<Generation<F>>), EngineError> {
         let state = self.0.state.borrow();
-        state.check_running()?;
+        self.0.latch.check()?;
         Ok((state.seq, state.full.iter().chain([&state.active]).cloned().collect()))
     }
 
@@ -320,7 +301,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (_, generations) = self.generations()?;
-        self.or_stop(self.write_out(&generations)).await
+        self.0.latch.or_shut(self.write_out(&generations, Durability::Lazy)).await
     }
 
     /// Makes all batches up to `seq` durable. Callers that wait at the same time share a flush.
@@ -335,15 +316,7 @@ impl<F: Fs> Lsm<F> {
             return Ok(());
         }
         let (last, generations) = self.generations()?;
-        self.or_stop(async {
-            self.write_out(&generations).await?;
-            // A later log must never outlive an earlier one: so oldest first here too.
-            for generation in &generations {
-                generation.wal.sync(&self.0.fs).await?;
-            }
-            Ok(())
-        })
-        .await?;
+        self.0.latch.or_shut(self.write_out(&generations, Durability::Synced)).await?;
         let mut state = self.0.state.borrow_mut();
         state.durable = state.durable.max(last);
         assert!(seq <= state.durable, "a flush covers those who waited for it");
@@ -380,14 +353,19 @@ impl<F: Fs> Engine for Lsm<F> {
 
     async fn open(fs: &F, dir: &str, options: &LsmOptions) -> Result<Self, EngineError> {
         assert!(options.l0_tables > 0 && options.level_bytes > 0, "a level of no size is always due");
+        assert!(options.fanout > 1, "a deeper level holds more than the one above it");
         recovery::open(fs, dir, *options).await
+    }
+
+    fn torn_tails(&self) -> &[TornTail] {
+        &self.0.torn_tails
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), EngineError> {
         self.help().await?;
         let seq = {
             let mut state = self.0.state.borrow_mut();
-            state.check_running()?;
+            self.0.latch.check()?;
             let bytes = batch.bytes() as u64;
             let mutations = batch::mutations(batch);
             if mutations.is_empty() {
@@ -404,6 +382,7 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn sync(&self) -> Result<(), EngineError> {
+        self.0.latch.check()?;
         let seq = self.0.state.borrow().seq;
         self.sync_up_to(seq).await
     }
@@ -428,7 +407,7 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn verify(&self) -> Result<(), EngineError> {
-        self.verify_tables().await
+        self.verify_all().await
     }
 
     fn stats(&self) -> EngineStats {

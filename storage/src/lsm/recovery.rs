@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use contract::{EngineError, Fs};
+use contract::{EngineError, Fs, TornTail};
 use futures::lock::Mutex;
 
 use super::cache::BlockCache;
@@ -16,6 +16,7 @@ use super::memtable::Memtable;
 use super::table::{self, Table, TableBuilder};
 use super::version::{Change, LEVELS, Version};
 use super::{Generation, Lsm, LsmOptions, Shared, State, wal};
+use crate::latch::Latch;
 use crate::paths;
 use crate::replay::{Log, Replay};
 
@@ -56,22 +57,31 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         let file = format!("{dir}/CURRENT").into();
         return Err(EngineError::Corrupt { file, offset: 0, what: "is missing, though the store is not" });
     }
-    let mut edit = found.unwrap_or_default();
+    let (mut edit, torn_manifest) = found.unwrap_or_default();
     let mut next_file = files.next().max(edit.next_file);
     assert!(edit.log_floor < next_file, "logs have numbers below the next file's");
     let mut take_number = || {
         next_file += 1;
         next_file - 1
     };
+    if let (Some(torn), true) =
+        (&torn_manifest, edit.added.iter().any(|(_, meta)| !files.tables.contains(&meta.number)))
+    {
+        // Tables go only once the edit that gives them up is durable: so it was.
+        let TornTail { file, offset, what } = torn.clone();
+        return Err(EngineError::Corrupt { file, offset, what });
+    }
     let (memtable, counters) = (Memtable::default(), Rc::new(Counters::default()));
     let mut replay = Replay::new(edit.flushed);
     for &number in files.logs.range(edit.log_floor..) {
         let log = Log { identity: wal::identity(number), path: wal::path(dir, number).into() };
         replay.read(fs, &log, |found| memtable.apply(found.seq, found.batch)).await?;
     }
+    assert!(replay.last() >= edit.flushed, "logs go on behind the tables");
     edit.flushed = replay.last();
     assert!(memtable.is_empty() || memtable.last_seq() == edit.flushed, "the last batch was applied");
     counters.count(|stats| stats.bytes_read_from_files += replay.bytes_read());
+    let torn_tails = torn_manifest.into_iter().chain(replay.into_torn()).collect();
     if !memtable.is_empty() {
         let mut builder = TableBuilder::new(take_number(), &options);
         builder.add_memtable(&memtable);
@@ -84,7 +94,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
     let (manifest_number, log_number) = (take_number(), take_number());
     (edit.log_floor, edit.next_file) = (log_number, next_file);
     assert!(manifest_number >= files.next(), "a fresh manifest replaces no file");
-    let manifest = Manifest::create(fs, dir, manifest_number, &edit).await?;
+    let manifest = Manifest::create(fs, dir, manifest_number, &edit, options.bugs).await?;
     remove_orphans(fs, dir, &files, &edit).await?;
     let state = State {
         seq: edit.flushed,
@@ -96,7 +106,6 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         version: Rc::new(version),
         obsolete: Vec::new(),
         next_file,
-        stopped: None,
     };
     Ok(Lsm(Rc::new(Shared {
         fs: fs.clone(),
@@ -104,8 +113,10 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
         options,
         cache: Rc::new(BlockCache::new(options.block_cache_bytes, &counters)),
         state: RefCell::new(state),
+        latch: Latch::new(dir),
+        torn_tails,
         logging: Mutex::new(()),
-        upkeep: Mutex::new(Upkeep { manifest, compaction: None }),
+        upkeep: Mutex::new(Upkeep { manifest, replaced_logs: Vec::new(), compaction: None }),
         counters,
     })))
 }

@@ -4,14 +4,39 @@ use contract::{EngineError, Fs};
 
 use super::Lsm;
 use super::table::{BlockCursor, Table, filter_hash};
+use crate::batch;
 
 /// Bytes that are read with one request.
 const REQUEST_BYTES: usize = 128 << 10;
 
 impl<F: Fs> Lsm<F> {
+    /// Reads the manifest, all logs and all tables. The error names the first bad place.
+    pub(super) async fn verify_all(&self) -> Result<(), EngineError> {
+        let read = {
+            let upkeep = self.0.upkeep.lock().await;
+            let version = self.0.state.borrow().version.clone();
+            let tables = version.tables().map(|(level, table)| (level, table.meta.number));
+            upkeep.manifest.verify(&self.0.fs, &self.0.dir, tables.collect()).await?
+        };
+        self.count(|stats| stats.bytes_read_from_files += read);
+        {
+            let _logging = self.0.logging.lock().await;
+            let generations: Vec<_> = {
+                let state = self.0.state.borrow();
+                state.full.iter().chain([&state.active]).cloned().collect()
+            };
+            for generation in generations {
+                let is_batch = |changes, payload: &[u8]| batch::decode(changes, payload, |_| {}).is_some();
+                let read = generation.wal.verify(generation.wal.path(), is_batch).await?;
+                self.count(|stats| stats.bytes_read_from_files += read);
+            }
+        }
+        self.verify_tables().await
+    }
+
     /// Reads all tables of the version anew, past the cache, and checks what checksums cannot: order,
-    /// ranges, counts and filters. The error names the first bad place.
-    pub(super) async fn verify_tables(&self) -> Result<(), EngineError> {
+    /// ranges, counts and filters.
+    async fn verify_tables(&self) -> Result<(), EngineError> {
         let version = self.0.state.borrow().version.clone();
         for (_, open) in version.tables() {
             let table = Table::open(&self.0.fs, &self.0.dir, open.meta.clone(), &self.0.counters).await?;

@@ -3,6 +3,8 @@
 //! Level 0 holds what memtables became: tables whose ranges overlap, oldest first. On every other
 //! level ranges are disjoint and tables stand in key order. What stands on a higher level number is
 //! older. A version never changes; readers keep the one they began with.
+//!
+//! Leveled compaction fills a few levels up to the deepest; tiered compaction needs a level for each run.
 
 use std::rc::Rc;
 
@@ -11,11 +13,13 @@ use contract::{EngineError, Fs};
 use super::cache::BlockCache;
 use super::table::{Table, TableMeta, filter_hash};
 
-/// How many levels there are. Level 6 of a store with the default options begins to fill at 80 GiB.
-pub(super) const LEVELS: usize = 7;
+/// How many levels there are: the runs of a tiered store with a fanout of ten and ten million memtables.
+pub(super) const LEVELS: usize = 64;
 
 pub(super) struct Version<F: Fs> {
-    levels: [Vec<Rc<Table<F>>>; LEVELS],
+    levels: Vec<Vec<Rc<Table<F>>>>,
+    /// The levels below level 0 that have tables, from the top.
+    deeper: Vec<usize>,
 }
 
 /// What a flush or a compaction does to a version. A table that moves to another level is both
@@ -27,7 +31,7 @@ pub(super) struct Change<F: Fs> {
 
 impl<F: Fs> Version<F> {
     pub(super) fn empty() -> Self {
-        Self { levels: std::array::from_fn(|_| Vec::new()) }
+        Self { levels: (0..LEVELS).map(|_| Vec::new()).collect(), deeper: Vec::new() }
     }
 
     pub(super) fn with(&self, change: &Change<F>) -> Self {
@@ -46,7 +50,8 @@ impl<F: Fs> Version<F> {
         for level in &mut levels[1..] {
             level.sort_by(|a, b| a.meta.smallest.cmp(&b.meta.smallest));
         }
-        let version = Self { levels };
+        let deeper = (1..LEVELS).filter(|level| !levels[*level].is_empty()).collect();
+        let version = Self { levels, deeper };
         version.check();
         version
     }
@@ -64,8 +69,13 @@ impl<F: Fs> Version<F> {
         }
     }
 
-    pub(super) fn levels(&self) -> &[Vec<Rc<Table<F>>>; LEVELS] {
+    pub(super) fn levels(&self) -> &[Vec<Rc<Table<F>>>] {
         &self.levels
+    }
+
+    /// The levels below level 0 that have tables, from the top.
+    fn runs(&self) -> impl Iterator<Item = &[Rc<Table<F>>]> {
+        self.deeper.iter().map(|level| self.levels[*level].as_slice())
     }
 
     /// All tables with their levels.
@@ -94,7 +104,7 @@ impl<F: Fs> Version<F> {
                 return Ok(found);
             }
         }
-        for level in &self.levels[1..] {
+        for level in self.runs() {
             let place = level.partition_point(|table| table.meta.end.as_slice() <= key);
             let Some(table) = level.get(place) else { continue };
             if let Some(found) = table.get(key, hash, cache).await? {

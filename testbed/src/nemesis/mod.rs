@@ -26,11 +26,12 @@ use sim::rng::{Keys, Purpose};
 use sim::{Blocking, Injected};
 
 use crate::plan::{
-    Action, Aim, Cause, Core, Draw, Length, Limits, Plan, PlannedFault, Predicate, Scope, Target, Trigger,
+    Action, Aim, Cause, Core, Draw, Kind, Length, Limits, Plan, PlannedFault, Predicate, Scope, Target,
+    Trigger,
 };
 use crate::report::{Extent, Fired};
 use aim::Cast;
-use doom::Doom;
+use doom::{Doom, Withheld};
 
 /// How long an operator takes to reboot a node that stopped by itself.
 const REBOOT_AFTER: std::ops::RangeInclusive<u64> = 100..=1_500;
@@ -48,6 +49,8 @@ pub enum Wake {
     Alarm,
     /// The quiet tail begins.
     Quiet,
+    /// An expectation is measured from or until now; not the nemesis's affair.
+    Measure,
 }
 
 impl Wake {
@@ -59,6 +62,7 @@ impl Wake {
             Self::Restart(node) => (2, u32::from(node.0)),
             Self::Alarm => (3, 0),
             Self::Quiet => (4, 0),
+            Self::Measure => (5, 0),
         };
         kind << 32 | u64::from(which)
     }
@@ -72,6 +76,7 @@ impl Wake {
             2 => Self::Restart(NodeId(u16::try_from(which).expect("a node's number has 16 bits"))),
             3 => Self::Alarm,
             4 => Self::Quiet,
+            5 => Self::Measure,
             other => unreachable!("{other} is no kind of wake-up"),
         }
     }
@@ -108,6 +113,8 @@ pub trait Ground {
     fn leader(&self) -> Option<NodeId>;
     /// Whether a node is up.
     fn is_up(&self, node: NodeId) -> bool;
+    /// Whether a node is up and has what it keeps in memory: it is not recovering.
+    fn remembers(&self, node: NodeId) -> bool;
     /// Why a node that is up does nothing any more, if it stopped by itself.
     fn stop(&self, node: NodeId) -> Option<Stop>;
     /// Lets a fault happen; says what it did besides.
@@ -126,6 +133,7 @@ pub trait Ground {
 
 /// A fault of the world that is not over.
 struct InForce {
+    kind: Kind,
     fault: Fault,
     injected: Injected,
 }
@@ -224,6 +232,7 @@ impl Nemesis {
                 self.on_reached(ground);
             }
             Wake::Quiet => self.end(ground),
+            Wake::Measure => unreachable!("a run measures by itself"),
         }
     }
 
@@ -246,7 +255,7 @@ impl Nemesis {
         self.quiet = true;
         let core = self.draw_core();
         for faults in std::mem::take(&mut self.in_force).into_values() {
-            for InForce { fault, injected } in faults {
+            for InForce { fault, injected, .. } in faults {
                 // What stays is forgotten, so that it does not end by its own time.
                 if struck(&fault).is_some_and(|node| !core.contains(&node)) {
                     continue;
@@ -334,6 +343,13 @@ impl Nemesis {
         }
     }
 
+    /// Who lacks what it keeps in memory, or may lose it at any moment.
+    fn forgetful(&self, ground: &impl Ground) -> BTreeSet<NodeId> {
+        let troubled = self.in_force.values().flatten().filter(|fault| fault.kind.troubles_disk());
+        let nodes = (1..=self.nodes).map(NodeId).filter(|node| !ground.remembers(*node));
+        nodes.chain(troubled.filter_map(|fault| struck(&fault.fault))).collect()
+    }
+
     fn draws(&self, fault: &PlannedFault, chance: u64) -> ChaCha8Rng {
         self.keys.stream(Purpose::new("nemesis"), u64::from(fault.id) << 32 | chance)
     }
@@ -378,6 +394,7 @@ impl Nemesis {
     /// Lets an action happen that has nothing open: what it did, in words and as data.
     fn strike(&mut self, mut action: Action, ground: &mut impl Ground) -> (String, Option<Action>) {
         let goes_down = action.kind.info().length == Length::Restart;
+        let mut forgetful = self.forgetful(ground);
         let mut not = None;
         if let Aim::Nodes(targets) = &mut action.aim {
             targets.retain(|target| {
@@ -386,11 +403,21 @@ impl Nemesis {
                     not = Some(format!("nothing: {node} is down already"));
                     return false;
                 }
-                if !self.doom.admits(action.kind, &action.settings, node) {
-                    not = Some(format!("withheld: it would take the disk of {node} too"));
-                    return false;
+                match self.doom.admits(action.kind, &action.settings, node, &forgetful) {
+                    Ok(()) => {
+                        if action.kind.may_stop(&action.settings) {
+                            forgetful.insert(node);
+                        }
+                        return true;
+                    }
+                    Err(Withheld::Disk) => {
+                        not = Some(format!("withheld: it would take the disk of {node} too"));
+                    }
+                    Err(Withheld::Memory) => {
+                        not = Some(format!("withheld: it could take the memory of {node} too"));
+                    }
                 }
-                true
+                false
             });
         }
         if action.kind.is_request() {
@@ -405,7 +432,7 @@ impl Nemesis {
         for fault in faults {
             let (injected, more) = ground.inject(&fault);
             texts.push(more.map_or_else(|| fault.to_string(), |more| format!("{fault}, {more}")));
-            in_force.push(InForce { fault, injected });
+            in_force.push(InForce { kind: action.kind, fault, injected });
         }
         let mut what = texts.join("; ");
         if let Some(Draw::Fixed(lasts)) = &action.lasts {
@@ -425,6 +452,7 @@ impl Nemesis {
         else {
             return ("nothing: there is nobody to ask".to_owned(), None);
         };
+        let forgetful = self.forgetful(ground);
         let requests = concrete::requests(&action, leader, &ground.membership());
         if requests.is_empty() {
             return ("nothing: there is no such node now".to_owned(), None);
@@ -432,9 +460,9 @@ impl Nemesis {
         let mut texts = Vec::new();
         for (node, control) in requests {
             if let Control::Reconfigure { to } = &control
-                && !self.doom.admits_membership(to)
+                && !self.doom.admits_membership(to, &forgetful)
             {
-                return (format!("withheld: too many disks of {to} may have lost something"), None);
+                return (format!("withheld: too many of {to} may have lost something"), None);
             }
             texts.push(format!("asks {node} to {control}"));
             ground.control(node, control);

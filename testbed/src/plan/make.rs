@@ -14,6 +14,7 @@ use sim::rng::{Keys, Purpose};
 
 use super::schedule::Faults;
 use super::{Checks, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, WorkloadPlan};
+use crate::measure::Expectation;
 use crate::registry;
 use crate::scenario::draw::{Draw, Drawable, nano};
 use crate::scenario::latency::Latency;
@@ -57,7 +58,7 @@ impl Scenario {
         let nodes = choices.make("cluster.nodes", &cluster.nodes.value);
         let founders = founders(cluster, nodes, choices);
         let voters = founders.as_ref().map_or(usize::from(nodes), |founders| founders.voters.len());
-        let options = cluster.options.draw(&|path: &str| choices.stream(path, 0));
+        let options = cluster.options.draw(cluster.protocol.text, &|path: &str| choices.stream(path, 0));
         registry::check_options(cluster.protocol.text, &options, Some(voters))
             .map_err(|message| self.error_at(&cluster.options.0.span, &message))?;
         let until = Time::ZERO + choices.make("budget.time", &file.budget.time.value);
@@ -78,7 +79,7 @@ impl Scenario {
         let between = NetConfig { latency: between.latency, ..net };
         let memtable = choices.make("engine.memtable", &file.engine.memtable.value).0;
         Ok(Plan {
-            scenario: file.name.value.clone(),
+            scenario: self.name(),
             seed,
             bugs: Bugs(bug),
             protocol: cluster.protocol.text.to_owned(),
@@ -117,6 +118,7 @@ impl Scenario {
                 sometimes: self.sometimes(),
                 stop_at_first: file.check.stop_at_first,
             },
+            expectations: self.expectations(choices, until),
             until,
             quiet_from,
             events: choices.make("budget.events", &file.budget.events.value),
@@ -169,6 +171,20 @@ impl Scenario {
     pub fn sometimes(&self) -> Vec<Sometimes> {
         let given = self.file.check.sometimes.iter().map(|at| &at.value);
         given.map(|some| Sometimes { situation: some.situation.to_owned(), share: some.share.0 }).collect()
+    }
+
+    fn expectations(&self, choices: Choices, end: Time) -> Vec<Expectation> {
+        let expected = self.file.expectations.iter().map(|at| &at.value).map(|expected| {
+            let name = &expected.name.value;
+            let at = |field, draw| Time::ZERO + choices.make(&format!("expect.{name}.{field}"), draw);
+            Expectation {
+                name: name.clone(),
+                that: expected.that.clone(),
+                from: at("from", &expected.from).min(end),
+                until: expected.until.as_ref().map_or(end, |until| at("until", until).min(end)),
+            }
+        });
+        expected.collect()
     }
 
     fn workloads(&self, choices: Choices) -> Vec<WorkloadPlan> {
@@ -275,6 +291,7 @@ fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> 
         keys: choices.make(&path("keys"), &given.keys.value),
         mix,
         timeout: choices.make(&path("timeout"), &given.timeout.value),
+        retry_after: (given.retry_after.value.min(), given.retry_after.value.max()),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
     }
 }

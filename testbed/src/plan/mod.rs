@@ -16,8 +16,11 @@ use contract::{Bugs, ClientId, Membership, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
 use sim::config::WorldConfig;
 
+use crate::measure::Expectation;
+
 pub use self::fault::{Action, Aim, Cause, Measures, PlannedFault, Settings, Shape, Target, Trigger};
 pub use self::kind::{KINDS, Kind, KindInfo, Length, Measure, Scope, Setting, Word};
+pub(crate) use self::predicate::words;
 pub use self::predicate::{Compare, Event, Field, NoPredicate, Predicate};
 pub use crate::scenario::draw::{Draw, Drawable};
 
@@ -59,6 +62,9 @@ pub struct Plan {
     pub founders: Option<Membership>,
     /// What is judged.
     pub checks: Checks,
+    /// What is expected of the run's numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
     /// The end of the run.
     pub until: Time,
     /// No fault strikes or lasts beyond this moment.
@@ -80,6 +86,9 @@ pub struct WorkloadPlan {
     pub mix: KvMix,
     /// After how long a client gives an operation up.
     pub timeout: Duration,
+    /// How long it waits for a server before it asks the next one, at the least and at the most.
+    #[serde(default = "WorkloadPlan::usual_retry_after")]
+    pub retry_after: (Duration, Duration),
     /// How long a written value is at least, in bytes.
     pub value_size: usize,
 }
@@ -102,6 +111,12 @@ pub struct KvMix {
     /// Write-once writes.
     #[serde(default)]
     pub decide: f64,
+}
+
+impl WorkloadPlan {
+    fn usual_retry_after() -> (Duration, Duration) {
+        (Duration::from_millis(200), Duration::from_millis(300))
+    }
 }
 
 impl KvMix {

@@ -101,6 +101,31 @@ pub enum Compare {
     Below,
 }
 
+impl Compare {
+    /// Whether it is so of two numbers.
+    pub fn holds<T: PartialOrd>(self, one: &T, other: &T) -> bool {
+        match self {
+            Self::Equal => one == other,
+            Self::Unequal => one != other,
+            Self::AtLeast => one >= other,
+            Self::AtMost => one <= other,
+            Self::Above => one > other,
+            Self::Below => one < other,
+        }
+    }
+
+    /// The comparison of a sign.
+    pub fn named(sign: &str) -> Option<Self> {
+        COMPARES.into_iter().find(|(known, _)| *known == sign).map(|(_, compare)| compare)
+    }
+}
+
+impl fmt::Display for Compare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name_of(&COMPARES, self))
+    }
+}
+
 const FIELDS: [(&str, Field); 3] = [("term", Field::Term), ("commit", Field::Commit), ("last", Field::Last)];
 const COMPARES: [(&str, Compare); 6] = [
     ("==", Compare::Equal),
@@ -132,14 +157,7 @@ impl Predicate {
                     Field::Commit => view.commit.0,
                     Field::Last => view.last.index.0,
                 };
-                match compare {
-                    Compare::Equal => value == *number,
-                    Compare::Unequal => value != *number,
-                    Compare::AtLeast => value >= *number,
-                    Compare::AtMost => value <= *number,
-                    Compare::Above => value > *number,
-                    Compare::Below => value < *number,
-                }
+                compare.holds(&value, number)
             }
             Self::Leader(equal, leader) => (view.leader == *leader) == *equal,
             Self::Node(equal, named) => (node == *named) == *equal,
@@ -171,7 +189,7 @@ impl fmt::Display for Predicate {
         match self {
             Self::Event(event) => f.write_str(event.name()),
             Self::Number(field, compare, number) => {
-                write!(f, "{} {} {number}", name_of(&FIELDS, field), name_of(&COMPARES, compare))
+                write!(f, "{} {compare} {number}", name_of(&FIELDS, field))
             }
             Self::Leader(equal, Some(node)) => write!(f, "leader {} {node}", sign(equal)),
             Self::Leader(equal, None) => write!(f, "leader {} none", sign(equal)),
@@ -236,12 +254,13 @@ fn unexpected(word: &str, wanted: &str) -> NoPredicate {
     refuse(format!("`{word}` stands where {wanted} was expected"), None)
 }
 
-fn words(text: &str) -> Result<Vec<String>, NoPredicate> {
+/// A condition or a claim as its words and signs.
+pub(crate) fn words(text: &str) -> Result<Vec<String>, NoPredicate> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
-        let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-        let signs = ["&&", "||", "==", "!=", ">=", "<=", ">", "<", "!", "(", ")"];
+        let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_' || c == '.';
+        let signs = ["&&", "||", "==", "!=", ">=", "<=", ">", "<", "!", "(", ")", "/"];
         let len = match signs.iter().find(|sign| rest.starts_with(**sign)) {
             Some(sign) => sign.len(),
             None if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
@@ -298,8 +317,7 @@ impl Words {
         }
         if let Some((_, field)) = FIELDS.into_iter().find(|(name, _)| *name == word) {
             let sign = self.wanted("a comparison")?;
-            let compare = COMPARES.into_iter().find(|(known, _)| *known == sign);
-            let (_, compare) = compare.ok_or_else(|| unexpected(&sign, "a comparison"))?;
+            let compare = Compare::named(&sign).ok_or_else(|| unexpected(&sign, "a comparison"))?;
             let number = self.wanted("a number")?;
             let value = number.parse().map_err(|_| unexpected(&number, "a number"))?;
             return Ok(Predicate::Number(field, compare, value));

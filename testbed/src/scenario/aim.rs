@@ -10,6 +10,7 @@ use super::decode::{At, Decode, Fields, Node, mismatch};
 use super::diagnostic::{Problems, suggest};
 use super::names::{Name, Situations};
 use super::scalar::Share;
+use crate::measure::{Claim, MEASURES};
 use crate::plan::{Event, NoPredicate, Predicate, Shape, Target};
 
 impl Decode for Target {
@@ -95,6 +96,36 @@ impl JsonSchema for Predicate {
             "description": "A state of a node: events and comparisons, joined by && and ||.",
             "type": "string",
             "examples": Event::ALL.map(|(_, name, _)| name),
+        })
+    }
+}
+
+impl Decode for Claim {
+    fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let DeValue::String(text) = node.get_ref() else {
+            return mismatch(node, "a claim such as \"answered == 0\"", problems);
+        };
+        let noted = |error: NoPredicate| {
+            let help = match &error.word {
+                Some(word) => suggest(word, MEASURES.iter().map(|measure| measure.name)),
+                None => "for example `answered == 0`, or `peer-messages / answered <= 12`".to_owned(),
+            };
+            problems.add_with_help::<()>(node.span(), error.what, help);
+        };
+        text.parse().map_err(noted).ok()
+    }
+}
+
+impl JsonSchema for Claim {
+    fn schema_name() -> Cow<'static, str> {
+        "Claim".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A measure, or the quotient of two, compared with a number.",
+            "type": "string",
+            "examples": ["answered == 0", "peer-messages / answered <= 12"],
         })
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn check(faults: &[At<Fault>], bounds: Bounds, problems: &mut Problem
         check_strangers(fault, info, problems);
         let schedule = schedule(fault, span, bounds, problems);
         let action = action(fault, info, span, bounds, problems);
-        if let (Some(schedule), Some(action)) = (schedule, action) {
+        if let (Some(schedule), Some(action), true) = (schedule, action, fault.enabled) {
             specs.push(FaultSpec { name, schedule, action });
         }
     }

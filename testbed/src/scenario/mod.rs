@@ -29,6 +29,7 @@ pub(crate) mod fault;
 pub(crate) mod latency;
 mod names;
 pub(crate) mod options;
+mod rows;
 pub(crate) mod scalar;
 pub(crate) mod sections;
 mod seeds;
@@ -70,19 +71,50 @@ pub struct Source {
     pub text: String,
     /// The overrides, `path=value` each, in order.
     pub set: Vec<String>,
+    /// Which of its rows it is, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<String>,
 }
 
 impl Scenario {
-    /// Reads a file.
+    /// Reads a file that holds one scenario.
     ///
     /// # Errors
-    /// If it cannot be read, or holds no scenario.
+    /// If it cannot be read, holds no scenario, or has rows.
     pub fn load(path: &Path, set: &[String]) -> Result<Self, ScenarioError> {
-        let file = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&file, &text, set),
-            Err(error) => Err(ScenarioError::Unreadable { path: file, cause: error.to_string() }),
+        Self::load_row(path, set, None)
+    }
+
+    /// Reads a row of a file, or with `None` a file without rows.
+    ///
+    /// # Errors
+    /// If it cannot be read, holds no scenario, or none of that name.
+    pub fn load_row(path: &Path, set: &[String], row: Option<&str>) -> Result<Self, ScenarioError> {
+        let (file, text) = read(path)?;
+        Self::parse_row(&file, &text, set, row)
+    }
+
+    /// Reads every scenario of a file: each of its rows, or what it is if it has none.
+    ///
+    /// # Errors
+    /// If it cannot be read, or something in it is no scenario.
+    pub fn load_all(path: &Path, set: &[String]) -> Result<Vec<Self>, ScenarioError> {
+        let (file, text) = read(path)?;
+        Self::parse_all(&file, &text, set)
+    }
+
+    /// Reads every scenario of a text, as [`Scenario::load_all`] does of a file.
+    ///
+    /// # Errors
+    /// If something in it is no scenario.
+    pub fn parse_all(file: &str, text: &str, set: &[String]) -> Result<Vec<Self>, ScenarioError> {
+        let (root, _) = DeTable::parse_recoverable(text);
+        // What is wrong with the names is told when a row is read.
+        let names = rows::names(root.get_ref(), &mut Problems::default());
+        if names.is_empty() {
+            return Ok(vec![Self::parse(file, text, set)?]);
         }
+        names.iter().map(|name| Self::parse_row(file, text, set, Some(name))).collect()
     }
 
     /// Reads a text; `file` is what errors call it. Each of `set` overrides one field, as in
@@ -91,11 +123,34 @@ impl Scenario {
     /// # Errors
     /// If it is no scenario: all mistakes that can be found at once.
     pub fn parse(file: &str, text: &str, set: &[String]) -> Result<Self, ScenarioError> {
+        Self::parse_row(file, text, set, None)
+    }
+
+    /// Reads a row of a text, as [`Scenario::parse`] reads the whole.
+    ///
+    /// # Errors
+    /// If it is no scenario, or has no such row; if it has rows and none is named.
+    pub fn parse_row(
+        file: &str,
+        text: &str,
+        set: &[String],
+        row: Option<&str>,
+    ) -> Result<Self, ScenarioError> {
         let mut sources = Sources::new(file, text);
         let mut problems = Problems::default();
         let (mut root, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             problems.add::<()>(error.span().unwrap_or(0..0), error.message());
+        }
+        let known = rows::names(root.get_ref(), &mut problems);
+        match row {
+            Some(row) => rows::apply(root.get_mut(), row, &mut problems),
+            None if known.is_empty() => {}
+            None => {
+                let help = format!("name one, for example --row {}", known[0]);
+                let message = format!("the scenario has {} rows, and none is named", known.len());
+                problems.add_with_help::<()>(0..0, message, help);
+            }
         }
         for text in set {
             let base = sources.add("--set", text);
@@ -117,15 +172,17 @@ impl Scenario {
         let (Some(decoded), Some((faults, swarm)), true) = (decoded, faults, problems.is_empty()) else {
             return Err(problems.into_error(&sources));
         };
-        let source = Source { file: file.to_owned(), text: text.to_owned(), set: set.to_vec() };
+        let row = row.map(str::to_owned);
+        let source = Source { file: file.to_owned(), text: text.to_owned(), set: set.to_vec(), row };
         let scenario = Self { source, texts: Arc::new(sources), file: decoded, faults, swarm };
         // Options that are drawn can be judged only once they are.
         scenario.plan(Seed(0), None).map(|_| scenario)
     }
 
-    /// What the scenario is called.
-    pub fn name(&self) -> &str {
-        &self.file.name.value
+    /// What the scenario is called; of a row, with its name.
+    pub fn name(&self) -> String {
+        let name = &self.file.name.value;
+        self.source.row.as_ref().map_or_else(|| name.clone(), |row| format!("{name}/{row}"))
     }
 
     /// One line about it, if it has one.
@@ -145,13 +202,21 @@ impl Scenario {
     }
 }
 
+fn read(path: &Path) -> Result<(String, String), ScenarioError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => Err(ScenarioError::Unreadable { path: file, cause: error.to_string() }),
+    }
+}
+
 impl Source {
     /// Reads the scenario again.
     ///
     /// # Errors
     /// If this version of Seedbed no longer takes it for a scenario.
     pub fn parse(&self) -> Result<Scenario, ScenarioError> {
-        Scenario::parse(&self.file, &self.text, &self.set)
+        Scenario::parse_row(&self.file, &self.text, &self.set, self.row.as_deref())
     }
 }
 

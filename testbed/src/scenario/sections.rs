@@ -11,7 +11,9 @@ use super::names::{
     Persistences, Protocols, Submissions, Workloads,
 };
 use super::options::Options;
+use super::rows::Overrides;
 use super::scalar::{BitRate, Drift, Factor, Rate, Share, Size, Weight};
+use crate::measure::Claim;
 use crate::plan::{Predicate, Target, Word};
 
 section! {
@@ -43,8 +45,38 @@ section! {
         "faults" limits: Name<LimitNames> = "survivable",
         /// What must hold.
         "check" check: Check = "{}",
+        /// What is expected of the run's numbers.
+        "expect" expectations: Vec<At<Expect>> = "[]",
         /// When a run ends.
         "budget" budget: Budget = "{}",
+        /// Variants of the scenario: each is a scenario of its own, which has a name and differs in some fields.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "row" rows: Vec<Row> = "[]",
+    }
+
+    /// A variant.
+    Row {
+        /// What it is called.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "name" name: String,
+        /// What is different, as in `--set`: fields by their paths.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "set" set: Overrides = "{}",
+        /// What is expected of it besides.
+        #[expect(dead_code, reason = "rows are taken from the tree before it is decoded")]
+        "expect" expectations: Vec<At<Expect>> = "[]",
+    }
+
+    /// What is expected: a number that a run has, over a window of time.
+    Expect {
+        /// What the expectation is called.
+        "name" name: At<String>,
+        /// What must be so, such as `answered == 0` or `peer-messages / answered <= 12`.
+        "that" that: Claim,
+        /// From when on it is measured.
+        "from" from: Draw<Duration> = "0s",
+        /// Until when; the end by default.
+        "until" until: Option<Draw<Duration>>,
     }
 
     /// Who takes part.
@@ -165,6 +197,8 @@ section! {
         "mix" mix: Option<At<Mix>>,
         /// After how long a client gives an operation up.
         "timeout" timeout: At<Draw<Duration>> = "2s",
+        /// How long a client waits for a server before it asks the next one; between two bounds, drawn each time.
+        "retry-after" retry_after: At<Draw<Duration>> = "{ min = \"200ms\", max = \"300ms\" }",
         /// How long a written value is at least.
         "value-size" value_size: Draw<Size> = "8B",
     }
@@ -194,6 +228,8 @@ section! {
         "name" name: Option<At<String>>,
         /// What breaks.
         "kind" kind: At<Name<Faults>>,
+        /// Whether it is there at all: a row or `--set` may say otherwise.
+        "enabled" enabled: bool = "true",
         /// The moment at which it strikes, counted from the start.
         "at" at: Option<At<Draw<Duration>>>,
         /// It strikes again and again, with this much between two times, until the quiet tail.

@@ -23,7 +23,7 @@ pub(super) fn apply<'i>(root: &mut DeTable<'i>, text: &'i str, base: usize, prob
     let mut steps = Vec::new();
     let mut start = base;
     for step in path.split('.') {
-        steps.push((step.trim(), start..start + step.len()));
+        steps.push((Cow::Borrowed(step.trim()), start..start + step.len()));
         start += step.len() + 1;
     }
     let value_base = base + text.len() - value_text.trim_start().len();
@@ -37,7 +37,13 @@ pub(super) fn apply<'i>(root: &mut DeTable<'i>, text: &'i str, base: usize, prob
     }
 }
 
-fn put<'i>(table: &mut DeTable<'i>, steps: &[(&'i str, Span)], value: Node<'i>, problems: &mut Problems) {
+/// Puts a value where a path leads.
+pub(super) fn put<'i>(
+    table: &mut DeTable<'i>,
+    steps: &[(Cow<'i, str>, Span)],
+    value: Node<'i>,
+    problems: &mut Problems,
+) {
     let ((name, span), rest) = steps.split_first().expect("a path has a step");
     if name.is_empty() {
         problems.add::<()>(span.clone(), "a path is made of names with dots between them");
@@ -49,10 +55,10 @@ fn put<'i>(table: &mut DeTable<'i>, steps: &[(&'i str, Span)], value: Node<'i>, 
         if let Some(old_key) = old_key {
             table.remove(&old_key);
         }
-        table.insert(Spanned::new(span.clone(), Cow::Borrowed(*name)), value);
+        table.insert(Spanned::new(span.clone(), name.clone()), value);
         return;
     }
-    let key = old_key.unwrap_or_else(|| Spanned::new(span.clone(), Cow::Borrowed(*name)));
+    let key = old_key.unwrap_or_else(|| Spanned::new(span.clone(), name.clone()));
     let below = table.entry(key).or_insert_with(|| {
         let whole = span.start..rest.last().map_or(span.end, |(_, last)| last.end);
         Spanned::new(whole, DeValue::Table(DeTable::new()))
@@ -81,7 +87,7 @@ fn put<'i>(table: &mut DeTable<'i>, steps: &[(&'i str, Span)], value: Node<'i>, 
 fn element<'a, 'i>(
     array: &'a mut DeArray<'i>,
     of: &str,
-    (name, span): &(&str, Span),
+    (name, span): &(Cow<'_, str>, Span),
     problems: &mut Problems,
 ) -> Option<&'a mut DeTable<'i>> {
     fn text<'n>(node: &'n Node<'_>, key: &str) -> Option<&'n str> {
@@ -90,7 +96,7 @@ fn element<'a, 'i>(
     let default_kind = if of == "workload" { "kv" } else { of };
     let names =
         numbered(array.iter().map(|node| (text(node, "name"), text(node, "kind").unwrap_or(default_kind))));
-    let Some(place) = names.iter().position(|candidate| candidate == name) else {
+    let Some(place) = names.iter().position(|candidate| *candidate == **name) else {
         let help = suggest(name, names.iter().map(String::as_str));
         return problems.add_with_help(span.clone(), format!("no {of} is named `{name}`"), help);
     };

@@ -3,7 +3,7 @@
 use testbed::scenario::Scenario;
 
 pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
-    match Scenario::parse(path, text, &[]) {
+    match Scenario::parse_all(path, text, &[]) {
         Ok(_) => Vec::new(),
         Err(error) => vec![error.to_string()],
     }

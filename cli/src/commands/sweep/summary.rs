@@ -83,7 +83,11 @@ fn scenario(args: &SweepArgs, part: &Part, sweep: &Sweep, out: Out, term: &Term)
         for replay in replays.values().take(1) {
             let _ = writeln!(text, "    replay:    {} ({} saved)", replay.display(), replays.len());
         }
-        let _ = writeln!(text, "    reproduce: {}", reproduce(&part.path, &args.changes, group.first));
+        let _ = writeln!(
+            text,
+            "    reproduce: {}",
+            reproduce(part.scenario.source(), &args.changes, group.first)
+        );
     }
     if !tally.inconclusive_seeds.is_empty() {
         let seeds: Vec<_> = tally.inconclusive_seeds.iter().map(ToString::to_string).collect();

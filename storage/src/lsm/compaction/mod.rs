@@ -7,6 +7,8 @@
 mod leveled;
 mod tiered;
 
+use contract::Bug;
+
 use super::table::TableMeta;
 use super::{Compaction, LsmOptions};
 
@@ -33,10 +35,14 @@ impl Choice {
 /// The most urgent compaction, if any is due.
 pub(super) fn pick(levels: &[Vec<&TableMeta>], options: &LsmOptions) -> Option<Choice> {
     assert!(levels.len() > 1, "there is a level to compact into");
-    match options.compaction {
+    let mut choice = match options.compaction {
         Compaction::Leveled => leveled::pick(levels, options),
         Compaction::Tiered => tiered::pick(levels, options),
+    };
+    if options.bugs.has(Bug::TombstoneDroppedEarly) {
+        choice.iter_mut().for_each(|choice| choice.keep_tombstones = false);
     }
+    choice
 }
 
 /// The choice of these runs, newest first. Below `output` nothing of them remains.
@@ -93,7 +99,7 @@ mod tests {
 
     pub(super) type Level<'a> = &'a [(u64, &'a str, u64)];
 
-    /// Levels of (number, range, bytes) against 2 tables on level 0 and 100 bytes on level 1.
+    /// Levels of (number, range, bytes) against 2 tables on level 0 and 100 bytes on the base.
     pub(super) fn picked(compaction: Compaction, levels: &[Level<'_>]) -> Option<Choice> {
         picked_with(compaction, levels, 0)
     }
@@ -110,7 +116,14 @@ mod tests {
         let tables: Vec<Vec<TableMeta>> = levels.iter().map(of).collect();
         let mut metas: Vec<Vec<&TableMeta>> = tables.iter().map(|level| level.iter().collect()).collect();
         metas.resize(5, Vec::new());
-        let options = LsmOptions { l0_tables: 2, level_bytes: 100, compaction, ..LsmOptions::default() };
+        let options = LsmOptions {
+            memtable_bytes: 10,
+            l0_tables: 2,
+            level_bytes: 100,
+            fanout: if compaction == Compaction::Leveled { 10 } else { 3 },
+            compaction,
+            ..LsmOptions::default()
+        };
         pick(&metas, &options)
     }
 }

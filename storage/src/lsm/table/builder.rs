@@ -13,6 +13,7 @@ pub(in crate::lsm) struct TableBuilder {
     number: u64,
     block_bytes: usize,
     compression: Compression,
+    filter_bits: usize,
     file: Vec<u8>,
     block: BlockBuilder,
     index: Vec<u8>,
@@ -37,6 +38,7 @@ impl TableBuilder {
             number,
             block_bytes: options.block_bytes,
             compression: options.compression,
+            filter_bits: options.filter_bits,
             file: Vec::new(),
             block: BlockBuilder::default(),
             index: Vec::new(),
@@ -113,7 +115,7 @@ impl TableBuilder {
         }
         self.put_section(&ranges);
         let filter_at = self.file.len() as u64;
-        let filter = filter::build(&self.hashes);
+        let filter = filter::build(&self.hashes, self.filter_bits);
         self.put_section(&filter);
         let index_at = self.file.len() as u64;
         let index = std::mem::take(&mut self.index);

@@ -31,7 +31,7 @@ fn tell(
     let index = section(footer.index_at, footer_at as u64, "index checksum does not match")?;
     let index =
         parse_index(index, footer.ranges_at, footer.blocks).ok_or((footer.index_at, "index is malformed"))?;
-    for entry in &index {
+    for entry in &index.entries {
         let block = bytes[entry.offset as usize..entry.offset as usize + entry.len].to_vec();
         let block = Block::new(number, entry.offset, block).map_err(at(entry.offset))?;
         lines.push(format!("{}: block of {} bytes, {} in memory", entry.offset, entry.len, block.size()));

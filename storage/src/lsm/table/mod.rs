@@ -23,7 +23,7 @@
 //! | 24 | 8 | entries, tombstones included |
 //! | 32 | 8 | tombstones of single keys |
 //! | 40 | 4 | blocks |
-//! | 44 | 4 | format version, 2 |
+//! | 44 | 4 | format version, 3 |
 //! | 48 | 8 | magic `SBtable\n` |
 //! | 56 | 4 | zero |
 //! | 60 | 4 | CRC32C of bytes 0 to 60, started from (table number, footer offset) |
@@ -38,7 +38,7 @@ use std::rc::Rc;
 use contract::{EngineError, File, Fs, FsError, OpenMode};
 
 use crate::encoding::Input;
-use crate::lsm::cache::BlockCache;
+use crate::lsm::cache::{BlockCache, Slots};
 use crate::lsm::counters::Counters;
 use crate::lsm::ranges::RangeSet;
 use crate::read::read_at;
@@ -50,7 +50,7 @@ pub(in crate::lsm) use dump::dump;
 pub(in crate::lsm) use filter::hash as filter_hash;
 
 const FOOTER_BYTES: usize = 64;
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 const MAGIC: &[u8; 8] = b"SBtable\n";
 
 /// What the manifest says of a table.
@@ -71,10 +71,38 @@ pub(in crate::lsm) fn path(dir: &str, number: u64) -> String {
     format!("{dir}/{number:010}.table")
 }
 
+/// Which block holds which keys. All last keys stand in one piece of memory: a search touches little of it.
+struct Index {
+    keys: Vec<u8>,
+    entries: Vec<IndexEntry>,
+}
+
 struct IndexEntry {
-    last_key: Vec<u8>,
+    /// Where the block's last key ends in `keys`; it begins where the one before it ends.
+    key_end: usize,
     offset: u64,
     len: usize,
+}
+
+impl Index {
+    fn last_key(&self, block: usize) -> &[u8] {
+        let start = block.checked_sub(1).map_or(0, |before| self.entries[before].key_end);
+        &self.keys[start..self.entries[block].key_end]
+    }
+
+    /// The first block whose last key is not before `key`; behind the last one if all are.
+    fn block_of(&self, key: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.entries.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.last_key(middle) < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
 }
 
 /// An open table.
@@ -84,7 +112,8 @@ pub(in crate::lsm) struct Table<F: Fs> {
     file: F::File,
     ranges: RangeSet,
     filter: Vec<u8>,
-    index: Vec<IndexEntry>,
+    index: Index,
+    slots: Slots,
     entries: u64,
     key_tombstones: u64,
     counters: Rc<Counters>,
@@ -140,6 +169,9 @@ impl<F: Fs> Table<F> {
         let index = section(footer.index_at, footer_at, "index checksum does not match")?;
         let ranges = parse_ranges(ranges)
             .ok_or_else(|| corrupt(&path, footer.ranges_at, "range tombstones are malformed"))?;
+        if !filter::is_sound(&filter) {
+            return Err(corrupt(&path, footer.filter_at, "filter is malformed"));
+        }
         let index = parse_index(index, footer.ranges_at, footer.blocks)
             .ok_or_else(|| corrupt(&path, footer.index_at, "index is malformed"))?;
         let (entries, key_tombstones) = (footer.entries, footer.key_tombstones);
@@ -149,6 +181,7 @@ impl<F: Fs> Table<F> {
             file,
             ranges,
             filter,
+            slots: Slots::new(index.entries.len()),
             index,
             entries,
             key_tombstones,
@@ -162,7 +195,8 @@ impl<F: Fs> Table<F> {
 
     /// What contradicts the manifest in all but the blocks.
     fn flaw(&self) -> Option<&'static str> {
-        let keys_end = self.index.last().map(|last| successor(&last.last_key));
+        let last = self.blocks().checked_sub(1);
+        let keys_end = last.map(|last| successor(self.index.last_key(last)));
         let ranges = self.ranges.hull();
         let end = keys_end.as_deref().into_iter().chain(ranges.map(|(_, to)| to)).max();
         if end != Some(self.meta.end.as_slice()) {
@@ -185,7 +219,7 @@ impl<F: Fs> Table<F> {
     }
 
     pub(in crate::lsm) fn blocks(&self) -> usize {
-        self.index.len()
+        self.index.entries.len()
     }
 
     pub(in crate::lsm) fn entries(&self) -> u64 {
@@ -198,12 +232,12 @@ impl<F: Fs> Table<F> {
 
     /// An error that names this table.
     pub(in crate::lsm) fn corrupt_block(&self, block: usize, what: &'static str) -> EngineError {
-        corrupt(&self.path, self.index.get(block).map_or(0, |entry| entry.offset), what)
+        corrupt(&self.path, self.index.entries.get(block).map_or(0, |entry| entry.offset), what)
     }
 
     /// The block that holds `key` if any does; `blocks()` if all keys are smaller.
     pub(in crate::lsm) fn block_of(&self, key: &[u8]) -> usize {
-        self.index.partition_point(|entry| entry.last_key.as_slice() < key)
+        self.index.block_of(key)
     }
 
     /// Reads a block through the cache.
@@ -212,12 +246,12 @@ impl<F: Fs> Table<F> {
         block: usize,
         cache: &BlockCache,
     ) -> Result<Rc<Block>, EngineError> {
-        if let Some(cached) = cache.get(self.meta.number, block) {
+        if let Some(cached) = cache.get(&self.slots, block) {
             return Ok(cached);
         }
         let mut run = self.run(block, 0).await?;
         let read = run.pop().expect("a run has at least one block");
-        cache.insert(self.meta.number, block, &read);
+        cache.insert(&self.slots, block, &read);
         Ok(read)
     }
 
@@ -228,13 +262,14 @@ impl<F: Fs> Table<F> {
         first: usize,
         bytes: usize,
     ) -> Result<Vec<Rc<Block>>, EngineError> {
-        assert!(first < self.index.len(), "a block that is read exists");
-        let start = self.index[first].offset;
+        let index = &self.index.entries;
+        assert!(first < index.len(), "a block that is read exists");
+        let start = index[first].offset;
         let mut end = first + 1;
-        while end < self.index.len() && self.index[end].offset - start < bytes as u64 {
+        while end < index.len() && index[end].offset - start < bytes as u64 {
             end += 1;
         }
-        let entries = &self.index[first..end];
+        let entries = &index[first..end];
         let len = entries.iter().map(|entry| entry.len).sum();
         assert!(start + len as u64 <= self.meta.bytes, "blocks are inside their file");
         let read = read_exactly(&self.file, &self.path, start, len).await?;
@@ -349,15 +384,15 @@ fn checked_section(number: u64, offset: u64, section: &[u8]) -> Option<&[u8]> {
     (checksum == expected).then_some(content)
 }
 
-fn parse_index(bytes: &[u8], blocks_end: u64, blocks: usize) -> Option<Vec<IndexEntry>> {
+fn parse_index(bytes: &[u8], blocks_end: u64, blocks: usize) -> Option<Index> {
     let mut input = Input::new(bytes, 0);
-    let mut index = Vec::new();
+    let mut index = Index { keys: Vec::new(), entries: Vec::new() };
     let mut offset = 0;
     while !input.is_empty() {
-        let last_key = input.bytes()?.to_vec();
+        index.keys.extend_from_slice(input.bytes()?);
         let len = input.length()?;
-        index.push(IndexEntry { last_key, offset, len });
+        index.entries.push(IndexEntry { key_end: index.keys.len(), offset, len });
         offset += len as u64;
     }
-    (offset == blocks_end && index.len() == blocks).then_some(index)
+    (offset == blocks_end && index.entries.len() == blocks).then_some(index)
 }
