@@ -120,6 +120,9 @@ pub enum Bug {
     PhaseOneUnfinished,
     /// A Paxos acceptor compares a proposal with what it accepted in the slot, not with its promise.
     AcceptBelowPromise,
+    /// A Paxos leader counts its lease from the answers, not from when it asked (Gray and Cheriton, *Leases*,
+    /// SOSP'89, §2: a lease is shortened by the time that its grant took).
+    LeaseFromAnswer,
     /// An engine renames a file and does not sync its folder (PostgreSQL's recycled log segments).
     RenameNotSynced,
     /// A B-tree believes a page that was torn: no checksum is looked at, and recovery does not copy a page
@@ -376,6 +379,11 @@ impl Bug {
             Self::AcceptBelowPromise,
             "accept-below-promise",
             "multi-paxos: an acceptor accepts below its promise; breaks agreement under churn",
+        ),
+        (
+            Self::LeaseFromAnswer,
+            "lease-from-answer",
+            "multi-paxos: a lease is counted from its grant; breaks linearizability when links are slow",
         ),
         (
             Self::RenameNotSynced,

@@ -4,6 +4,7 @@ use contract::{
     Command, Effect, Entry, Epoch, Index, Mark, Membership, NodeId, Payload, Role, Time, Token, View,
 };
 use protocols::raft::{Raft, Record, Start};
+use protocols::{MultiPaxos, multi_paxos};
 use seedbed_testbed::monitor::{Monitor, by_name};
 
 const N1: NodeId = NodeId(1);
@@ -114,4 +115,53 @@ fn a_log_is_known_again_after_a_restart() {
     assert_eq!(monitor.started(N1, &still, &replaced), Ok(()));
     assert_eq!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 8, "z")])), Ok(()));
     assert!(monitor.stepped(N1, &still, &still, &wrote(&[entry(2, 10, "w")])).is_err());
+}
+
+#[test]
+fn an_acceptor_that_breaks_its_promise() {
+    use multi_paxos::Record;
+    let mut monitor = by_name::<MultiPaxos>("promises-kept", 3).expect("a registered monitor");
+    let still = view(Role::Follower, 1, 0);
+    let promise = |ballot| Record::Promise { ballot: Epoch(ballot) };
+    let accepted = |ballot, slot, data| Record::Accepted(entry(ballot, slot, data));
+    let mut wrote = |node, records: &[Record]| {
+        let effect = Effect::Persist { token: Token(1), records: records.to_vec() };
+        monitor.stepped(node, &still, &still, &[effect])
+    };
+    assert_eq!(wrote(N1, &[promise(5), accepted(5, 1, "a"), accepted(7, 2, "b")]), Ok(()));
+    let broken = wrote(N1, &[accepted(6, 3, "c")]);
+    assert_eq!(
+        broken,
+        Err("n1 accepted 3@e6, below its promise of e7".to_owned()),
+        "to accept is to promise"
+    );
+    let broken = wrote(N1, &[promise(6)]);
+    assert_eq!(broken, Err("n1 took its promise of e7 back for e6".to_owned()));
+
+    assert_eq!(wrote(N2, &[accepted(5, 1, "a"), accepted(6, 1, "x")]), Ok(()), "ballots may differ");
+    let broken = wrote(NodeId(3), &[accepted(5, 1, "z")]);
+    assert_eq!(broken, Err("n3 and n1 accepted different values at 1@e5".to_owned()));
+}
+
+#[test]
+fn a_promise_binds_after_a_restart_as_far_as_it_is_durable() {
+    use multi_paxos::Record;
+    let mut monitor = by_name::<MultiPaxos>("promises-kept", 3).expect("a registered monitor");
+    let still = view(Role::Follower, 1, 0);
+    let accepts = |ballot| {
+        let records = vec![Record::Accepted(entry(ballot, 9, "v"))];
+        [Effect::Persist { token: Token(1), records }]
+    };
+    let durable = [Record::Promise { ballot: Epoch(5) }];
+    assert_eq!(monitor.stepped(N1, &still, &still, &accepts(8)), Ok(()));
+    assert_eq!(monitor.started(N1, &still, &durable), Ok(()), "what was not durable was told to nobody");
+    assert_eq!(monitor.stepped(N1, &still, &still, &accepts(6)), Ok(()));
+    assert_eq!(monitor.started(N1, &still, &durable), Ok(()));
+    assert!(monitor.stepped(N1, &still, &still, &accepts(4)).is_err());
+}
+
+#[test]
+fn laws_of_other_logs_are_not_watched() {
+    assert!(by_name::<Raft>("promises-kept", 3).is_none());
+    assert!(by_name::<MultiPaxos>("log-matching", 3).is_none());
 }

@@ -165,6 +165,7 @@ impl MultiPaxos {
             }
             let held = proposer.adopted.get(&entry.mark.index).map(|held| held.mark.epoch);
             if held.is_none_or(|held| held < entry.mark.epoch && !any) {
+                proposer.inherited = entry.mark.index.max(proposer.inherited);
                 proposer.adopted.insert(entry.mark.index, entry);
             }
         }
@@ -172,8 +173,8 @@ impl MultiPaxos {
 
     pub(super) fn on_nack(&mut self, ballot: Epoch, promised: Epoch, fx: &mut Effects<Self>) {
         self.seen = promised.max(self.seen);
-        if ballot == self.promised && matches!(self.standing, Standing::Proposer(_)) {
-            assert!(promised > ballot, "only what is lower is refused");
+        let is_mine = ballot == self.promised && matches!(self.standing, Standing::Proposer(_));
+        if is_mine && promised > ballot {
             self.follow(None, false, fx);
         }
     }

@@ -1,6 +1,6 @@
 //! The leader: that it is heard of, that what was lost is said again, and its own doubt.
 
-use contract::{Effect, Effects, Entry, Index, NodeId};
+use contract::{Effect, Effects, Entry, NodeId};
 
 use super::message::Message;
 use super::{MultiPaxos, Standing, Timer};
@@ -36,26 +36,23 @@ impl MultiPaxos {
     }
 
     /// What was proposed a heartbeat ago or more and a voter has not accepted, as far as is known.
-    fn unanswered(&mut self, voter: NodeId) -> Vec<Entry> {
+    fn unanswered(&self, voter: NodeId) -> Vec<Entry> {
         if !self.config.members.votes(voter) {
             return Vec::new();
         }
-        let first = self.commit.next();
-        let limit = self.cluster.options.max_batch;
-        let open = &self.proposer().open;
-        let lacks = open.iter().map(|open| open.lacks(voter)).collect::<Vec<_>>();
-        let slots = (first.0..).map(Index).zip(lacks).filter_map(|(slot, lacks)| lacks.then_some(slot));
-        let held = slots.filter(|slot| !self.slots.is_chosen(*slot)).take(limit);
-        held.map(|slot| self.slots.get(slot).expect("it was proposed").entry.clone()).collect()
+        let Standing::Proposer(proposer) = &self.standing else { panic!("only leaders repeat themselves") };
+        let proposed = self.slots.from(self.commit.next()).zip(&proposer.open);
+        let lacking = proposed.filter(|(slot, open)| !slot.chosen && open.lacks(voter));
+        lacking.take(self.cluster.options.max_batch).map(|(slot, _)| slot.entry.clone()).collect()
     }
 
     /// The leader counts who was heard from since it last did. Without a quorum it steps down: another may
     /// lead by now, and as long as this one is heard its followers would not look for one.
     pub(super) fn check_quorum(&mut self, fx: &mut Effects<Self>) {
-        let me = self.cluster.me;
-        let peers = self.proposer().peers.clone();
-        let heard = |node: NodeId| node == me || peers.get(&node).is_some_and(|peer| peer.active);
-        if self.voters_for_whom(heard) < self.quorums().second {
+        let Standing::Proposer(proposer) = &self.standing else { panic!("only leaders count") };
+        let is_active = |node: NodeId| proposer.peers.get(&node).is_some_and(|peer| peer.active);
+        let heard = self.voters_for_whom(|node| node == self.cluster.me || is_active(node));
+        if heard < self.quorums().second {
             return self.follow(None, false, fx);
         }
         self.proposer().peers.values_mut().for_each(|peer| peer.active = false);

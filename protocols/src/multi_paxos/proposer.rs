@@ -25,10 +25,10 @@ pub(super) struct Proposer {
     pub(super) reports: BTreeMap<NodeId, Report>,
     /// By slot, from the next one on: what was accepted there in the highest ballot of all that was told.
     pub(super) adopted: BTreeMap<Index, Entry>,
+    /// The last slot in which an earlier ballot may have decided something, as far as was told.
+    pub(super) inherited: Index,
     /// Phase 1 was complete once: it leads.
     pub(super) leads: bool,
-    /// The last slot in which an earlier ballot may have decided something.
-    pub(super) inherited: Index,
     /// The slots behind the commit index that were proposed, without a gap.
     pub(super) open: VecDeque<Open>,
     /// What waits for a slot.
@@ -146,12 +146,10 @@ impl MultiPaxos {
 
     fn lead(&mut self, fx: &mut Effects<Self>) {
         let planted = self.cluster.bugs.has(Bug::BallotReused);
-        let commit = self.commit;
         let Standing::Proposer(proposer) = &mut self.standing else { panic!("only proposers lead") };
         assert!(proposer.promise.is_none() || planted, "a leader's ballot is durable before it reigns");
         assert!(proposer.open.is_empty(), "nothing is proposed before Phase 1 is complete");
         proposer.leads = true;
-        proposer.inherited = proposer.adopted.last_key_value().map_or(commit, |(slot, _)| *slot);
         for peer in proposer.peers.values_mut() {
             peer.active = true;
         }
@@ -239,7 +237,7 @@ impl MultiPaxos {
         self.advance(fx);
         self.drop_informed_peers();
         self.consider_change();
-        self.renew_lease();
+        self.renew_lease(fx);
         self.proceed(fx);
         self.finish_reads(fx);
     }
@@ -247,11 +245,14 @@ impl MultiPaxos {
     /// An acceptor has accepted what this ballot proposes in a slot.
     fn count(&mut self, slot: Index, acceptor: NodeId) {
         let Some(place) = slot.0.checked_sub(self.commit.0 + 1) else { return };
-        let acks = &mut self.proposer().open[place as usize].acks;
+        let second = self.second_quorum();
+        let Self { standing: Standing::Proposer(proposer), config, slots, .. } = self else {
+            panic!("only proposers count")
+        };
+        let acks = &mut proposer.open[place as usize].acks;
         acks.insert(acceptor);
-        let acks = acks.clone();
-        if self.voters_for_whom(|voter| acks.contains(&voter)) >= self.second_quorum() {
-            self.slots.choose(slot);
+        if config.members.voters.iter().filter(|voter| acks.contains(voter)).count() >= second {
+            slots.choose(slot);
         }
     }
 
@@ -271,15 +272,10 @@ impl MultiPaxos {
         }
         let first = self.commit.next();
         let durable = |open: &mut Open| open.written.take_if(|written| *written <= token).is_some();
-        let places: Vec<usize> = self
-            .proposer()
-            .open
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(place, open)| durable(open).then_some(place))
-            .collect();
-        for place in places {
-            self.count(Index(first.0 + place as u64), self.cluster.me);
+        for place in 0..self.proposer().open.len() {
+            if durable(&mut self.proposer().open[place]) {
+                self.count(Index(first.0 + place as u64), self.cluster.me);
+            }
         }
         self.advance(fx);
         self.proceed(fx);

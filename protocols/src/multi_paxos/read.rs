@@ -147,17 +147,21 @@ impl MultiPaxos {
         let half = if lease.holds == Some(Half::A) { Half::B } else { Half::A };
         lease.asked = Some((half, reads.round));
         fx.push(Effect::SetTimer { timer: Timer::Lease(half), within: within..=within });
-        self.renew_lease();
+        self.renew_lease(fx);
     }
 
     /// A quorum may have given the lease that was asked for.
-    pub(super) fn renew_lease(&mut self) {
+    pub(super) fn renew_lease(&mut self, fx: &mut Effects<Self>) {
         let Standing::Proposer(proposer) = &self.standing else { return };
         if let Some((half, round)) = proposer.lease.asked
             && self.is_echoed(round)
         {
             let lease = &mut self.proposer().lease;
             (lease.holds, lease.asked) = (Some(half), None);
+            if self.cluster.bugs.has(Bug::LeaseFromAnswer) {
+                let within = self.cluster.options.lease();
+                fx.push(Effect::SetTimer { timer: Timer::Lease(half), within: within..=within });
+            }
         }
     }
 

@@ -463,9 +463,6 @@ impl<R: Subject, J: Judge<R>> World<R, J> {
                 _ => {}
             }
         }
-        for host in self.hosts.iter().flatten() {
-            println!("{} {}, {}", host.cluster.me, host.replica.view(), host.replica.membership());
-        }
         Err("no progress")
     }
 

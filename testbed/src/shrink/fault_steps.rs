@@ -6,6 +6,7 @@ use contract::{NodeId, Time};
 
 use super::search::Best;
 use crate::plan::{Aim, Draw, Plan, PlannedFault, Target, Trigger};
+use crate::registry;
 use crate::report::Fired;
 
 /// Shorter than this, the length of a fault means nothing to a reader.
@@ -143,8 +144,13 @@ fn shorter(plan: &Plan, place: usize) -> Vec<Plan> {
     plans.collect()
 }
 
-/// The plan with fewer nodes, if no fault names one of those that go.
+/// The plan with fewer nodes, if no fault names one of those that go, none has a part to play, and the
+/// protocol's options suit so few.
 pub(super) fn with_nodes(plan: &Plan, nodes: u16) -> Option<Plan> {
+    let suits = registry::check_options(&plan.protocol, &plan.options, Some(usize::from(nodes))).is_ok();
+    if plan.founders.is_some() || !suits {
+        return None;
+    }
     let stays = |target: &Target| !matches!(target, Target::Node(node) if node.0 > nodes);
     let mut plan = plan.clone();
     plan.world.nodes = nodes;

@@ -138,20 +138,17 @@ fn simpler_mixes(mix: &KvMix) -> Vec<KvMix> {
 }
 
 fn cluster(plan: &Plan) -> Vec<Plan> {
-    // With parts to play, each node is who it is.
-    let fewer = [3, 5].into_iter().filter(|nodes| *nodes < plan.world.nodes && plan.founders.is_none());
+    let fewer = [3, 5].into_iter().filter(|nodes| *nodes < plan.world.nodes);
     let mut steps: Vec<Plan> = fewer.filter_map(|nodes| with_nodes(plan, nodes)).collect();
     let options = plan.options.as_object().map_or(Vec::new(), |options| options.keys().cloned().collect());
     for name in options {
         let mut plain = plan.clone();
         plain.options.as_object_mut().expect("it was one").remove(&name);
-        steps.push(plain);
+        let voters = plain.founders().voters.len();
+        if registry::check_options(&plain.protocol, &plain.options, Some(voters)).is_ok() {
+            steps.push(plain);
+        }
     }
-    let fits = |plan: &Plan| {
-        let voters = plan.founders().voters.len();
-        registry::check_options(&plan.protocol, &plan.options, Some(voters)).is_ok()
-    };
-    steps.retain(fits);
     steps
 }
 
