@@ -509,4 +509,9 @@ pub trait ProtocolOptions:
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;
+    /// If promises rest on clocks, as leases do: how far the rate of any may be from that of true time, in parts
+    /// per million. None may stand still.
+    fn clock_drift_bound(&self) -> Option<u32> {
+        None
+    }
 }

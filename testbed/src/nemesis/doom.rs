@@ -6,18 +6,23 @@
 //! holds in memory, but once it goes down it stays down, as an operator would have it whose disk has
 //! failed. And of all nodes only so many may ever be doomed that the others are a quorum; what would
 //! doom one more is withheld. Of each membership that was ever asked for that holds by itself, since any of
-//! them may be in force.
+//! them may be in force. And one voter at least must be whole that keeps the state.
+//!
+//! Where promises rest on clocks, as leases do, what makes a clock drift beyond the bound that was declared, or
+//! stand still, is withheld too.
 
 use std::collections::BTreeSet;
 
 use contract::{FailureModel, Membership, NodeId};
 
-use crate::plan::{Kind, Limits, Settings};
+use crate::plan::{Action, Kind, Limits, Measure, Setting, Settings, Word};
 
 #[derive(Debug)]
 pub(super) struct Doom {
     limits: Limits,
     model: FailureModel,
+    /// By how much clocks may drift, in parts per million; as they like, if nothing rests on them.
+    drift_bound: Option<u32>,
     /// Every membership that may be in force: the first one, and all that were asked for.
     memberships: Vec<Membership>,
     /// Whose disk may have lost what it promised to hold.
@@ -30,15 +35,34 @@ pub(super) struct Doom {
 impl Doom {
     pub(super) fn new(limits: Limits, model: FailureModel, founders: Membership) -> Self {
         let memberships = vec![founders];
-        Self { limits, model, memberships, damaged: BTreeSet::new(), troubled: BTreeSet::new(), withheld: 0 }
+        let (damaged, troubled) = (BTreeSet::new(), BTreeSet::new());
+        Self { limits, model, drift_bound: None, memberships, damaged, troubled, withheld: 0 }
     }
 
-    /// Whether the voters that are whole are a quorum if these are damaged.
+    pub(super) fn with_clocks(self, drift_bound: Option<u32>) -> Self {
+        Self { drift_bound, ..self }
+    }
+
+    /// Whether what an action does to clocks may be done; notes if it was withheld.
+    pub(super) fn admits_clock(&mut self, action: &Action) -> bool {
+        let Some(bound) = self.drift_bound.filter(|_| self.limits == Limits::Survivable) else { return true };
+        let fits = match action.kind {
+            Kind::ClockDrift => action.measure(Measure::Drift).abs() <= f64::from(bound),
+            Kind::Pause => action.setting(Setting::Clock) != Word::Stops,
+            _ => true,
+        };
+        self.withheld += u64::from(!fits);
+        fits
+    }
+
+    /// Whether the voters that are whole are a quorum if these are damaged, and one of them keeps the state.
     fn survives(&self, membership: &Membership, damaged: &BTreeSet<NodeId>) -> bool {
         let voters = membership.voters.len();
         // Strictly less than the share that progress needs.
         let most = (voters * usize::from(self.model.tolerated_percent)).saturating_sub(1) / 100;
-        !self.model.stable_storage || membership.voters.intersection(damaged).count() <= most
+        let mut keepers = membership.voters.difference(&membership.witnesses);
+        let fits = membership.voters.intersection(damaged).count() <= most;
+        !self.model.stable_storage || fits && keepers.any(|node| !damaged.contains(node))
     }
 
     /// Whether a membership may be asked for; notes that it was, or that it was withheld.
@@ -98,6 +122,7 @@ impl Doom {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Aim, Draw, Target};
 
     fn founders(nodes: u16) -> Membership {
         Membership::of((1..=nodes).map(NodeId))
@@ -113,6 +138,36 @@ mod tests {
         assert!(doom.admits_membership(&Membership::of([1, 2, 3].map(NodeId))));
         assert!(!wipe(&mut doom, 2), "of the three that were asked for, one is doomed already");
         assert!(wipe(&mut doom, 4), "of these it is none, and of the five the second");
+    }
+
+    #[test]
+    fn the_only_voter_that_keeps_the_state_is_not_doomed() {
+        let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
+        let group = Membership { witnesses: [2, 3].map(NodeId).into(), ..founders(3) };
+        let mut doom = Doom::new(Limits::Survivable, raft, group);
+        assert!(!doom.admits(Kind::Wipe, &Settings::new(), NodeId(1)));
+        assert!(doom.admits(Kind::Wipe, &Settings::new(), NodeId(2)));
+    }
+
+    #[test]
+    fn clocks_keep_to_the_bound_that_promises_rest_on() {
+        let raft = FailureModel { stable_storage: true, tolerated_percent: 50 };
+        let action = |kind, measures: &[(Measure, f64)], settings: &[(Setting, Word)]| Action {
+            kind,
+            aim: Aim::Nodes(vec![Target::Node(NodeId(1))]),
+            measures: measures.iter().map(|(measure, value)| (*measure, Draw::Fixed(*value))).collect(),
+            settings: settings.iter().map(|(setting, word)| (*setting, Draw::Fixed(*word))).collect(),
+            lasts: None,
+        };
+        let drift = |ppm| action(Kind::ClockDrift, &[(Measure::Drift, ppm)], &[]);
+        let pause = |clock| action(Kind::Pause, &[], &[(Setting::Clock, clock)]);
+        let doom = |limits, bound| Doom::new(limits, raft, founders(3)).with_clocks(bound);
+        let mut bound = doom(Limits::Survivable, Some(100));
+        assert!(bound.admits_clock(&drift(-100.0)) && !bound.admits_clock(&drift(-101.0)));
+        assert!(bound.admits_clock(&pause(Word::Runs)) && !bound.admits_clock(&pause(Word::Stops)));
+        assert_eq!(bound.withheld(), 2);
+        assert!(doom(Limits::Any, Some(100)).admits_clock(&pause(Word::Stops)));
+        assert!(doom(Limits::Survivable, None).admits_clock(&drift(500.0)));
     }
 
     #[test]
