@@ -9,8 +9,13 @@ use testbed::Bug;
 use testbed::checker::formats::Format;
 use testbed::checker::models::{MODELS, Model};
 use testbed::checker::{Budget, Consistency};
+use testbed::compare::Axis;
+use testbed::explore::{self, Bounds};
+use testbed::registry;
 use testbed::scenario::{Seeds, nearest};
-use testbed::units::parse_duration;
+use testbed::units::{parse_bytes, parse_duration};
+
+use crate::commands::compare;
 
 /// Deterministic simulation testbed for distributed protocols.
 #[derive(Debug, Parser)]
@@ -39,6 +44,10 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Find the smallest plan that still fails in the same way
     Shrink(ShrinkArgs),
+    /// Run variants of a scenario under the same faults and clients, and tell how they differ
+    Compare(CompareArgs),
+    /// Look at every state that a protocol can come to within bounds
+    Explore(ExploreArgs),
     /// Judge histories that were recorded elsewhere, or by `run --history`
     Check(CheckArgs),
     /// Work with recorded histories
@@ -121,6 +130,30 @@ pub(crate) struct SweepArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    /// The scenario file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) scenario: PathBuf,
+    /// A field and its values: cluster.protocol=raft,zab; several of them make a matrix
+    #[arg(long, required = true, value_name = "KEY=V1,V2", value_parser = compare::axis)]
+    pub(crate) vary: Vec<Axis>,
+    /// Which seeds: 0..100
+    #[arg(long, value_name = "A..B", default_value = "0..100", value_parser = compare::bounded)]
+    pub(crate) seeds: Seeds,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+    /// How many runs at once; as many as there are cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Write every figure of every run to a file, one run per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<PathBuf>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
     /// The replays
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -134,6 +167,101 @@ pub(crate) struct ReplayArgs {
     /// Print one JSON document on stdout; text for people goes to stderr
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExploreArgs {
+    /// The protocol; `seedbed list protocols` has them
+    #[arg(value_parser = protocol_parser())]
+    pub(crate) protocol: String,
+    #[command(flatten, next_help_heading = "Bounds")]
+    pub(crate) bounds: BoundArgs,
+    /// The protocol's options, as in a scenario: '{ pre-vote = false }'
+    #[arg(long, value_name = "TABLE", default_value = "{}", value_parser = table)]
+    pub(crate) options: serde_json::Value,
+    /// Plant a known bug; `seedbed list bugs` shows them
+    #[arg(long, value_name = "NAME", value_parser = bug_parser())]
+    pub(crate) bug: Option<Bug>,
+    /// In which order states are looked at; a shortest counterexample is found by breadth alone
+    #[arg(long, value_name = "ORDER", default_value = "breadth")]
+    pub(crate) order: SearchOrder,
+    /// How many threads search; with more than one the order is kept only roughly
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: u16,
+    /// How long to search, at the most
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    /// How much memory to use, at the most
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = size)]
+    pub(crate) memory: u64,
+    /// Where to save a counterexample, which `replay` runs again
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+    /// Serve stateright's Explorer at this address instead, such as localhost:3000
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["time", "out", "json"])]
+    pub(crate) serve: Option<String>,
+    /// Print one JSON document on stdout; text for people goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How far to explore. What happens is counted over all nodes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BoundArgs {
+    /// Nodes, all of them voters
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().nodes)]
+    pub(crate) nodes: u16,
+    /// The highest epoch: Raft's term, a ballot's number
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u64>,
+    /// How many actions deep
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u16>,
+    /// Clients that write, each once
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().writes)]
+    pub(crate) writes: u8,
+    /// Clients that read, each once
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().reads)]
+    pub(crate) reads: u8,
+    /// Timers that fire
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().timers)]
+    pub(crate) timers: u8,
+    /// Crashes, each with a restart from what is durable
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().crashes)]
+    pub(crate) crashes: u8,
+    /// How often something else happens to a node while a write of its is under way
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().overtakes)]
+    pub(crate) overtakes: u8,
+    /// Datagrams that arrive twice
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().duplicates)]
+    pub(crate) duplicates: u8,
+    /// Connections that break, of a protocol on streams
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().disconnects)]
+    pub(crate) disconnects: u8,
+    /// Times that a service's state becomes durable, so that the log before it may go
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().flushes)]
+    pub(crate) flushes: u8,
+    /// Requests that are sent again though the answer may yet come
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().retries)]
+    pub(crate) retries: u8,
+    /// Let the service take its time: applying, reading and installing become actions of their own
+    #[arg(long)]
+    pub(crate) slow_service: bool,
+    /// The protocol treats its nodes alike, whatever their numbers: they do what they do first in that order
+    #[arg(long)]
+    pub(crate) symmetric: bool,
+    /// The size of one part of a snapshot
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    pub(crate) chunk: u64,
+}
+
+/// The order of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchOrder {
+    /// Nearest states first
+    Breadth,
+    /// Each way to its end: takes the least memory
+    Depth,
 }
 
 /// How a file is to be read.
@@ -275,6 +403,10 @@ fn bug_parser() -> impl TypedValueParser<Value = Bug> {
     PossibleValuesParser::new(names).map(|name| name.parse().expect("a listed name is a bug's"))
 }
 
+fn protocol_parser() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(registry::PROTOCOLS.iter().map(|protocol| protocol.named.name))
+}
+
 fn model_parser() -> impl TypedValueParser<Value = &'static Model> {
     let names = MODELS.iter().map(|model| model.name);
     PossibleValuesParser::new(names).map(|name| Model::named(&name).expect("a listed name is a model's"))
@@ -311,4 +443,15 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(help) => format!("{error}: {help}"),
         None => error.to_string(),
     })
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_bytes(text).map_err(|error| match error.help() {
+        Some(help) => format!("{error}: {help}"),
+        None => error.to_string(),
+    })
+}
+
+fn table(text: &str) -> Result<serde_json::Value, String> {
+    explore::options(text)
 }

@@ -9,6 +9,7 @@ mod commands;
 mod crew;
 mod exit;
 mod interrupt;
+mod memory;
 mod panics;
 mod problem;
 mod show;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         Command::Sweep(args) => commands::sweep::run(&args, &term),
         Command::Replay(args) => commands::replay::run(&args, &term),
         Command::Shrink(args) => commands::shrink::run(&args, &term),
+        Command::Compare(args) => commands::compare::run(&args, &term),
+        Command::Explore(args) => commands::explore::run(&args, &term),
         Command::Check(args) => commands::check::run(&args, &term),
         Command::History(HistoryCommand::Convert(args)) => commands::convert::run(&args, &term),
         Command::List(args) => Ok(commands::list::run(&args, &term)),

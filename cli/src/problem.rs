@@ -29,6 +29,8 @@ pub(crate) enum Problem {
     NoStore(PathBuf),
     /// A file that is none of a store's.
     NoFileOfAStore(PathBuf, NotOurs),
+    /// An exploration that cannot be made.
+    Exploration(String),
     /// A file that could not be read.
     Read(PathBuf, io::Error),
     /// A file that could not be written.
@@ -84,6 +86,7 @@ impl Problem {
                 Some("a store has a file CURRENT (LSM), data (B-tree), *.segment (log-structured) or *.journal".to_owned()),
             ),
             Self::NoFileOfAStore(path, error) => error_line(term, format!("{}: {error}", path.display()), None),
+            Self::Exploration(error) => error_line(term, error, None),
             Self::Read(path, error) | Self::Write(path, error) => {
                 error_line(term, format!("{}: {error}", path.display()), None)
             }

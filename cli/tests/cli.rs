@@ -272,3 +272,31 @@ fn lists_and_schema() {
     assert!(place.run(&["list", "bugs"]).exits(0).out.lines().count() >= 4);
     assert_eq!(place.run(&["schema"]).exits(0).json()["required"], serde_json::json!(["name"]));
 }
+
+#[test]
+fn cells_of_a_comparison_meet_the_same_and_differ_by_themselves() {
+    let place = Place::new("compare");
+    let vary = ["--vary", "cluster.engine=lsm,btree", "--vary", "disk.profile=nvme,hdd"];
+    let args =
+        [&["compare", "small.toml", "--seeds", "0..3", "--json", "--csv", "c.csv"], &vary[..]].concat();
+    let compared = place.run(&args).exits(0);
+    let cells = compared.json()["cells"].as_array().expect("a list").clone();
+    assert_eq!(cells.len(), 4);
+    assert_eq!(cells[3]["set"], serde_json::json!(["cluster.engine=btree", "disk.profile=hdd"]));
+    let flush = |cell: &Value| cell["figures"]["latency p50"]["value"]["mean"].as_f64().expect("a number");
+    assert!(flush(&cells[1]) > 2.0 * flush(&cells[0]), "a hard disk flushes in milliseconds");
+    let apart = &cells[1]["figures"]["latency p50"]["difference"]["paired"];
+    assert!(apart["mean"].as_f64() > apart["half_width"].as_f64(), "{apart}");
+    assert_eq!(place.read("c.csv").lines().count(), 1 + 4 * 3);
+    assert!(compared.err.contains("separates lsm hdd from lsm nvme most"), "{}", compared.err);
+
+    // The same matrix on one thread comes to the same.
+    let again = place.run(&[&args[..], &["--jobs", "1"]].concat()).exits(0);
+    assert_eq!(again.out, compared.out);
+    let wrong = place.run(&["compare", "small.toml", "--vary", "cluster.engine=lsm,btee"]).exits(2);
+    assert!(wrong.err.contains("did you mean `btree`?"), "{}", wrong.err);
+    let red =
+        ["compare", "small.toml", "--seeds", "0..1", "--vary", "cluster.nodes=3,5", "--set", IMPOSSIBLE];
+    let red = place.run(&red).exits(1);
+    assert!(red.out.contains("liveness of 5: 1 seed; reproduce: seedbed run small.toml"), "{}", red.out);
+}

@@ -1,7 +1,8 @@
 //! Real bugs, planted by name, so that the testbed's power to find bugs is a number.
 //!
 //! To plant one more: a variant here, its row in [`Bug::ALL`], one `if` at its place, and a test
-//! that turns red.
+//! that turns red. Those of the storage engines stand in [`Bug::OF_ENGINES`] too: the suites of the storage
+//! crate find them, without a cluster.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,7 +75,8 @@ pub enum Bug {
     /// An ABD server says that it holds a copy before the copy and its tag are durable (Guerraoui and
     /// Levy, 2004).
     TagNotDurable,
-    /// A Paxos acceptor restarts without its promises (Michael and others, DISC 2017: diskless recovery).
+    /// A Paxos acceptor does not write its promises down, and restarts without them (Michael and others,
+    /// DISC 2017: diskless recovery).
     PromiseForgotten,
     /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
     /// and others, *Paxos Made Live*, 2007).
@@ -82,6 +84,64 @@ pub enum Bug {
     /// A Paxos proposer adopts any value that was accepted, not the one of the highest ballot (Lamport,
     /// *Paxos Made Simple*, 2001: P2c).
     AnyAcceptedAdopted,
+    /// A VR replica recovers with the first log that it is sent, not with that of the latest view which a
+    /// quorum tells of (Liskov and Cowling, 2012, §4.3; Michael and others, DISC 2017).
+    RecoveryFromAnyView,
+    /// A VR replica counts in a view change what others said before they lost their memory (the published
+    /// protocol; Michael and others, DISC 2017).
+    DeadVotesCounted,
+    /// A VR replica that hears of a later view cuts off what it has acknowledged, before it has anything in
+    /// its place (Liskov and Cowling, 2012, §5.2).
+    StateTransferTruncates,
+    /// A ZAB follower acknowledges its leader's history before it is durable (ZOOKEEPER-4646, 3911).
+    NewLeaderAckedEarly,
+    /// A ZAB follower writes that it took over its leader's history before it writes that
+    /// (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// A ZAB follower keeps what a DIFF brings in memory until its leader serves, and acknowledges it
+    /// (ZOOKEEPER-4785).
+    DiffNotLogged,
+    /// A ZAB server that looks for a leader goes by the state in memory, without what it has logged and
+    /// not yet delivered (ZOOKEEPER-2845).
+    ElectionByDeliveredState,
+    /// ZAB servers take the longer history for the more recent one, whatever its epochs.
+    ElectionIgnoresEpoch,
+    /// A ZAB server follows a leader of an older epoch than it has accepted.
+    LowerEpochAccepted,
+    /// A ZAB leader proposes only to those that have acknowledged its history, not to those that are
+    /// about to.
+    ProposalsToSyncedOnly,
+    /// A Paxos leader takes one acceptor too few for a quorum of Phase 2, so that the quorums of the two
+    /// phases need not meet (openraft d60f1e85; Flexible Paxos, §3).
+    PhaseQuorumsDisjoint,
+    /// A Paxos learner that lacks a slot takes it for a no-op and applies what stands behind it.
+    HoleSkipped,
+    /// A Paxos proposer counts an acceptor that has not yet told all that it accepted.
+    PhaseOneUnfinished,
+    /// A Paxos acceptor compares a proposal with what it accepted in the slot, not with its promise.
+    AcceptBelowPromise,
+    /// An engine renames a file and does not sync its folder (PostgreSQL's recycled log segments).
+    RenameNotSynced,
+    /// A B-tree believes a page that was torn: no checksum is looked at, and recovery does not copy a page
+    /// whose header is of its group.
+    TornPageBelieved,
+    /// A B-tree overwrites pages before its rollback journal is flushed.
+    RollbackJournalNotSynced,
+    /// An LSM's compaction drops the mark of a deletion though a deeper level holds the key (LevelDB #184).
+    TombstoneDroppedEarly,
+    /// An LSM removes a memtable's log before the manifest that names its table is durable (RocksDB #4990:
+    /// files that go though the manifest's sync failed).
+    LogRemovedBeforeManifest,
+    /// An LSM removes a memtable's log while the manifest's last record alone says where its content went:
+    /// one flipped bit takes both.
+    LogRemovedUnvouched,
+    /// A log-structured store's merge drops a value although the batch that replaced it may be lost.
+    MergeOutlivesBatch,
+    /// A recovering engine trusts what it reads from the page cache to be on the disk (Rebello et al.,
+    /// ATC'20).
+    RecoveryNotDurable,
+    /// A B-tree gives a page away that a snapshot still reads.
+    SnapshotPageLost,
 }
 
 impl Bug {
@@ -235,18 +295,146 @@ impl Bug {
         (
             Self::PromiseForgotten,
             "promise-forgotten",
-            "paxos: an acceptor forgets its promises at a restart; breaks agreement",
+            "paxos, multi-paxos: an acceptor forgets its promises at a restart; breaks agreement",
         ),
         (
             Self::BallotReused,
             "ballot-reused",
-            "paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
+            "paxos, multi-paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
         ),
         (
             Self::AnyAcceptedAdopted,
             "any-accepted-adopted",
-            "paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
+            "paxos, multi-paxos: a proposer adopts another value than that of the highest ballot; breaks agreement",
         ),
+        (
+            Self::RecoveryFromAnyView,
+            "recovery-from-any-view",
+            "vr: a replica recovers without a quorum or the latest view; breaks durability at a crash",
+        ),
+        (
+            Self::DeadVotesCounted,
+            "dead-votes-counted",
+            "vr: a view change counts what was said before a crash; breaks durability",
+        ),
+        (
+            Self::StateTransferTruncates,
+            "state-transfer-truncates",
+            "vr: a replica that lags behind drops what it acknowledged; breaks durability",
+        ),
+        (
+            Self::NewLeaderAckedEarly,
+            "new-leader-acked-early",
+            "zab: a leader's history is acknowledged before it is durable; breaks durability at a power loss",
+        ),
+        (
+            Self::EpochBeforeHistory,
+            "epoch-before-history",
+            "zab: currentEpoch is written before the history; breaks durability at a crash between",
+        ),
+        (
+            Self::DiffNotLogged,
+            "diff-not-logged",
+            "zab: a DIFF is acknowledged and not logged; breaks durability when the leader is lost then",
+        ),
+        (
+            Self::ElectionByDeliveredState,
+            "election-by-delivered-state",
+            "zab: an election goes by the state in memory, not by the log; breaks agreement",
+        ),
+        (
+            Self::ElectionIgnoresEpoch,
+            "election-ignores-epoch",
+            "zab: the longer history wins, not the one of the later epoch; breaks agreement",
+        ),
+        (
+            Self::LowerEpochAccepted,
+            "lower-epoch-accepted",
+            "zab: a leader of an older epoch is followed; breaks epoch uniqueness",
+        ),
+        (
+            Self::ProposalsToSyncedOnly,
+            "proposals-to-synced-only",
+            "zab: who is being synchronised misses proposals; breaks the primary order",
+        ),
+        (
+            Self::PhaseQuorumsDisjoint,
+            "phase-quorums-disjoint",
+            "multi-paxos: a quorum of Phase 2 is one too small; breaks agreement under a partition",
+        ),
+        (
+            Self::HoleSkipped,
+            "hole-skipped",
+            "multi-paxos: a slot that is missing is taken for a no-op; breaks agreement under loss",
+        ),
+        (
+            Self::PhaseOneUnfinished,
+            "phase-one-unfinished",
+            "multi-paxos: a proposer does not wait for all of a promise; breaks agreement under churn",
+        ),
+        (
+            Self::AcceptBelowPromise,
+            "accept-below-promise",
+            "multi-paxos: an acceptor accepts below its promise; breaks agreement under churn",
+        ),
+        (
+            Self::RenameNotSynced,
+            "rename-not-synced",
+            "engines: a file's new name is not made durable; breaks durability at a power loss",
+        ),
+        (
+            Self::TornPageBelieved,
+            "torn-page-believed",
+            "btree: a page that was torn passes for whole; breaks content at a power loss",
+        ),
+        (
+            Self::RollbackJournalNotSynced,
+            "rollback-journal-not-synced",
+            "btree-rollback: pages are overwritten before the journal is flushed; breaks content at a power loss",
+        ),
+        (
+            Self::TombstoneDroppedEarly,
+            "tombstone-dropped-early",
+            "lsm: a compaction forgets a deletion; a deleted key comes back",
+        ),
+        (
+            Self::LogRemovedBeforeManifest,
+            "log-removed-before-manifest",
+            "lsm: a log goes before the manifest names its table; breaks durability at a power loss",
+        ),
+        (
+            Self::LogRemovedUnvouched,
+            "log-removed-unvouched",
+            "lsm: a log goes while one record alone names its table; breaks durability at a flipped bit",
+        ),
+        (
+            Self::MergeOutlivesBatch,
+            "merge-outlives-batch",
+            "log: a merge drops what an unflushed batch replaced; breaks content at a power loss",
+        ),
+        (
+            Self::RecoveryNotDurable,
+            "recovery-not-durable",
+            "engines: what is recovered is not flushed; breaks durability when a process dies, then the power fails",
+        ),
+        (
+            Self::SnapshotPageLost,
+            "snapshot-page-lost",
+            "btree: what a snapshot reads is overwritten; breaks snapshot reads",
+        ),
+    ];
+
+    /// Those that the suites of the storage crate find; the others have a replay.
+    pub const OF_ENGINES: [Self; 9] = [
+        Self::RenameNotSynced,
+        Self::TornPageBelieved,
+        Self::RollbackJournalNotSynced,
+        Self::TombstoneDroppedEarly,
+        Self::LogRemovedBeforeManifest,
+        Self::LogRemovedUnvouched,
+        Self::MergeOutlivesBatch,
+        Self::RecoveryNotDurable,
+        Self::SnapshotPageLost,
     ];
 
     /// The name on the command line.

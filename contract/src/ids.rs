@@ -43,10 +43,11 @@ id!(
     /// A position in a replicated log; the first entry has index 1.
     Index(u64), ""
 );
-id!(
-    /// A reign: Raft's term, Paxos's ballot, ZAB's epoch.
-    Epoch(u64), "e"
-);
+/// A reign: Raft's term, Paxos's ballot, ZAB's epoch. A ballot shows as its round and its node: `e3.n1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
 id!(
     /// An operation in a history, numbered in order of invocation.
     OpId(u32), "op"
@@ -111,6 +112,38 @@ impl Epoch {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// A ballot: ordered by its round, then by its node, so that no two nodes ever share one.
+    ///
+    /// # Panics
+    /// If the round does not fit 48 bits.
+    pub fn ballot(round: u64, node: NodeId) -> Self {
+        assert!(round >> (64 - BALLOT_NODE_BITS) == 0, "a ballot's round fits 48 bits");
+        Self(round << BALLOT_NODE_BITS | u64::from(node.0))
+    }
+
+    /// The round of a ballot; 0 of an epoch that is none.
+    pub fn round(self) -> u64 {
+        self.0 >> BALLOT_NODE_BITS
+    }
+
+    /// The node of a ballot; `None` of an epoch that is none.
+    pub fn owner(self) -> Option<NodeId> {
+        let node = u16::try_from(self.0 & ((1 << BALLOT_NODE_BITS) - 1)).expect("masked to 16 bits");
+        (self.round() > 0 && node > 0).then_some(NodeId(node))
+    }
+}
+
+/// A ballot holds its node below its round.
+const BALLOT_NODE_BITS: u32 = 16;
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner() {
+            Some(node) => write!(f, "e{}.{node}", self.round()),
+            None => write!(f, "e{}", self.0),
+        }
     }
 }
 

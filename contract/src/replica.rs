@@ -60,10 +60,19 @@ pub enum Answers {
 /// What a protocol promises to survive. Faults stay within it unless a scenario says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureModel {
-    /// What is durable survives a crash, or the node does not come back.
+    /// What was promised is durable: it survives a crash, or the node does not come back. Otherwise a
+    /// crash takes a replica's memory, which counts as down until it is no longer [`Role::Recovering`].
     pub stable_storage: bool,
     /// Replicas in a hundred that may be down at once without loss of progress: 50 = a minority.
     pub tolerated_percent: u8,
+}
+
+impl FailureModel {
+    /// How many of so many replicas may be down, or without their memory, at once: strictly less than the
+    /// share that progress needs.
+    pub fn tolerated(&self, replicas: usize) -> usize {
+        (replicas * usize::from(self.tolerated_percent)).saturating_sub(1) / 100
+    }
 }
 
 /// The group a replica belongs to, and how it is tuned.
@@ -207,6 +216,14 @@ pub trait JournalRecord {
     fn log_start(&self) -> Option<Mark>;
     /// Whether it holds state that must never be forgotten, such as a vote or a promise.
     fn is_hard_state(&self) -> bool;
+    /// The ballot below which an acceptor promises to accept nothing any more (Paxos, Phase 1b).
+    fn promised(&self) -> Option<Epoch> {
+        None
+    }
+    /// The ballot and the slot at which an acceptor accepts [`JournalRecord::entry`] (Paxos, Phase 2b).
+    fn accepted(&self) -> Option<Mark> {
+        None
+    }
 }
 
 /// What an operator asks of a replica.
@@ -442,8 +459,8 @@ impl<R: Replica> Effects<R> {
 }
 
 /// A replication protocol as a pure state machine: no clock, no randomness, no I/O. See the
-/// [module](self) for the caller's duties.
-pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
+/// [module](self) for the caller's duties. It is plain data, which an explorer's threads may share.
+pub trait Replica: Clone + Debug + Eq + Hash + Send + Sync + Sized + 'static {
     /// Its name in scenarios.
     const NAME: &'static str;
     /// What it assumes of the network.
@@ -462,11 +479,20 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// How it is tuned; part of a scenario.
     type Options: ProtocolOptions;
     /// What replicas say to each other.
-    type Message: Clone + Debug + Display + Eq + Ord + Hash + WireSize + 'static;
+    type Message: Clone + Debug + Display + Eq + Ord + Hash + Send + Sync + WireSize + 'static;
     /// What it waits for.
-    type Timer: Copy + Debug + Eq + Ord + Hash + 'static;
+    type Timer: Copy + Debug + Eq + Ord + Hash + Send + Sync + 'static;
     /// What its journal holds.
-    type Record: Clone + Debug + Eq + Hash + JournalRecord + Serialize + DeserializeOwned + 'static;
+    type Record: Clone
+        + Debug
+        + Eq
+        + Hash
+        + JournalRecord
+        + Send
+        + Sync
+        + Serialize
+        + DeserializeOwned
+        + 'static;
 
     /// Starts from what the disk holds.
     fn start(
@@ -505,7 +531,7 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
 
 /// How a protocol is tuned.
 pub trait ProtocolOptions:
-    Clone + Debug + Default + Eq + Hash + Serialize + DeserializeOwned + 'static
+    Clone + Debug + Default + Eq + Hash + Send + Sync + Serialize + DeserializeOwned + 'static
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;
@@ -513,5 +539,10 @@ pub trait ProtocolOptions:
     /// per million. None may stand still.
     fn clock_drift_bound(&self) -> Option<u32> {
         None
+    }
+    /// Whether they can work in a group of so many voters: sizes of quorums cannot in any. An error
+    /// begins like those of [`ProtocolOptions::check`].
+    fn check_for(&self, _voters: usize) -> Result<(), String> {
+        Ok(())
     }
 }

@@ -23,12 +23,18 @@ pub mod abd;
 mod duration;
 mod keyed_journal;
 pub mod kv;
+pub mod multi_paxos;
 pub mod paxos;
 pub mod raft;
 pub mod solo;
+pub mod vr;
+pub mod zab;
 
 pub use abd::Abd;
 pub use kv::KvService;
+pub use multi_paxos::MultiPaxos;
 pub use paxos::Paxos;
 pub use raft::Raft;
 pub use solo::Solo;
+pub use vr::Vr;
+pub use zab::Zab;

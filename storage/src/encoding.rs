@@ -1,6 +1,7 @@
 //! Numbers and byte strings in files: little-endian, or LEB128 where most are small.
 
 /// Appends a number in groups of seven bits, the lowest first.
+#[inline]
 pub(crate) fn put_varint(buffer: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         buffer.push(number as u8 | 0x80);
@@ -10,6 +11,7 @@ pub(crate) fn put_varint(buffer: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends a byte string behind its length.
+#[inline]
 pub(crate) fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(buffer, bytes.len() as u64);
     buffer.extend_from_slice(bytes);
@@ -24,24 +26,29 @@ pub(crate) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at }
     }
 
+    #[inline]
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..)?.get(..len)?;
         self.at += len;
         Some(taken)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         // Nearly every length fits into one byte.
         let first = *self.bytes.get(self.at)?;
@@ -61,19 +68,23 @@ impl<'a> Input<'a> {
         None
     }
 
+    #[inline]
     pub(crate) fn length(&mut self) -> Option<usize> {
         self.varint()?.try_into().ok()
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.length()?;
         self.take(len)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")))
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.take(8).map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
     }

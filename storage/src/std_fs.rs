@@ -137,9 +137,16 @@ impl File for StdFile {
     }
 
     async fn allocate(&self, len: u64) -> Result<(), FsError> {
-        // The standard library cannot reserve blocks. Extending the file leaves it sparse: later
-        // writes below `len` keep its size, but the first write of a block still allocates it.
-        if self.len().await? < len { self.set_len(len).await } else { Ok(()) }
+        // Zeros are written out, and not only promised: where a block is allocated, or converted, when it is
+        // first written, the flush behind that must write the file system's journal too.
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let mut end = self.len().await?;
+        while end < len {
+            let piece = ZEROS.len().min((len - end) as usize);
+            self.file.write_all_at(&ZEROS[..piece], end).map_err(|e| refused(&self.path, "allocate", &e))?;
+            end += piece as u64;
+        }
+        Ok(())
     }
 
     async fn set_len(&self, len: u64) -> Result<(), FsError> {

@@ -18,7 +18,9 @@
 //! ```
 
 pub mod client;
+pub mod compare;
 mod engine;
+pub mod explore;
 mod judge;
 pub mod measure;
 pub mod monitor;
@@ -39,7 +41,7 @@ pub mod watch;
 pub mod workload;
 
 pub use checker;
-pub use contract::{Bug, Bugs, Engine, EngineError, Seed};
+pub use contract::{Bug, Bugs, Engine, EngineError, Seed, TornTail};
 pub use registry::run;
 pub use report::{Report, Verdict};
 pub use run::{Run, RunOptions};

@@ -1,11 +1,12 @@
 //! Where names are bound to what they stand for, once.
 
 use contract::{FailureModel, ProtocolOptions, Replica};
-use protocols::{Abd, Paxos, Raft, Solo};
+use protocols::{Abd, MultiPaxos, Paxos, Raft, Solo, Vr, Zab};
 use storage::lsm::Compaction;
 use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
 
 use crate::engine::AnyOptions;
+use crate::explore::{self, Exploration, Explored};
 use crate::plan::Plan;
 use crate::run::{self, Run, RunOptions};
 
@@ -27,13 +28,17 @@ pub struct Protocol {
     pub operations: &'static [&'static str],
     /// What it promises to survive.
     pub failures: FailureModel,
-    check: fn(&serde_json::Value) -> Result<(), String>,
+    check: fn(&serde_json::Value, Option<usize>) -> Result<(), String>,
     run: fn(&Plan, RunOptions) -> Run,
+    explore: fn(&Exploration) -> Result<Box<dyn Explored>, String>,
 }
 
 /// What servers say to each other.
 pub const PROTOCOLS: &[Protocol] = &[
     protocol::<Raft>("Raft with ReadIndex and snapshots"),
+    protocol::<MultiPaxos>("Multi-Paxos with flexible quorums, snapshots and reconfiguration"),
+    protocol::<Zab>("ZAB 1.0 with fast leader election, over streams"),
+    protocol::<Vr>("Viewstamped Replication Revisited: memory for a disk"),
     protocol::<Paxos>("single-decree Paxos for every key: write-once values"),
     protocol::<Abd>("Attiya, Bar-Noy and Dolev's atomic registers, without consensus"),
     protocol::<Solo>("no replication: one node serves alone"),
@@ -44,11 +49,15 @@ const fn protocol<R: Replica>(about: &'static str) -> Protocol {
         named: Named { name: R::NAME, about },
         operations: R::OPERATIONS,
         failures: R::FAILURES,
-        check: |options| options_of::<R>(options).map(|_| ()),
+        check: |options, voters| {
+            let options = options_of::<R>(options)?;
+            voters.map_or(Ok(()), |voters| options.check_for(voters))
+        },
         run: |plan, options| {
             let protocol = options_of::<R>(&plan.options).expect("a plan's options were checked");
             run::run::<R>(plan, protocol, engine(plan), options)
         },
+        explore: |exploration| explore::ready::<R>(exploration, options_of::<R>(&exploration.options)?),
     }
 }
 
@@ -93,13 +102,22 @@ pub const MONITORS: &[Named] = &[
     Named { name: "log-matching", about: "an index and a term identify one entry and one prefix" },
     Named { name: "state-machine-safety", about: "no two nodes apply different entries at one index" },
     Named { name: "commit-monotonic", about: "a commit index never goes back while its node is up" },
+    Named {
+        name: "promises-kept",
+        about: "no Paxos acceptor accepts below its promise, no ballot proposes two values",
+    },
     Named { name: "protocol-laws", about: "no replica is told what contradicts a law of its protocol" },
 ];
 
-/// Whether a protocol takes these options; what is wrong with them otherwise.
-pub fn check_options(protocol: &str, options: &serde_json::Value) -> Result<(), String> {
+/// Whether a protocol takes these options, in a group of so many voters if that is known; what is wrong
+/// with them otherwise.
+pub fn check_options(
+    protocol: &str,
+    options: &serde_json::Value,
+    voters: Option<usize>,
+) -> Result<(), String> {
     let protocol = by_name(protocol).ok_or_else(|| format!("`{protocol}` is no protocol"))?;
-    (protocol.check)(options)
+    (protocol.check)(options, voters)
 }
 
 /// Carries out a plan.
@@ -113,14 +131,25 @@ pub fn run(plan: &Plan, options: RunOptions) -> Run {
     )
 }
 
+/// Makes a protocol ready to be explored.
+///
+/// # Errors
+/// If there is no such protocol, or it does not take its options or the bounds.
+pub fn explore(exploration: &Exploration) -> Result<Box<dyn Explored>, String> {
+    let name = &exploration.protocol;
+    let protocol = by_name(name).ok_or_else(|| format!("`{name}` is no protocol"))?;
+    (protocol.explore)(exploration)
+}
+
 fn engine(plan: &Plan) -> AnyOptions {
     let memory = plan.memtable_bytes;
+    let bugs = plan.bugs;
     let lsm = |compaction| {
-        AnyOptions::Lsm(LsmOptions { memtable_bytes: memory, compaction, ..LsmOptions::default() })
+        AnyOptions::Lsm(LsmOptions { memtable_bytes: memory, compaction, bugs, ..LsmOptions::default() })
     };
     let btree = |mode| {
         let wal_bytes = memory.max(BTREE_LOG_BYTES) as u64;
-        AnyOptions::BTree(BTreeOptions { mode, wal_bytes, ..BTreeOptions::default() })
+        AnyOptions::BTree(BTreeOptions { mode, wal_bytes, bugs, ..BTreeOptions::default() })
     };
     match plan.engine.as_str() {
         "lsm" => lsm(Compaction::Leveled),
@@ -128,7 +157,8 @@ fn engine(plan: &Plan) -> AnyOptions {
         "btree" => btree(Mode::Wal),
         "btree-rollback" => btree(Mode::Rollback),
         "log" => {
-            AnyOptions::Log(LogStoreOptions { segment_bytes: memory as u64, ..LogStoreOptions::default() })
+            let segment_bytes = memory as u64;
+            AnyOptions::Log(LogStoreOptions { segment_bytes, bugs, ..LogStoreOptions::default() })
         }
         other => panic!("the engine {other} is not registered"),
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sim::Digest;
 
+use crate::explore::Trace;
 use crate::plan::Plan;
 use crate::registry;
 use crate::report::{Fired, Report, Verdict};
@@ -96,6 +97,14 @@ pub enum ReplayError {
         /// What it said.
         cause: String,
     },
+    /// The text is the counterexample of an exploration, where a run was wanted.
+    #[error(
+        "{path}: the counterexample of an exploration, which is no run; `seedbed replay` carries it out again"
+    )]
+    NotARun {
+        /// The file.
+        path: String,
+    },
     /// The text is a replay of another format.
     #[error(
         "{path}: written by Seedbed {seedbed} in replay format {found}, and this is Seedbed {} with format {FORMAT}; \
@@ -131,42 +140,30 @@ impl Replay {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it cannot be read, is cut off, is no replay, or is one of another format.
+    /// If it cannot be read, is cut off, is no replay of a run, or is one of another format.
     pub fn load(path: &Path) -> Result<Self, ReplayError> {
-        let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|cause| ReplayError::Io { path: name.clone(), cause })?;
-        let refuse = |error: serde_json::Error| {
-            let (path, line, column) = (name.clone(), error.line(), error.column());
-            if error.is_eof() {
-                return ReplayError::Truncated { path, line, column };
-            }
-            let text = error.to_string();
-            let place = format!(" at line {line} column {column}");
-            let cause = text.strip_suffix(&place).unwrap_or(&text).to_owned();
-            ReplayError::NotAReplay { path, line, column, cause }
-        };
-        // The format first: what another one looks like is not known.
-        let header: Header = serde_json::from_str(&text).map_err(refuse)?;
-        if header.format != FORMAT {
-            return Err(ReplayError::OtherFormat {
-                path: name,
-                found: header.format,
-                seedbed: header.seedbed,
-            });
+        match Saved::load(path)? {
+            Saved::Run(replay) => Ok(*replay),
+            Saved::Exploration(_) => Err(ReplayError::NotARun { path: path.display().to_string() }),
         }
-        let replay: Self = serde_json::from_str(&text).map_err(refuse)?;
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self, ReplayError> {
+        let replay: Self = serde_json::from_str(text).map_err(|error| refuse(name, &error))?;
         if let Some((what, unknown)) = replay.unknown_name() {
             return Err(ReplayError::UnknownName {
-                path: name,
+                path: name.to_owned(),
                 what,
                 name: unknown,
                 seedbed: replay.seedbed,
             });
         }
         let Plan { protocol, options, .. } = &replay.plan;
-        match registry::check_options(protocol, options) {
+        match registry::check_options(protocol, options, Some(replay.plan.founders().voters.len())) {
             Ok(()) => Ok(replay),
-            Err(cause) => Err(ReplayError::Options { path: name, protocol: protocol.clone(), cause }),
+            Err(cause) => {
+                Err(ReplayError::Options { path: name.to_owned(), protocol: protocol.clone(), cause })
+            }
         }
     }
 
@@ -187,25 +184,12 @@ impl Replay {
         Some((unknown.0, unknown.2.clone()))
     }
 
-    /// Writes the file, or leaves what was there: it is written beside it, flushed and renamed.
+    /// Writes the file, or leaves what was there.
     ///
     /// # Errors
     /// If the operating system refuses.
     pub fn save(&self, path: &Path) -> Result<(), ReplayError> {
-        let refuse = |cause| ReplayError::Io { path: path.display().to_string(), cause };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(refuse)?;
-        }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".tmp");
-        let beside = PathBuf::from(beside);
-        let write = || {
-            let mut file = fs::File::create(&beside)?;
-            file.write_all(self.to_json().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        write().map_err(refuse)
+        save(path, &self.to_json())
     }
 
     fn to_json(&self) -> String {
@@ -216,9 +200,83 @@ impl Replay {
     }
 }
 
+/// What a file holds that can be carried out again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Saved {
+    /// A run.
+    Run(Box<Replay>),
+    /// The counterexample of an exploration.
+    Exploration(Box<Trace>),
+}
+
+impl Saved {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is cut off, is neither, or is of another format.
+    pub fn load(path: &Path) -> Result<Self, ReplayError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|cause| ReplayError::Io { path: name.clone(), cause })?;
+        // The format first: what another one looks like is not known.
+        let header: Header = serde_json::from_str(&text).map_err(|error| refuse(&name, &error))?;
+        if header.format != FORMAT {
+            let (found, seedbed) = (header.format, header.seedbed);
+            return Err(ReplayError::OtherFormat { path: name, found, seedbed });
+        }
+        match header.kind {
+            Kind::Run => Ok(Self::Run(Box::new(Replay::parse(&name, &text)?))),
+            Kind::Exploration => {
+                let trace: Trace = serde_json::from_str(&text).map_err(|error| refuse(&name, &error))?;
+                Ok(Self::Exploration(Box::new(trace)))
+            }
+        }
+    }
+}
+
+/// What a file says of itself.
 #[derive(Deserialize)]
 struct Header {
     format: u32,
     #[serde(default)]
     seedbed: String,
+    #[serde(default)]
+    kind: Kind,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    #[default]
+    Run,
+    Exploration,
+}
+
+fn refuse(name: &str, error: &serde_json::Error) -> ReplayError {
+    let (path, line, column) = (name.to_owned(), error.line(), error.column());
+    if error.is_eof() {
+        return ReplayError::Truncated { path, line, column };
+    }
+    let text = error.to_string();
+    let place = format!(" at line {line} column {column}");
+    let cause = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+    ReplayError::NotAReplay { path, line, column, cause }
+}
+
+/// Writes a file, or leaves what was there: it is written beside it, flushed and renamed.
+pub(crate) fn save(path: &Path, text: &str) -> Result<(), ReplayError> {
+    let refuse = |cause| ReplayError::Io { path: path.display().to_string(), cause };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(refuse)?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let beside = PathBuf::from(beside);
+    let write = || {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(refuse)
 }

@@ -1,6 +1,7 @@
 //! What a run came to: the verdict, the numbers, and the evidence.
 
 use std::fmt;
+use std::time::Duration;
 
 use contract::{Bug, NodeId, Seed, Time};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,16 @@ pub struct Operations {
     pub answered_in_quiet: u64,
 }
 
+/// How long clients waited in vain. A service is *unavailable* while operations are under way and none is
+/// answered for more than 100 ms; the whole of such a time counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Availability {
+    /// The longest such time.
+    pub longest: Duration,
+    /// All of them together.
+    pub total: Duration,
+}
+
 /// What the storage of all nodes did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
@@ -125,7 +136,7 @@ pub struct Fired {
 pub struct Extent {
     /// How far it may go.
     pub limits: Limits,
-    /// How often it was held back from taking one more disk than the protocol survives.
+    /// How often it was held back from taking one more disk, or one more memory, than the protocol survives.
     pub withheld: u64,
     /// Whose disk may have lost what it promised to hold.
     pub damaged: Vec<NodeId>,
@@ -153,7 +164,7 @@ impl fmt::Display for Extent {
             )?,
         }
         if self.withheld > 0 {
-            write!(f, "; withheld {} times: one more disk would have been too many", self.withheld)?;
+            write!(f, "; withheld {} times: one more would have been too many", self.withheld)?;
         }
         if self.reboots > 0 {
             write!(f, "; {} reboots of nodes whose disk had failed them", self.reboots)?;
@@ -185,6 +196,8 @@ pub struct Report {
     pub operations: Operations,
     /// How long they waited.
     pub latency: Latency,
+    /// How long they waited in vain.
+    pub availability: Availability,
     /// What the storage did.
     pub storage: Storage,
     /// The faults that fired, in order.

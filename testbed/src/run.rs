@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody, Replica,
-    Role, Time,
+    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody,
+    ProtocolOptions, Replica, Role, Time,
 };
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -196,6 +196,11 @@ impl<R: Replica> Ground for Arena<R> {
         self.servers[node.slot()].is_some()
     }
 
+    fn remembers(&self, node: NodeId) -> bool {
+        let view = self.servers[node.slot()].as_ref().and_then(Host::view);
+        view.is_some_and(|view| view.role != Role::Recovering)
+    }
+
     fn stop(&self, node: NodeId) -> Option<Stop> {
         let failure = self.servers[node.slot()].as_ref()?.failure()?;
         Some(Stop { why: failure.to_string(), corrupt: failure.is_corruption() })
@@ -330,6 +335,7 @@ pub(crate) fn run<R: Replica>(
         seen: moment.seen,
         operations: moment.operations,
         latency: latency(records),
+        availability: records.availability(world.now()),
         storage: moment.storage,
         fired: nemesis.fired().to_vec(),
         extent: nemesis.extent(),

@@ -76,6 +76,7 @@ fn a_name_is_enough() {
         text["workloads"],
         serde_json::json!([{
             "kind": "kv", "rate": 250.0, "keys": 5, "timeout": {"secs": 2, "nanos": 0}, "value_size": 8,
+            "retry_after": [{"secs": 0, "nanos": 200_000_000}, {"secs": 0, "nanos": 300_000_000}],
             "mix": {"get": 0.4, "put": 0.3, "append": 0.1, "cas": 0.1, "delete": 0.05, "scan": 0.05,
                     "decide": 0.0},
         }])

@@ -3,14 +3,16 @@
 //! `cargo xtask tidy` checks what the compiler cannot: the arrows between crates, names that have no
 //! place in a simulated crate, scenarios, planted bugs, file sizes. `cargo xtask bench` measures the
 //! speed of the simulator, `cargo xtask bench peers` that of others beside it, `cargo xtask laws` whether
-//! it obeys the laws of real devices, `cargo xtask matrix` whether each kind of fault bites, and `cargo
-//! xtask histories DIR` judges histories with known verdicts.
+//! it obeys the laws of real devices, `cargo xtask matrix` whether each kind of fault bites, `cargo xtask
+//! published` whether published results come out here, and `cargo xtask histories DIR` judges histories with known verdicts.
 
 mod bench;
+mod bugs;
 mod histories;
 mod laws;
 mod matrix;
 mod peers;
+mod published;
 mod tidy;
 
 use std::path::PathBuf;
@@ -54,6 +56,18 @@ enum Chore {
         #[arg(long, default_value_t = 7)]
         runs: usize,
     },
+    /// Look for each planted bug where its replay was found: how many seeds it takes (build with --release).
+    Bugs {
+        /// How many seeds are tried at most, in each of five ranges.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// Only bugs with this in their names; all by default.
+        only: Vec<String>,
+    },
+    /// Record the replays anew, after a change that gives the same runs other digests.
+    Replays,
+    /// Reproduce published results and compare (build with --release).
+    Published,
     /// Judge the histories of a folder and compare the verdicts with its expected.tsv.
     Histories {
         /// The folder.
@@ -85,12 +99,20 @@ fn main() -> ExitCode {
             bench::run(runs);
             ExitCode::SUCCESS
         }
-        Chore::Histories { folder } => match histories::judge(&folder) {
-            Ok(agree) => ExitCode::from(u8::from(!agree)),
-            Err(error) => {
-                eprintln!("histories: {error}");
-                ExitCode::from(2)
-            }
-        },
+        Chore::Bugs { seeds, only } => told("bugs", bugs::run_all(&root, seeds, &only)),
+        Chore::Replays => told("replays", bugs::renew(&root)),
+        Chore::Published => ExitCode::from(u8::from(!published::run())),
+        Chore::Histories { folder } => told("histories", histories::judge(&folder)),
+    }
+}
+
+/// 0 if all is well, 1 if not, 2 if it cannot be told.
+fn told(chore: &str, done: Result<bool, impl std::fmt::Display>) -> ExitCode {
+    match done {
+        Ok(well) => ExitCode::from(u8::from(!well)),
+        Err(error) => {
+            eprintln!("{chore}: {error}");
+            ExitCode::from(2)
+        }
     }
 }

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use serde_json::{Value, json};
-use testbed::replay::Replay;
+use testbed::replay::{Replay, Saved};
 use testbed::report::Fired;
 use testbed::trail::{Recorder, Trail};
 use testbed::{Digest, Report, RunOptions};
 
+use super::retrace;
 use crate::args::ReplayArgs;
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -23,11 +24,15 @@ use crate::term::{Out, Style, Term};
 /// Runs all of them, even if one diverges.
 pub(crate) fn run(args: &ReplayArgs, term: &Term) -> Result<Exit, Problem> {
     // All are read before one is run: a bad file should not wait for the others.
-    let replays = args.files.iter().map(|file| Replay::load(file)).collect::<Result<Vec<_>, _>>()?;
+    let replays = args.files.iter().map(|file| Saved::load(file)).collect::<Result<Vec<_>, _>>()?;
     let mut worst = Exit::Holds;
     let mut documents = Vec::new();
-    for (file, replay) in args.files.iter().zip(&replays) {
-        let (exit, document) = one(args, (file, replay), Term::people(args.json), term)?;
+    let out = Term::people(args.json);
+    for (file, saved) in args.files.iter().zip(&replays) {
+        let (exit, document) = match saved {
+            Saved::Run(replay) => one(args, (file, replay), out, term)?,
+            Saved::Exploration(trace) => retrace::one(args, (file, trace), out, term)?,
+        };
         documents.push(document);
         // What diverged says nothing about what holds, so it is told before a violation.
         let rank =

@@ -51,7 +51,9 @@ pub fn run(raw: &mut Raw, stores: &mut [(&'static str, Box<dyn Store>)], writes:
             timed(at, &mut || store.write(&[(key(number), Some(value(number)))], true));
         }
     }
-    println!("\n| one durable write, us | median | mean | times the raw flush (median / mean) | flushes per write |");
+    println!(
+        "\n| one durable write, us | median | mean | times the raw flush (median / mean) | flushes per write |"
+    );
     println!("|---|---|---|---|---|");
     times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
     let median = |times: &[f64]| times[times.len() / 2];

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use fjall::config::CompressionPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::store::{Budget, Change, Key, Reader, Store, sum};
@@ -20,8 +21,12 @@ pub fn open(folder: &Path, budget: Budget) -> Box<dyn Store> {
         .cache_size(budget.cache_bytes as u64)
         .open()
         .expect("the database opens");
-    let options =
-        || KeyspaceCreateOptions::default().max_memtable_size(budget.memtable_bytes as u64);
+    // Values cannot be compressed: nobody tries.
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(budget.memtable_bytes as u64)
+            .data_block_compression_policy(CompressionPolicy::disabled())
+    };
     let rows = database.keyspace("rows", options).expect("the keyspace opens");
     Box::new(Fjall { database, rows, persisted: 0 })
 }
@@ -41,7 +46,9 @@ impl Reader for Fjall {
 
     fn scan(&self, from: &Key, limit: usize) -> (usize, u64) {
         let rows = self.rows.range(*from..).take(limit);
-        rows.fold((0, 0), |(count, total), row| (count + 1, total + sum(&row.value().expect("a row is read"))))
+        rows.fold((0, 0), |(count, total), row| {
+            (count + 1, total + sum(&row.value().expect("a row is read")))
+        })
     }
 }
 

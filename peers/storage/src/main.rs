@@ -88,7 +88,11 @@ fn main() {
     let systems: Vec<_> = SYSTEMS.iter().filter(|(name, _)| wanted(&arguments.only, name)).collect();
     let names: Vec<&str> = systems.iter().map(|(name, _)| *name).collect();
     let folder = fresh(&arguments.folder);
-    println!("{rows} rows, {} MiB of cache, {} MiB of memtable", budget.cache_bytes >> 20, budget.memtable_bytes >> 20);
+    println!(
+        "{rows} rows, {} MiB of cache, {} MiB of memtable",
+        budget.cache_bytes >> 20,
+        budget.memtable_bytes >> 20
+    );
     let workloads: [(&str, &str, fn(&mut dyn Store, u64, &mut Meter)); 2] = [
         ("rows", "redb's workload, us per row, clock / CPU", rows::run),
         ("ycsb", "YCSB, us per operation, clock / CPU", ycsb::run),

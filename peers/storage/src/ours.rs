@@ -12,8 +12,8 @@ use storage::{BTree, BTreeOptions, Lsm, LsmOptions, StdFile, StdFs};
 
 use crate::store::{Budget, Change, Key, Reader, Store, sum};
 
-/// Rows of a batch of many.
-const BATCH: usize = 1000;
+/// Changes of a batch of many.
+const BATCH: usize = 20_000;
 
 /// Runs a future whose file system never lets it wait.
 fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -125,6 +125,7 @@ pub fn lsm(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
     let options = LsmOptions {
         memtable_bytes: budget.memtable_bytes,
         level_bytes: budget.memtable_bytes as u64 * 4,
+        table_bytes: budget.memtable_bytes,
         block_cache_bytes: budget.cache_bytes,
         compression: Compression::None,
         ..LsmOptions::default()
@@ -134,7 +135,11 @@ pub fn lsm(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
 
 /// The B+tree with a write-ahead log.
 pub fn btree(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
-    let options = BTreeOptions { pool_bytes: budget.cache_bytes, ..BTreeOptions::default() };
+    let options = BTreeOptions {
+        pool_bytes: budget.cache_bytes,
+        wal_bytes: budget.memtable_bytes as u64,
+        ..BTreeOptions::default()
+    };
     Box::new(open::<BTree<Counted>>(folder, &options))
 }
 

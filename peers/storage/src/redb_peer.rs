@@ -55,8 +55,10 @@ struct Redb {
 pub fn open(folder: &Path, budget: Budget) -> Box<dyn Store> {
     let file = std::fs::File::create_new(folder.join("redb")).expect("the file is new");
     let flushes = Arc::new(AtomicU64::new(0));
-    let backend =
-        Counted { file: FileBackend::new(file).expect("the file is a database"), flushes: Arc::clone(&flushes) };
+    let backend = Counted {
+        file: FileBackend::new(file).expect("the file is a database"),
+        flushes: Arc::clone(&flushes),
+    };
     let database = Database::builder()
         .set_cache_size(budget.cache_bytes)
         .create_with_backend(backend)
@@ -94,7 +96,9 @@ impl Reader for View {
 
     fn scan(&self, from: &Key, limit: usize) -> (usize, u64) {
         let rows = self.0.range(&from[..]..).expect("rows are read").take(limit);
-        rows.fold((0, 0), |(count, total), row| (count + 1, total + sum(row.expect("a row is read").1.value())))
+        rows.fold((0, 0), |(count, total), row| {
+            (count + 1, total + sum(row.expect("a row is read").1.value()))
+        })
     }
 }
 

@@ -15,6 +15,7 @@ pub fn open(folder: &Path, budget: Budget) -> Box<dyn Store> {
     table.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.create_if_missing(true);
+    options.set_compression_type(rocksdb::DBCompressionType::None);
     options.set_write_buffer_size(budget.memtable_bytes);
     options.set_block_based_table_factory(&table);
     Box::new(Rocks(DB::open(&options, folder.join("rocksdb")).expect("the database opens")))

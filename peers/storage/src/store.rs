@@ -22,10 +22,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A cache for all rows, and a memtable for a tenth of them.
+    /// For a million rows the cache that redb has by default, a GiB, and 16 MiB of memtable: a tenth of the rows.
     pub fn of(rows: u64) -> Self {
         let rows = rows as usize;
-        Self { cache_bytes: (rows * 256).max(8 << 20), memtable_bytes: (rows * 16).max(1 << 20) }
+        Self { cache_bytes: (rows << 10).max(16 << 20), memtable_bytes: (rows * 16).max(1 << 20) }
     }
 }
 

@@ -23,9 +23,23 @@ const MIXES: [Mix; 6] = [
     Mix { name: "A: 50 % reads, 50 % updates", read: 50, update: 50, insert: 0, scan: 0, latest: false },
     Mix { name: "B: 95 % reads, 5 % updates", read: 95, update: 5, insert: 0, scan: 0, latest: false },
     Mix { name: "C: reads", read: 100, update: 0, insert: 0, scan: 0, latest: false },
-    Mix { name: "D: 95 % reads of the latest, 5 % inserts", read: 95, update: 0, insert: 5, scan: 0, latest: true },
+    Mix {
+        name: "D: 95 % reads of the latest, 5 % inserts",
+        read: 95,
+        update: 0,
+        insert: 5,
+        scan: 0,
+        latest: true,
+    },
     Mix { name: "E: 95 % scans, 5 % inserts", read: 0, update: 0, insert: 5, scan: 95, latest: false },
-    Mix { name: "F: 50 % reads, 50 % read-modify-writes", read: 50, update: 0, insert: 0, scan: 0, latest: false },
+    Mix {
+        name: "F: 50 % reads, 50 % read-modify-writes",
+        read: 50,
+        update: 0,
+        insert: 0,
+        scan: 0,
+        latest: false,
+    },
 ];
 
 /// Loads an empty store and runs all of them on it.
@@ -60,7 +74,8 @@ fn operate(store: &mut dyn Store, what: &Mix, zipf: &Zipf, draws: &mut Draws, he
         *held += 1;
     } else if dice < read + update + insert + scan {
         let limit = 1 + draws.below(SCAN) as usize;
-        store.read(&mut |reader| assert!(reader.scan(&key(row), limit).0 > 0 || limit > 0, "a scan reads on"));
+        store
+            .read(&mut |reader| assert!(reader.scan(&key(row), limit).0 > 0 || limit > 0, "a scan reads on"));
     } else {
         store.read(&mut |reader| assert!(reader.get(&key(row)).is_some(), "what was written is there"));
         store.write(&[(key(row), Some(value(number)))], false);

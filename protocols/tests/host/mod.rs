@@ -31,6 +31,14 @@ pub(crate) enum Work {
     Install { token: Token, state: Vec<u8> },
 }
 
+/// What a host puts on the wire.
+#[derive(Clone)]
+pub(crate) enum Outgoing<M> {
+    Message(M),
+    /// It breaks the stream.
+    Break,
+}
+
 pub(crate) struct Host<R: Replica> {
     pub(crate) cluster: Cluster<R::Options>,
     pub(crate) replica: R,
@@ -38,8 +46,8 @@ pub(crate) struct Host<R: Replica> {
     pub(crate) timers: BTreeSet<R::Timer>,
     pub(crate) writes: VecDeque<Write<R>>,
     pub(crate) work: VecDeque<Work>,
-    /// Messages that were released.
-    pub(crate) outbox: Vec<(NodeId, R::Message)>,
+    /// Messages that were released, and streams that were broken, in order.
+    pub(crate) outbox: Vec<(NodeId, Outgoing<R::Message>)>,
     /// What the journal holds durably, oldest first.
     pub(crate) segments: VecDeque<Vec<R::Record>>,
     pending: BTreeSet<Token>,
@@ -132,8 +140,12 @@ impl<R: Replica> Host<R> {
         match effect {
             Effect::Send { to, message, after } => match after.filter(|token| self.pending.contains(token)) {
                 Some(token) => self.held.entry(token).or_default().push((to, message)),
-                None => self.outbox.push((to, message)),
+                None => self.outbox.push((to, Outgoing::Message(message))),
             },
+            Effect::Disconnect { peer } => {
+                self.forget_held(peer);
+                self.outbox.push((peer, Outgoing::Break));
+            }
             Effect::Persist { token, records } => {
                 self.pending.insert(token);
                 self.writes.push_back(Write::Records(token, records));
@@ -166,12 +178,22 @@ impl<R: Replica> Host<R> {
                     self.answers.entry(token).or_default().push(request);
                 }
             }
-            Effect::Disconnect { .. }
-            | Effect::Proposed { .. }
+            Effect::Proposed { .. }
             | Effect::ReadAt { .. }
             | Effect::Reject { .. }
             | Effect::Controlled { .. } => {}
         }
+    }
+
+    /// What was held back for a peer belonged to a stream that is no more.
+    fn forget_held(&mut self, peer: NodeId) {
+        self.held.values_mut().for_each(|held| held.retain(|(to, _)| *to != peer));
+    }
+
+    /// The stream to a peer broke.
+    pub(crate) fn disconnected(&mut self, peer: NodeId) -> Fx<R> {
+        self.forget_held(peer);
+        self.step(|replica, fx| replica.on_disconnect(peer, fx))
     }
 
     pub(crate) fn fire(&mut self, timer: R::Timer) -> Fx<R> {
@@ -217,7 +239,8 @@ impl<R: Replica> Host<R> {
 
     fn complete(&mut self, token: Token) -> Fx<R> {
         assert!(self.pending.remove(&token), "{token} was never written, or twice");
-        self.outbox.extend(self.held.remove(&token).unwrap_or_default());
+        let released = self.held.remove(&token).unwrap_or_default();
+        self.outbox.extend(released.into_iter().map(|(to, message)| (to, Outgoing::Message(message))));
         self.step(|replica, fx| replica.on_durable(token, fx))
     }
 

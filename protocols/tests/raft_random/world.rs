@@ -134,7 +134,10 @@ impl World {
         let view = host.replica.view();
         let effects = action(host);
         let from = host.cluster.me;
-        self.flying.extend(host.outbox.drain(..).map(|(to, message)| (from, to, message)));
+        self.flying.extend(host.outbox.drain(..).map(|(to, outgoing)| match outgoing {
+            crate::host::Outgoing::Message(message) => (from, to, message),
+            crate::host::Outgoing::Break => unreachable!("Raft speaks in datagrams"),
+        }));
         for effect in &effects {
             match effect {
                 Effect::Install { .. } => self.seen.snapshots += 1,

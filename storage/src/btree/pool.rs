@@ -3,6 +3,8 @@
 //! Eviction is a clock: the hand passes over pages that were used since it last came by. A page that
 //! was changed is not evicted before a group has written it, so a batch larger than the pool makes the
 //! pool grow for as long.
+//!
+//! A batch changes copies of pages. The memory of pages that were replaced is used for the next copies.
 
 use std::cell::Cell;
 
@@ -34,6 +36,8 @@ pub(super) struct Pool {
     capacity: usize,
     /// Frames that are not clean.
     held: usize,
+    /// Pages that nobody reads any more.
+    spares: Vec<Page>,
 }
 
 /// Pages that a pool holds at least: a path through a tree and what a split needs.
@@ -42,7 +46,30 @@ const FRAMES_MIN: usize = 16;
 impl Pool {
     pub(super) fn new(bytes: usize, page_bytes: usize) -> Self {
         let capacity = (bytes / page_bytes).max(FRAMES_MIN);
-        Self { frames: Vec::new(), table: Vec::new(), hand: 0, capacity, held: 0 }
+        Self { frames: Vec::new(), table: Vec::new(), hand: 0, capacity, held: 0, spares: Vec::new() }
+    }
+
+    /// A page of its own with the same bytes.
+    pub(super) fn copy_of(&mut self, page: &Page) -> Page {
+        let mut copy = page.clone();
+        match self.spares.pop() {
+            Some(spare) => {
+                copy = spare;
+                copy.bytes_mut().copy_from_slice(page.bytes());
+            }
+            // It shares the bytes until it is changed.
+            None => {
+                copy.bytes_mut();
+            }
+        }
+        copy
+    }
+
+    /// Takes the memory of a page, if nobody else has it.
+    pub(super) fn recycle(&mut self, page: Page) {
+        if page.is_unshared() && self.spares.len() < self.capacity / 16 {
+            self.spares.push(page);
+        }
     }
 
     pub(super) fn capacity(&self) -> usize {

@@ -100,20 +100,11 @@ impl<F: Fs> ReadStore for BTreeSnapshot<F> {
             Order::Ascending => cursor.seek(range.from).await?,
             Order::Descending => cursor.seek_before(range.to).await?,
         }
-        while let Some((page, i)) = cursor.current() {
-            let pair = self.pair(page, i).await?;
-            let inside = match range.order {
-                Order::Ascending => range.to.is_none_or(|to| pair.0.as_slice() < to),
-                Order::Descending => pair.0.as_slice() >= range.from,
-            };
-            if !inside {
+        while let Some((leaf, i)) = cursor.current() {
+            if !self.take_from(leaf, i, range, limit, &mut pairs).await? {
                 break;
             }
-            pairs.push(pair);
-            if pairs.len() == limit {
-                break;
-            }
-            cursor.advance(range.order).await?;
+            cursor.next_leaf(range.order).await?;
         }
         assert!(pairs.len() <= limit, "a scan stops at its limit");
         Ok(pairs)
@@ -121,6 +112,33 @@ impl<F: Fs> ReadStore for BTreeSnapshot<F> {
 }
 
 impl<F: Fs> BTreeSnapshot<F> {
+    /// Takes the pairs of a leaf from cell `i` on, in the range's order; whether more may follow.
+    async fn take_from(
+        &self,
+        leaf: &Page,
+        i: usize,
+        range: Range<'_>,
+        limit: usize,
+        pairs: &mut Vec<Pair>,
+    ) -> Result<bool, EngineError> {
+        let (ascending, count) = match range.order {
+            Order::Ascending => (true, leaf.cells() - i),
+            Order::Descending => (false, i + 1),
+        };
+        for nth in 0..count.min(limit - pairs.len()) {
+            let pair = self.pair(leaf, if ascending { i + nth } else { i - nth }).await?;
+            let inside = match range.order {
+                Order::Ascending => range.to.is_none_or(|to| pair.0.as_slice() < to),
+                Order::Descending => pair.0.as_slice() >= range.from,
+            };
+            if !inside {
+                return Ok(false);
+            }
+            pairs.push(pair);
+        }
+        Ok(pairs.len() < limit)
+    }
+
     async fn pair(&self, page: &Page, i: usize) -> Result<Pair, EngineError> {
         let cell = page.cell(i);
         if cell.overflow.is_none() {
@@ -166,7 +184,7 @@ impl<F: Fs> Cursor<'_, F> {
         let (i, _) = lower_bound(self.snapshot, &page, from).await?;
         let behind = i == page.cells();
         self.path.push((page, i.saturating_sub(usize::from(behind))));
-        if behind { self.advance(Order::Ascending).await } else { Ok(()) }
+        if behind { self.next_leaf(Order::Ascending).await } else { Ok(()) }
     }
 
     /// Goes to the last key before `to`, or to the last of all.
@@ -184,7 +202,7 @@ impl<F: Fs> Cursor<'_, F> {
         }
         let (i, _) = lower_bound(self.snapshot, &page, to).await?;
         self.path.push((page, i.saturating_sub(1)));
-        if i == 0 { self.advance(Order::Descending).await } else { Ok(()) }
+        if i == 0 { self.next_leaf(Order::Descending).await } else { Ok(()) }
     }
 
     /// Goes down to the first leaf below a page, or to the last.
@@ -201,17 +219,16 @@ impl<F: Fs> Cursor<'_, F> {
         }
     }
 
-    async fn advance(&mut self, order: Order) -> Result<(), EngineError> {
+    /// Goes to the leaf behind the one it is in.
+    async fn next_leaf(&mut self, order: Order) -> Result<(), EngineError> {
+        let leaf = self.path.pop();
+        assert!(leaf.is_some_and(|(page, _)| page.is_leaf()), "only who is in a leaf can leave it");
         while let Some((page, i)) = self.path.pop() {
             let next = match order {
                 Order::Ascending => Some(i + 1).filter(|next| *next < page.cells()),
                 Order::Descending => i.checked_sub(1),
             };
             let Some(next) = next else { continue };
-            if page.is_leaf() {
-                self.path.push((page, next));
-                return Ok(());
-            }
             let child = self.child(&page, next).await?;
             self.path.push((page, next));
             return self.descend(child, order).await;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use contract::{EngineError, Family, Fs};
+use contract::{Bug, EngineError, Family, Fs};
 
 use super::cell::OVERFLOW_HEADER;
 use super::header::Header;
@@ -74,7 +74,8 @@ impl<'a, F: Fs> Txn<'a, F> {
     pub(super) async fn change(&mut self, no: PageNo) -> Result<&mut Page, EngineError> {
         if !self.touched.contains_key(&no) {
             let page = self.page(no).await?;
-            self.touched.insert(no, Touched { before: Some(page.clone()), after: Some(page) });
+            let copy = self.engine.0.state.borrow_mut().pool.copy_of(&page);
+            self.touched.insert(no, Touched { before: Some(page), after: Some(copy) });
         }
         let touched = self.touched.get_mut(&no).expect("it was just put there");
         Ok(touched.after.as_mut().expect("a freed page is not changed"))
@@ -161,7 +162,9 @@ impl<'a, F: Fs> Txn<'a, F> {
         state.seq += 1;
         for (no, touched) in std::mem::take(&mut self.touched) {
             if let Some(before) = &touched.before {
-                state.history.keep(no, before, state.seq);
+                if !self.engine.0.options.bugs.has(Bug::SnapshotPageLost) {
+                    state.history.keep(no, before, state.seq);
+                }
                 state.remember_original(no, before);
             }
             state.loads.changed(no);
@@ -172,6 +175,9 @@ impl<'a, F: Fs> Txn<'a, F> {
                     state.pool.remove(no);
                     state.dirty.remove(&no);
                 }
+            }
+            if let Some(before) = touched.before {
+                state.pool.recycle(before);
             }
         }
         state.header = self.header;

@@ -20,7 +20,7 @@ use contract::{EngineError, File, Fs, OpenMode};
 use super::BTree;
 use super::commit::Group;
 use super::page::{Page, PageNo};
-use super::rollback::{decode as decode_pages, fill_sector};
+use super::rollback::{SECTOR, decode as decode_pages, fill_sector};
 use crate::log::{LogIdentity, LogReader, RECORD_HEADER_BYTES, Tail};
 use crate::read::read_at;
 
@@ -145,6 +145,7 @@ impl<F: Fs> Wal<F> {
         let count = u32::try_from(pages.len()).expect("fewer pages than a store can have");
         state.tail.push(count, |buffer| {
             let from = buffer.len();
+            buffer.reserve(8 + pages.iter().map(Page::size).sum::<usize>() + SECTOR);
             buffer.extend_from_slice(&group.to_le_bytes());
             pages.iter().for_each(|page| buffer.extend_from_slice(page.bytes()));
             fill_sector(position, from, buffer);
@@ -159,13 +160,14 @@ impl<F: Fs> Wal<F> {
             (state.tail.take(), state.reserved)
         };
         let end = offset + buffer.len() as u64;
+        let (written, buffer) = self.file.write_at(offset, buffer).await;
+        written?;
         if end > reserved {
+            // Behind what is written now: to reserve that too would be to write it twice.
             let reserved = end.next_multiple_of(extent);
             self.file.allocate(reserved).await?;
             self.state.borrow_mut().reserved = reserved;
         }
-        let (written, buffer) = self.file.write_at(offset, buffer).await;
-        written?;
         let mut state = self.state.borrow_mut();
         assert_eq!(state.written, offset, "a log is written without gaps");
         state.written = end;

@@ -13,8 +13,8 @@ pub(super) struct Merge<F: Fs> {
     /// Those with range tombstones.
     ranged: Vec<usize>,
     order: Order,
-    /// The newest of the sources that stand at the next key.
-    lead: Option<usize>,
+    /// Those that stand at an entry, in the order in which their entries come; of equal keys the newest first.
+    standing: Vec<usize>,
 }
 
 impl<F: Fs> Merge<F> {
@@ -29,7 +29,8 @@ impl<F: Fs> Merge<F> {
             source.seek(bound).await?;
         }
         let ranged = (0..sources.len()).filter(|source| sources[*source].has_ranges()).collect();
-        let mut merge = Self { sources, ranged, order, lead: None };
+        let mut merge = Self { sources, ranged, order, standing: Vec::new() };
+        merge.line_up();
         merge.settle().await?;
         Ok(merge)
     }
@@ -41,21 +42,33 @@ impl<F: Fs> Merge<F> {
         ranges
     }
 
-    fn choose(&mut self) {
-        let keys = self.sources.iter().enumerate().filter_map(|(i, s)| Some((s.current()?.0, i)));
-        // Of equal keys the first source's is both the least and the greatest.
-        let lead = match self.order {
-            Order::Ascending => keys.min(),
-            Order::Descending => keys.max_by(|a, b| a.0.cmp(b.0).then(b.1.cmp(&a.1))),
-        };
-        self.lead = lead.map(|(_, source)| source);
+    fn line_up(&mut self) {
+        self.standing.clear();
+        (0..self.sources.len()).for_each(|source| self.put_in_line(source));
     }
 
-    /// Chooses the next entry, past what range tombstones hide.
+    /// Finds a source its place among those that stand at an entry, if it does.
+    fn put_in_line(&mut self, source: usize) {
+        let Some((key, _)) = self.sources[source].current() else { return };
+        let comes_before = |other: &usize| {
+            let (theirs, _) = self.sources[*other].current().expect("it stands at an entry");
+            let by_key = match self.order {
+                Order::Ascending => theirs.cmp(key),
+                Order::Descending => key.cmp(theirs),
+            };
+            by_key.then(other.cmp(&source)).is_lt()
+        };
+        // Most often a source that went on comes first again.
+        let place = match self.standing.first() {
+            Some(first) if comes_before(first) => self.standing.partition_point(comes_before),
+            _ => 0,
+        };
+        self.standing.insert(place, source);
+    }
+
+    /// Goes on past what range tombstones hide.
     async fn settle(&mut self) -> Result<(), EngineError> {
-        loop {
-            self.choose();
-            let Some((newer, bound)) = self.hidden() else { return Ok(()) };
+        while let Some((newer, bound)) = self.hidden() {
             for source in &mut self.sources[newer + 1..] {
                 let Some((key, _)) = source.current() else { continue };
                 let hidden = match self.order {
@@ -66,13 +79,15 @@ impl<F: Fs> Merge<F> {
                     source.seek(&bound).await?;
                 }
             }
+            self.line_up();
         }
+        Ok(())
     }
 
-    /// If a tombstone hides the lead: whose it is, and how far it reaches.
+    /// If a tombstone hides the entry that comes next: whose it is, and how far it reaches.
     fn hidden(&self) -> Option<(usize, Vec<u8>)> {
-        let lead = self.lead?;
-        let (key, _) = self.sources[lead].current().expect("the lead stands at an entry");
+        let lead = *self.standing.first()?;
+        let (key, _) = self.sources[lead].current().expect("it stands at an entry");
         let newer = self.ranged.iter().copied().take_while(|source| *source < lead);
         let covering = newer.filter_map(|source| Some((source, self.sources[source].covering(key)?)));
         let bound = |(from, to): (&[u8], &[u8])| match self.order {
@@ -84,26 +99,29 @@ impl<F: Fs> Merge<F> {
 
     /// The entry it stands at; no value is a tombstone.
     pub(super) fn current(&self) -> Option<(&[u8], Option<&[u8]>)> {
-        self.sources[self.lead?].current()
+        self.sources[*self.standing.first()?].current()
     }
 
     /// Goes to the next key.
     pub(super) async fn advance(&mut self) -> Result<(), EngineError> {
-        let lead = self.lead.expect("only who stands at an entry can leave it");
-        assert!(lead < self.sources.len(), "the lead is a source");
-        let (newer, older) = self.sources.split_at_mut(lead + 1);
-        let passed = newer[lead].current().expect("the lead stands at an entry").0;
-        for source in older {
-            // A source holds a key once.
-            if source.current().is_some_and(|(key, _)| key == passed) {
-                source.advance().await?;
+        assert!(!self.standing.is_empty(), "only who stands at an entry can leave it");
+        let lead = self.standing.remove(0);
+        // A source holds a key once; those that have it too are older, and stand right behind.
+        while let Some(&older) = self.standing.first() {
+            if self.key_of(lead) != self.key_of(older) {
+                break;
             }
+            assert!(lead < older, "of equal keys the newest comes first");
+            self.standing.remove(0);
+            self.sources[older].advance().await?;
+            self.put_in_line(older);
         }
-        newer[lead].advance().await?;
-        if self.ranged.is_empty() {
-            self.choose();
-            return Ok(());
-        }
-        self.settle().await
+        self.sources[lead].advance().await?;
+        self.put_in_line(lead);
+        if self.ranged.is_empty() { Ok(()) } else { self.settle().await }
+    }
+
+    fn key_of(&self, source: usize) -> &[u8] {
+        self.sources[source].current().expect("it stands at an entry").0
     }
 }

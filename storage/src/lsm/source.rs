@@ -15,8 +15,10 @@ use super::ranges::RangeSet;
 use super::table::{Block, BlockCursor, ReverseCursor, Table};
 use crate::batch::KeyChange;
 
-/// Pairs taken out of a memtable at once.
-const MEMORY_CHUNK: usize = 64;
+/// Pairs taken out of a memtable at once: at first, and at most. Each chunk is twice the one before, so that a
+/// short scan copies few that it does not return.
+const FIRST_CHUNK: usize = 8;
+const LARGEST_CHUNK: usize = 256;
 /// So many blocks a scan takes one at a time out of each source; then it reads ahead too.
 const SINGLE_BLOCKS: usize = 8;
 /// Bytes that such a scan reads with one request.
@@ -41,25 +43,35 @@ pub(super) struct MemorySource {
     view: Rc<View>,
     order: Order,
     chunk: VecDeque<KeyChange>,
+    /// How many pairs the next chunk has.
+    next_chunk: usize,
 }
 
 impl MemorySource {
     fn seek(&mut self, bound: &[u8]) {
-        self.chunk = match self.order {
-            Order::Ascending => self.view.after(Bound::Included(bound), MEMORY_CHUNK),
-            Order::Descending => self.view.before(bound, MEMORY_CHUNK),
-        }
-        .into();
+        self.next_chunk = FIRST_CHUNK;
+        self.take(Bound::Included(bound));
+    }
+
+    /// Takes a chunk from a bound on or, descending, before it.
+    fn take(&mut self, bound: Bound<&[u8]>) {
+        let pairs = match self.order {
+            Order::Ascending => self.view.after(bound, self.next_chunk),
+            Order::Descending => {
+                let (Bound::Included(to) | Bound::Excluded(to)) = bound else {
+                    unreachable!("there is a bound")
+                };
+                self.view.before(to, self.next_chunk)
+            }
+        };
+        self.chunk = pairs.into();
+        self.next_chunk = LARGEST_CHUNK.min(self.next_chunk * 2);
     }
 
     fn advance(&mut self) {
         let Some((last, _)) = self.chunk.pop_front() else { return };
         if self.chunk.is_empty() {
-            self.chunk = match self.order {
-                Order::Ascending => self.view.after(Bound::Excluded(&last), MEMORY_CHUNK),
-                Order::Descending => self.view.before(&last, MEMORY_CHUNK),
-            }
-            .into();
+            self.take(Bound::Excluded(&last));
         }
     }
 }
@@ -251,7 +263,7 @@ impl<F: Fs> TableSource<F> {
 
 impl<F: Fs> Source<F> {
     pub(super) fn memory(view: Rc<View>, order: Order) -> Self {
-        Self::Memory(MemorySource { view, order, chunk: VecDeque::new() })
+        Self::Memory(MemorySource { view, order, chunk: VecDeque::new(), next_chunk: FIRST_CHUNK })
     }
 
     pub(super) fn tables(tables: Vec<Rc<Table<F>>>, blocks: Blocks, order: Order) -> Self {

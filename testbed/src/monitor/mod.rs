@@ -7,6 +7,7 @@
 mod commit_monotonic;
 mod log_matching;
 mod one_leader;
+mod promises_kept;
 mod protocol_laws;
 mod state_machine_safety;
 
@@ -49,6 +50,8 @@ pub fn by_name<R: Replica>(name: &str, nodes: usize) -> Option<Box<dyn Monitor<R
         "log-matching" if R::LOG != LogShape::Chain => return None,
         "log-matching" => Box::new(log_matching::LogMatching::new(nodes)),
         "state-machine-safety" => Box::new(state_machine_safety::StateMachineSafety::new(nodes)),
+        "promises-kept" if R::LOG != LogShape::Slots => return None,
+        "promises-kept" => Box::new(promises_kept::PromisesKept::new(nodes)),
         "protocol-laws" => Box::new(protocol_laws::ProtocolLaws),
         "commit-monotonic" => Box::new(commit_monotonic::CommitMonotonic),
         _ => return None,

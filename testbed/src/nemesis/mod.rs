@@ -26,11 +26,12 @@ use sim::rng::{Keys, Purpose};
 use sim::{Blocking, Injected};
 
 use crate::plan::{
-    Action, Aim, Cause, Core, Draw, Length, Limits, Plan, PlannedFault, Predicate, Scope, Target, Trigger,
+    Action, Aim, Cause, Core, Draw, Kind, Length, Limits, Plan, PlannedFault, Predicate, Scope, Target,
+    Trigger,
 };
 use crate::report::{Extent, Fired};
 use aim::Cast;
-use doom::Doom;
+use doom::{Doom, Withheld};
 
 /// How long an operator takes to reboot a node that stopped by itself.
 const REBOOT_AFTER: std::ops::RangeInclusive<u64> = 100..=1_500;
@@ -112,6 +113,8 @@ pub trait Ground {
     fn leader(&self) -> Option<NodeId>;
     /// Whether a node is up.
     fn is_up(&self, node: NodeId) -> bool;
+    /// Whether a node is up and has what it keeps in memory: it is not recovering.
+    fn remembers(&self, node: NodeId) -> bool;
     /// Why a node that is up does nothing any more, if it stopped by itself.
     fn stop(&self, node: NodeId) -> Option<Stop>;
     /// Lets a fault happen; says what it did besides.
@@ -130,6 +133,7 @@ pub trait Ground {
 
 /// A fault of the world that is not over.
 struct InForce {
+    kind: Kind,
     fault: Fault,
     injected: Injected,
 }
@@ -258,7 +262,7 @@ impl Nemesis {
         self.quiet = true;
         let core = self.draw_core();
         for faults in std::mem::take(&mut self.in_force).into_values() {
-            for InForce { fault, injected } in faults {
+            for InForce { fault, injected, .. } in faults {
                 // What stays is forgotten, so that it does not end by its own time.
                 if struck(&fault).is_some_and(|node| !core.contains(&node)) {
                     continue;
@@ -346,6 +350,13 @@ impl Nemesis {
         }
     }
 
+    /// Who lacks what it keeps in memory, or may lose it at any moment.
+    fn forgetful(&self, ground: &impl Ground) -> BTreeSet<NodeId> {
+        let troubled = self.in_force.values().flatten().filter(|fault| fault.kind.troubles_disk());
+        let nodes = (1..=self.nodes).map(NodeId).filter(|node| !ground.remembers(*node));
+        nodes.chain(troubled.filter_map(|fault| struck(&fault.fault))).collect()
+    }
+
     fn draws(&self, fault: &PlannedFault, chance: u64) -> ChaCha8Rng {
         self.keys.stream(Purpose::new("nemesis"), u64::from(fault.id) << 32 | chance)
     }
@@ -390,6 +401,7 @@ impl Nemesis {
     /// Lets an action happen that has nothing open: what it did, in words and as data.
     fn strike(&mut self, mut action: Action, ground: &mut impl Ground) -> (String, Option<Action>) {
         let goes_down = action.kind.info().length == Length::Restart;
+        let mut forgetful = self.forgetful(ground);
         let mut not = None;
         if !self.doom.admits_clock(&action) {
             return ("withheld: promises rest on clocks".to_owned(), None);
@@ -401,11 +413,21 @@ impl Nemesis {
                     not = Some(format!("nothing: {node} is down already"));
                     return false;
                 }
-                if !self.doom.admits(action.kind, &action.settings, node) {
-                    not = Some(format!("withheld: it would take the disk of {node} too"));
-                    return false;
+                match self.doom.admits(action.kind, &action.settings, node, &forgetful) {
+                    Ok(()) => {
+                        if action.kind.may_stop(&action.settings) {
+                            forgetful.insert(node);
+                        }
+                        return true;
+                    }
+                    Err(Withheld::Disk) => {
+                        not = Some(format!("withheld: it would take the disk of {node} too"));
+                    }
+                    Err(Withheld::Memory) => {
+                        not = Some(format!("withheld: it could take the memory of {node} too"));
+                    }
                 }
-                true
+                false
             });
         }
         if action.kind.is_request() {
@@ -420,7 +442,7 @@ impl Nemesis {
         for fault in faults {
             let (injected, more) = ground.inject(&fault);
             texts.push(more.map_or_else(|| fault.to_string(), |more| format!("{fault}, {more}")));
-            in_force.push(InForce { fault, injected });
+            in_force.push(InForce { kind: action.kind, fault, injected });
         }
         let mut what = texts.join("; ");
         if let Some(Draw::Fixed(lasts)) = &action.lasts {
@@ -440,6 +462,7 @@ impl Nemesis {
         else {
             return ("nothing: there is nobody to ask".to_owned(), None);
         };
+        let forgetful = self.forgetful(ground);
         let requests = concrete::requests(&action, leader, &ground.membership());
         if requests.is_empty() {
             return ("nothing: there is no such node now".to_owned(), None);
@@ -447,9 +470,9 @@ impl Nemesis {
         let mut texts = Vec::new();
         for (node, control) in requests {
             if let Control::Reconfigure { to } = &control
-                && !self.doom.admits_membership(to)
+                && !self.doom.admits_membership(to, &forgetful)
             {
-                return (format!("withheld: too many disks of {to} may have lost something"), None);
+                return (format!("withheld: too many of {to} may have lost something"), None);
             }
             texts.push(format!("asks {node} to {control}"));
             ground.control(node, control);

@@ -337,6 +337,11 @@ impl Kind {
         self >= Self::Campaign
     }
 
+    /// Whether a node goes down by it, or may stop by itself.
+    pub fn may_stop(self, settings: &Settings) -> bool {
+        self.info().length == Length::Restart || self.troubles_disk() || self.takes_durable(settings)
+    }
+
     /// Whether a node may find that its disk does not do what it is asked to, and stop.
     pub fn troubles_disk(self) -> bool {
         self >= Self::IoError && self <= Self::ShortRead

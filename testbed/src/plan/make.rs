@@ -55,8 +55,11 @@ impl Scenario {
         let file = &self.file;
         let choices = Choices(Keys::new(seed));
         let cluster = &file.cluster;
-        let options = cluster.options.draw(&|path: &str| choices.stream(path, 0));
-        registry::check_options(cluster.protocol.text, &options)
+        let nodes = choices.make("cluster.nodes", &cluster.nodes.value);
+        let founders = founders(cluster, nodes, choices);
+        let voters = founders.as_ref().map_or(usize::from(nodes), |founders| founders.voters.len());
+        let options = cluster.options.draw(cluster.protocol.text, &|path: &str| choices.stream(path, 0));
+        registry::check_options(cluster.protocol.text, &options, Some(voters))
             .map_err(|message| self.error_at(&cluster.options.0.span, &message))?;
         let until = Time::ZERO + choices.make("budget.time", &file.budget.time.value);
         let liveness = file.check.liveness.as_ref().map(|liveness| Liveness {
@@ -66,7 +69,6 @@ impl Scenario {
         });
         let tail = liveness.map_or(Duration::ZERO, |liveness| liveness.after_heal);
         let quiet_from = Time::ZERO + until.since(Time::ZERO + tail);
-        let nodes = choices.make("cluster.nodes", &cluster.nodes.value);
         let monitors = match &file.check.monitors {
             Some(names) => names.iter().map(|name| name.text.to_owned()).collect(),
             None => registry::MONITORS.iter().map(|monitor| monitor.name.to_owned()).collect(),
@@ -102,7 +104,7 @@ impl Scenario {
                 ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
-            founders: founders(cluster, nodes, choices),
+            founders,
             only: None,
             faults: Faults { choices, nodes, zones: &zones, quiet_from }
                 .plan(&self.faults, self.swarm.as_ref()),
@@ -289,6 +291,7 @@ fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> 
         keys: choices.make(&path("keys"), &given.keys.value),
         mix,
         timeout: choices.make(&path("timeout"), &given.timeout.value),
+        retry_after: (given.retry_after.value.min(), given.retry_after.value.max()),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
     }
 }

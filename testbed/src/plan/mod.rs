@@ -86,6 +86,9 @@ pub struct WorkloadPlan {
     pub mix: KvMix,
     /// After how long a client gives an operation up.
     pub timeout: Duration,
+    /// How long it waits for a server before it asks the next one, at the least and at the most.
+    #[serde(default = "WorkloadPlan::usual_retry_after")]
+    pub retry_after: (Duration, Duration),
     /// How long a written value is at least, in bytes.
     pub value_size: usize,
 }
@@ -108,6 +111,12 @@ pub struct KvMix {
     /// Write-once writes.
     #[serde(default)]
     pub decide: f64,
+}
+
+impl WorkloadPlan {
+    fn usual_retry_after() -> (Duration, Duration) {
+        (Duration::from_millis(200), Duration::from_millis(300))
+    }
 }
 
 impl KvMix {

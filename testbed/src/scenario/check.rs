@@ -148,6 +148,7 @@ fn check_parts(cluster: &Cluster, problems: &mut Problems) {
 
 fn check_workload(workload: &Workload, protocol: &str, problems: &mut Problems) {
     at_least(&workload.keys, 1, "a workload needs at least one key", problems);
+    at_least(&workload.retry_after, Duration::from_millis(1), "a client waits at least 1ms", problems);
     at_least(&workload.timeout, Duration::from_nanos(1), "a timeout is more than 0", problems);
     let Some(At { value: mix, span }) = &workload.mix else { return };
     let weights = mix.weights();

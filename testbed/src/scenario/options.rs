@@ -1,11 +1,14 @@
 //! The protocol's own options: a table whose keys only the protocol knows.
+//!
+//! A table in it that goes by a protocol's name is for that protocol alone, so that one scenario can be run
+//! with several: `options = { heartbeat-interval = "50ms", raft = { pre-vote = true } }`.
 
 use std::borrow::Cow;
 
 use rand::Rng;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use toml::de::{DeString, DeValue, ValueDeserializer};
+use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use super::decode::{At, Decode, Node, mismatch};
@@ -52,18 +55,43 @@ impl Options {
         fixed(&self.0.value)
     }
 
-    /// The table with its draws made; `stream` gives the numbers for the draw at a path.
-    pub(crate) fn draw<R: Rng>(&self, stream: &impl Fn(&str) -> R) -> serde_json::Value {
-        let drawn = drawn(&self.0.value, "cluster.options", stream);
-        serde_json::to_value(drawn).expect("options are plain data")
+    /// The table of a protocol with its draws made; `stream` gives the numbers for the draw at a path.
+    pub(crate) fn draw<R: Rng>(&self, protocol: &str, stream: &impl Fn(&str) -> R) -> serde_json::Value {
+        let mut own = self.0.value.clone();
+        if let Value::Table(table) = &mut own {
+            let tables: Vec<_> =
+                registry::protocols().iter().filter_map(|p| table.remove_entry(p.name)).collect();
+            for (name, options) in tables {
+                if let (true, Value::Table(options)) = (name == protocol, options) {
+                    table.extend(options);
+                }
+            }
+        }
+        serde_json::to_value(drawn(&own, "cluster.options", stream)).expect("options are plain data")
     }
 }
 
-/// Asks the protocol whether it understands its options, and says where it does not.
+/// Asks the protocol, and each that has a table of its own, whether it understands its options, and says
+/// where it does not.
 pub(super) fn check(protocol: &str, node: &Node<'_>, problems: &mut Problems) {
+    let table = node.get_ref().as_table().expect("options are a table");
+    let names = registry::protocols();
+    let is_protocol = |key: &str| names.iter().any(|known| known.name == key);
+    let own = |key: &str| table.iter().find(|(known, _)| known.get_ref() == key).map(|(_, options)| options);
+    for known in names.iter().filter(|known| known.name == protocol || own(known.name).is_some()) {
+        let common = table.iter().filter(|(key, _)| !is_protocol(key.get_ref()));
+        let mut merged: DeTable<'_> = common.map(|(key, value)| (key.clone(), value.clone())).collect();
+        if let Some(DeValue::Table(options)) = own(known.name).map(Spanned::get_ref) {
+            merged.extend(options.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        check_one(known.name, &Spanned::new(node.span(), DeValue::Table(merged)), problems);
+    }
+}
+
+fn check_one(protocol: &str, node: &Node<'_>, problems: &mut Problems) {
     let told = |node: &Node<'_>| {
         let options = serde_json::Value::deserialize(ValueDeserializer::from(node.clone())).ok()?;
-        registry::check_options(protocol, &options).err()
+        registry::check_options(protocol, &options, None).err()
     };
     let Some(message) = told(node) else { return };
     let table = node.get_ref().as_table().expect("options are a table");

@@ -197,6 +197,8 @@ section! {
         "mix" mix: Option<At<Mix>>,
         /// After how long a client gives an operation up.
         "timeout" timeout: At<Draw<Duration>> = "2s",
+        /// How long a client waits for a server before it asks the next one; between two bounds, drawn each time.
+        "retry-after" retry_after: At<Draw<Duration>> = "{ min = \"200ms\", max = \"300ms\" }",
         /// How long a written value is at least.
         "value-size" value_size: Draw<Size> = "8B",
     }

@@ -145,10 +145,13 @@ fn cluster(plan: &Plan) -> Vec<Plan> {
     for name in options {
         let mut plain = plan.clone();
         plain.options.as_object_mut().expect("it was one").remove(&name);
-        if registry::check_options(&plain.protocol, &plain.options).is_ok() {
-            steps.push(plain);
-        }
+        steps.push(plain);
     }
+    let fits = |plan: &Plan| {
+        let voters = plan.founders().voters.len();
+        registry::check_options(&plan.protocol, &plan.options, Some(voters)).is_ok()
+    };
+    steps.retain(fits);
     steps
 }
 

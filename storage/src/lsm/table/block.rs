@@ -176,11 +176,48 @@ impl Block {
         input.take(own)
     }
 
-    /// The value of a key: `Some(None)` is a tombstone.
+    /// The last restart point whose key is at or before `key`, or the first of all.
+    fn interval_of(&self, key: &[u8]) -> Result<usize, &'static str> {
+        let (mut low, mut high) = (0, self.restarts());
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            match self.restart_key(middle).ok_or(MALFORMED)?.cmp(key) {
+                Ordering::Greater => high = middle,
+                _ => low = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// The value of a key: `Some(None)` is a tombstone. Keys on the way are compared, and not put together: of
+    /// an entry before `key` it is enough to know how many bytes the two have in common.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Option<&[u8]>>, &'static str> {
-        let mut cursor = BlockCursor::default();
-        cursor.seek(self, key)?;
-        Ok((!cursor.at_end() && cursor.key() == key).then(|| cursor.value(self)))
+        let start = self.restart(self.interval_of(key)?);
+        let mut input = Input::new(&self.bytes[..self.entries_end], start);
+        let mut common = 0;
+        while !input.is_empty() {
+            let fields = (input.length(), input.length(), input.length());
+            let (Some(shared), Some(own), Some(value)) = fields else { return Err(MALFORMED) };
+            let suffix = input.take(own).ok_or(MALFORMED)?;
+            let value = match value.checked_sub(1) {
+                Some(len) => Some(input.take(len).ok_or(MALFORMED)?),
+                None => None,
+            };
+            match shared.cmp(&common) {
+                // It differs from `key` where the one before it does, and in the same way.
+                Ordering::Greater => continue,
+                Ordering::Less => return Ok(None),
+                Ordering::Equal => {}
+            }
+            let rest = &key[common..];
+            let more = suffix.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            match suffix[more..].cmp(&rest[more..]) {
+                Ordering::Less => common += more,
+                Ordering::Equal => return Ok(Some(value)),
+                Ordering::Greater => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -224,16 +261,7 @@ impl BlockCursor {
 
     /// Goes to the first entry at or behind `key`.
     pub(in crate::lsm) fn seek(&mut self, block: &Block, key: &[u8]) -> Result<(), &'static str> {
-        // The last restart point whose key is at or before `key`.
-        let (mut low, mut high) = (0, block.restarts());
-        while high - low > 1 {
-            let middle = low.midpoint(high);
-            match block.restart_key(middle).ok_or(MALFORMED)?.cmp(key) {
-                Ordering::Greater => high = middle,
-                _ => low = middle,
-            }
-        }
-        self.restart(block.restart(low));
+        self.restart(block.restart(block.interval_of(key)?));
         self.advance(block)?;
         while !self.ended && self.key.as_slice() < key {
             self.advance(block)?;
