@@ -535,6 +535,11 @@ pub trait ProtocolOptions:
 {
     /// Whether the options can work together. An error begins with the option's name and a colon.
     fn check(&self) -> Result<(), String>;
+    /// If promises rest on clocks, as leases do: how far the rate of any may be from that of true time, in parts
+    /// per million. None may stand still.
+    fn clock_drift_bound(&self) -> Option<u32> {
+        None
+    }
     /// Whether they can work in a group of so many voters: sizes of quorums cannot in any. An error
     /// begins like those of [`ProtocolOptions::check`].
     fn check_for(&self, _voters: usize) -> Result<(), String> {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody, Replica,
-    Role, Time,
+    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody,
+    ProtocolOptions, Replica, Role, Time,
 };
 use node::{Host, HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -296,7 +296,7 @@ pub(crate) fn run<R: Replica>(
         watch.take_order();
     }
     let mut judge_at_once = plan.checks.stop_at_first.then(|| OnTheFly::new(plan, options.keep_history));
-    let mut nemesis = Nemesis::new(plan, R::FAILURES, alarms, &arena);
+    let mut nemesis = Nemesis::new(plan, R::FAILURES, arena.options.clock_drift_bound(), alarms, &arena);
 
     let mut expectations = Expectations::schedule(plan, &arena);
     let stopped =

@@ -27,7 +27,19 @@
 //! **Compaction** (§7, `snapshot.rs`). The log drops what the service durably includes. A follower
 //! that needs what was dropped is sent the service's state, in parts.
 //!
-//! **Reads** (dissertation §6.4, `read.rs`) take no place in the log.
+//! **Reads** (dissertation §6.4, `read.rs`, `lease.rs`) take no place in the log. A quorum confirms the leader for
+//! each, or has promised it a lease.
+//!
+//! **Membership** (§6, dissertation §4, `reconfigure.rs`). Who votes is an entry of the log and changes with it, by
+//! joint consensus or one voter at a time. Every quorum (of votes, acknowledgements, echoes and signs of life)
+//! is one of the latest membership in the log ([`Membership::is_quorum`]). *Learners* are sent the log and
+//! count towards nothing. *Witnesses* vote and keep a log without a state (`witness.rs`).
+//!
+//! **Handover** (dissertation §3.10, `handover.rs`). A leader brings its successor up to date and tells it to stand
+//! at once.
+//!
+//! Reading order: `election.rs`, `replication.rs` with `progress.rs` and `log.rs`, `read.rs`, `snapshot.rs`;
+//! `record.rs` for what a start makes of a journal; then the rest, each a feature of its own.
 //!
 //! # Invariants
 //!
@@ -37,10 +49,15 @@
 //! - Nothing is acknowledged, and no vote counted, before it is durable.
 //! - While a snapshot is installed the log and the commit index stand still, and the replica does
 //!   not stand for election.
+//! - The service is handed what is committed in order and once, and never what lies behind a membership that the
+//!   journal may not tell yet.
+//! - A membership changes in steps that are committed one by one, the first after an entry of the leader's own
+//!   term.
+//! - A lease is counted from the send of its round, and there is none in a term after a successor was appointed.
 //!
-//! These are asserted. Laws that hold only because *others* keep to the protocol are not: a message
-//! that contradicts one is dropped, and [`Raft::broken_law`] tells. It proves that some replica lied,
-//! and a crash of this one would hide which.
+//! These are asserted where one replica can see them. Laws that hold only because *others* keep to the protocol are
+//! not: a message that contradicts one is dropped, and [`Raft::broken_law`] tells. It proves that some replica
+//! lied, and a crash of this one would hide which.
 //!
 //! # Deviations from the paper
 //!
@@ -54,11 +71,20 @@
 //!   tells that an append was lost.
 //! - A leader that heard from no quorum for the longest election timeout steps down within its term
 //!   (dissertation §6.2; option `check-quorum`).
+//! - With pre-votes (option `pre-vote`) whoever has heard its leader within the least election timeout answers no
+//!   candidate at all, of whatever term. It is heard by a timer, for a replica has no clock: the election timeout is
+//!   served in two parts.
 //! - The election timer is armed again by a *granted* vote and by a leader's message, not by a higher
-//!   term alone.
+//!   term alone; with `timer-rule = "higher-term"` by that too, as in raft-rs.
 //! - A snapshot is installed as a whole when its last part has come, and a suffix of the log stays
 //!   only if it follows the snapshot's last entry.
-//! - Membership is fixed. There is no pre-vote, no leadership transfer and no lease.
+//! - A change to single servers takes as many steps as it needs. New voters are not brought up to date first:
+//!   an operator makes them learners if that matters.
+//! - A joint membership tells all of both (voters, learners, witnesses); the dissertation's has no learners.
+//! - A leader that is removed appoints a successor. With the answers to it a removed follower may go without
+//!   hearing that it is one; it asks for votes in vain.
+//! - A transfer refuses proposals and goes on with reads.
+//! - Witnesses are not in the paper.
 
 mod election;
 mod handover;

@@ -155,6 +155,10 @@ impl ProtocolOptions for Options {
     fn check(&self) -> Result<(), String> {
         self.consistent().map_err(|error| error.to_string())
     }
+
+    fn clock_drift_bound(&self) -> Option<u32> {
+        (self.reads == ReadMode::Lease).then_some(self.clock_drift_bound)
+    }
 }
 
 impl Options {

@@ -6,7 +6,10 @@
 //! holds in memory, but once it goes down it stays down, as an operator would have it whose disk has
 //! failed. And of all nodes only so many may ever be doomed that the others are a quorum; what would
 //! doom one more is withheld. Of each membership that was ever asked for that holds by itself, since any of
-//! them may be in force.
+//! them may be in force. And one voter at least must be whole that keeps the state.
+//!
+//! Where promises rest on clocks, as leases do, what makes a clock drift beyond the bound that was declared, or
+//! stand still, is withheld too.
 //!
 //! A protocol without stable storage keeps what it promised in memory, and a crash takes that too. Its nodes
 //! come back and ask the others; until they have it again they count as those that are down. What would take
@@ -16,12 +19,14 @@ use std::collections::BTreeSet;
 
 use contract::{FailureModel, Membership, NodeId};
 
-use crate::plan::{Kind, Limits, Settings};
+use crate::plan::{Action, Kind, Limits, Measure, Setting, Settings, Word};
 
 #[derive(Debug)]
 pub(super) struct Doom {
     limits: Limits,
     model: FailureModel,
+    /// By how much clocks may drift, in parts per million; as they like, if nothing rests on them.
+    drift_bound: Option<u32>,
     /// Every membership that may be in force: the first one, and all that were asked for.
     memberships: Vec<Membership>,
     /// Whose disk may have lost what it promised to hold.
@@ -43,13 +48,31 @@ pub(super) enum Withheld {
 impl Doom {
     pub(super) fn new(limits: Limits, model: FailureModel, founders: Membership) -> Self {
         let memberships = vec![founders];
-        Self { limits, model, memberships, damaged: BTreeSet::new(), troubled: BTreeSet::new(), withheld: 0 }
+        let (damaged, troubled) = (BTreeSet::new(), BTreeSet::new());
+        Self { limits, model, drift_bound: None, memberships, damaged, troubled, withheld: 0 }
     }
 
-    /// Whether the other voters are a quorum if these are lost.
+    pub(super) fn with_clocks(self, drift_bound: Option<u32>) -> Self {
+        Self { drift_bound, ..self }
+    }
+
+    /// Whether what an action does to clocks may be done; notes if it was withheld.
+    pub(super) fn admits_clock(&mut self, action: &Action) -> bool {
+        let Some(bound) = self.drift_bound.filter(|_| self.limits == Limits::Survivable) else { return true };
+        let fits = match action.kind {
+            Kind::ClockDrift => action.measure(Measure::Drift).abs() <= f64::from(bound),
+            Kind::Pause => action.setting(Setting::Clock) != Word::Stops,
+            _ => true,
+        };
+        self.withheld += u64::from(!fits);
+        fits
+    }
+
+    /// Whether the other voters are a quorum if these are lost, and one of them keeps the state.
     fn survives(&self, membership: &Membership, lost: &BTreeSet<NodeId>) -> bool {
         let most = self.model.tolerated(membership.voters.len());
-        membership.voters.intersection(lost).count() <= most
+        let mut keepers = membership.voters.difference(&membership.witnesses);
+        membership.voters.intersection(lost).count() <= most && keepers.any(|node| !lost.contains(node))
     }
 
     /// Whose memory is not to be relied on, besides those that have lost it.
@@ -134,6 +157,7 @@ impl Doom {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Aim, Draw, Target};
 
     const RAFT: FailureModel = FailureModel { stable_storage: true, tolerated_percent: 50 };
     const VR: FailureModel = FailureModel { stable_storage: false, tolerated_percent: 50 };
@@ -163,6 +187,34 @@ mod tests {
         assert!(doom.admits_membership(&Membership::of([1, 2, 3].map(NodeId)), &BTreeSet::new()));
         assert!(!wipe(&mut doom, 2), "of the three that were asked for, one is doomed already");
         assert!(wipe(&mut doom, 4), "of these it is none, and of the five the second");
+    }
+
+    #[test]
+    fn the_only_voter_that_keeps_the_state_is_not_doomed() {
+        let group = Membership { witnesses: set(&[2, 3]), ..founders(3) };
+        let mut doom = Doom::new(Limits::Survivable, RAFT, group);
+        assert!(!strike(&mut doom, Kind::Wipe, 1));
+        assert!(strike(&mut doom, Kind::Wipe, 2));
+    }
+
+    #[test]
+    fn clocks_keep_to_the_bound_that_promises_rest_on() {
+        let action = |kind, measures: &[(Measure, f64)], settings: &[(Setting, Word)]| Action {
+            kind,
+            aim: Aim::Nodes(vec![Target::Node(NodeId(1))]),
+            measures: measures.iter().map(|(measure, value)| (*measure, Draw::Fixed(*value))).collect(),
+            settings: settings.iter().map(|(setting, word)| (*setting, Draw::Fixed(*word))).collect(),
+            lasts: None,
+        };
+        let drift = |ppm| action(Kind::ClockDrift, &[(Measure::Drift, ppm)], &[]);
+        let pause = |clock| action(Kind::Pause, &[], &[(Setting::Clock, clock)]);
+        let doom = |limits, bound| Doom::new(limits, RAFT, founders(3)).with_clocks(bound);
+        let mut bound = doom(Limits::Survivable, Some(100));
+        assert!(bound.admits_clock(&drift(-100.0)) && !bound.admits_clock(&drift(-101.0)));
+        assert!(bound.admits_clock(&pause(Word::Runs)) && !bound.admits_clock(&pause(Word::Stops)));
+        assert_eq!(bound.withheld(), 2);
+        assert!(doom(Limits::Any, Some(100)).admits_clock(&pause(Word::Stops)));
+        assert!(doom(Limits::Survivable, None).admits_clock(&drift(500.0)));
     }
 
     #[test]

@@ -163,8 +163,15 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    /// For a plan of a protocol with a failure model; asks to be woken for each timed fault.
-    pub fn new(plan: &Plan, model: FailureModel, alarms: SharedAlarms, ground: &impl Ground) -> Self {
+    /// For a plan of a protocol with a failure model, and a bound on how its clocks may drift; asks to be woken for
+    /// each timed fault.
+    pub fn new(
+        plan: &Plan,
+        model: FailureModel,
+        drift_bound: Option<u32>,
+        alarms: SharedAlarms,
+        ground: &impl Ground,
+    ) -> Self {
         for fault in &plan.faults {
             if let Trigger::At(time) = fault.trigger {
                 ground.wake_at(time, Wake::Fault(fault.id));
@@ -186,7 +193,7 @@ impl Nemesis {
             chances: BTreeMap::new(),
             reached: BTreeMap::new(),
             reboots: 0,
-            doom: Doom::new(plan.limits, model, plan.founders()),
+            doom: Doom::new(plan.limits, model, plan.founders()).with_clocks(drift_bound),
             limits: plan.limits,
             fired: Vec::new(),
             unexplained: None,
@@ -396,6 +403,9 @@ impl Nemesis {
         let goes_down = action.kind.info().length == Length::Restart;
         let mut forgetful = self.forgetful(ground);
         let mut not = None;
+        if !self.doom.admits_clock(&action) {
+            return ("withheld: promises rest on clocks".to_owned(), None);
+        }
         if let Aim::Nodes(targets) = &mut action.aim {
             targets.retain(|target| {
                 let Target::Node(node) = *target else { return true };
