@@ -78,8 +78,7 @@ pub enum Bug {
     /// A Paxos acceptor does not write its promises down, and restarts without them (Michael and others,
     /// DISC 2017: diskless recovery).
     PromiseForgotten,
-    /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
-    /// and others, *Paxos Made Live*, 2007).
+    /// A Paxos proposer counts its ballots in memory alone, and uses them again after a restart (folklore).
     BallotReused,
     /// A Paxos proposer adopts any value that was accepted, not the one of the highest ballot (Lamport,
     /// *Paxos Made Simple*, 2001: P2c).
@@ -303,7 +302,7 @@ impl Bug {
         (
             Self::BallotReused,
             "ballot-reused",
-            "paxos, multi-paxos: a ballot is used before it is durable, and again after a power loss; breaks agreement",
+            "paxos: ballots are counted anew after a restart; multi-paxos: a ballot is used before it is durable; breaks agreement",
         ),
         (
             Self::AnyAcceptedAdopted,
