@@ -15,11 +15,12 @@
 //! switches and network cards (bandwidth is per link), routes, fragments, congestion.
 //!
 //! **Streams.** [`Env::send_stream`](contract::Env::send_stream): FIFO channels over the same links, both ways between two
-//! endpoints. What is lost is sent again after 200 ms, doubling; after ten seconds the sender takes the
-//! connection for broken. A new connection has a new epoch; [`Event::Disconnect`] tells each side of the
+//! endpoints. What is lost is sent again after 200 ms, doubling, or as soon as three later segments told of
+//! it; after ten seconds the sender takes the connection for broken. A new connection has a new epoch; [`Event::Disconnect`] tells each side of the
 //! end of the old one, and nothing of it arrives afterwards. A process that dies, or breaks a connection itself
 //! ([`Env::close_stream`](contract::Env::close_stream)), resets it; a machine without power answers nothing, and
-//! refuses old connections when it is back. Opening takes a round trip. *Not modelled:* windows, congestion control, lost acknowledgements, keep-alive.
+//! refuses old connections when it is back. Opening takes a round trip. *Not modelled:* windows, congestion
+//! control, lost acknowledgements, keep-alive.
 //!
 //! **Disk: time.** A request is submitted by a system call or through a ring ([`Submission`](config::Submission)): the call's
 //! cost is free by default, since what profiles take was measured through one; a task that awaits each
@@ -98,7 +99,8 @@
 //! - A system call takes 1.5 us, a place in a ring 0.2 us (A).
 //! - Slow spells of 100 ms (A) take 0.2 % of a hard disk's time, 0.6 % of a flash drive's (Hao and others,
 //!   FAST'16); how slow they are is Pareto with index 2 (A).
-//! - A stream sends again after 200 ms, as Linux does, and gives up after 10 s (A).
+//! - A stream sends again after 200 ms, as Linux does, or after three duplicate acknowledgements (RFC 5681),
+//!   and gives up after 10 s (A).
 //! - What share of un-flushed sectors survives is not measured anywhere: it is drawn for variety, so that
 //!   some crashes keep nothing, some everything, and, where sectors are torn, some tear.
 //!

@@ -1,7 +1,7 @@
 //! Streams: segments on their way over [connections](crate::network::stream).
 //!
-//! A segment that is lost is sent again after a while, which doubles with each attempt, until its
-//! sender takes the connection for broken. Both sides are told of a broken connection by
+//! A segment that is lost is sent again after a while, which doubles with each attempt, or once later
+//! segments tell of it, until its sender takes the connection for broken. Both sides are told of a broken connection by
 //! [`Event::Disconnect`]: the side that gave up at once, the other when it next hears of it. A side that
 //! breaks a connection itself knows, and is not told.
 
@@ -147,6 +147,7 @@ impl<M> Inner<M> {
                     self.ends(state, (to, from), epoch);
                 } else {
                     state.stats.segments_resent += 1;
+                    state.connections.resend(from, to, segment.number);
                     drop(segments);
                     self.transmit(state, ticket, 0);
                 }
@@ -188,7 +189,11 @@ impl<M> Inner<M> {
                             state.queue.push(state.now, 0, Topic::Stream, follower);
                         }
                     }
-                    Verdict::Early => return None,
+                    Verdict::Early => {
+                        drop(segments);
+                        self.hasten(state, from, to);
+                        return None;
+                    }
                     Verdict::Stale => {
                         segments.remove(ticket);
                         drop(segments);
@@ -214,6 +219,22 @@ impl<M> Inner<M> {
         let segment = segments.remove(ticket).expect("it was there a moment ago");
         drop(segments);
         self.take_in(state, segment)
+    }
+
+    /// What came early tells the sender which segment is missing. If that was lost, it is sent again as
+    /// soon as the sender hears of it, and the loss is no sign that it should wait longer for the next.
+    fn hasten(&self, state: &mut State, from: u32, to: u32) {
+        if state.network.blocks.loses_sent(to as usize, from as usize) {
+            return;
+        }
+        let Some(ticket) = state.connections.missing(from, to) else { return };
+        let mut segments = self.segments.borrow_mut();
+        // Under a new ticket: its timer finds nothing.
+        let mut segment = segments.remove(ticket).expect("what was lost is there to be sent again");
+        segment.patience /= 2;
+        let back = state.network.draw_stream(state.now, to as usize, from as usize, 0).latency;
+        let ticket = segments.insert(segment);
+        state.queue.push(Time(state.now.0 + back), 0, Topic::Stream, ticket);
     }
 
     /// A segment's receiver takes it in, if it still believes in the connection.
@@ -305,5 +326,9 @@ fn lost<M>(state: &mut State, segment: &mut Segment<M>, ticket: Ticket) {
     let last = segment.first_sent + state.streams.give_up_after;
     let again = (state.now + segment.patience).min(last.max(state.now));
     segment.patience = Duration::from_nanos(nanos(segment.patience).saturating_mul(2));
+    let Segment { from, to, epoch, number, .. } = *segment;
+    if state.connections.believes(from, to, epoch) {
+        state.connections.lose(from, to, number, ticket);
+    }
     state.queue.push(again, 0, Topic::Stream, ticket);
 }

@@ -69,6 +69,34 @@ fn a_stream_is_in_order_and_complete() {
     }
 }
 
+/// Three later segments tell of a lost one, which then takes some round trips more and not 200 ms: the
+/// last segment of all, of which nothing tells, may take that.
+#[test]
+fn later_segments_tell_of_a_lost_one() {
+    let mut slow = 0;
+    for seed in 0..20 {
+        let world = world(seed, 0.1);
+        let mut sent = Vec::new();
+        let mut events = Vec::new();
+        let mut latest = Duration::ZERO;
+        for i in 0..400 {
+            let now = world.now();
+            sent.push(now);
+            world.env(ONE).send_stream(TWO.into(), Number(i));
+            while let Some(event) = world.next(Time((i + 1) * 1_000_000)) {
+                if let Event::Message { message: Number(number), .. } = &event {
+                    latest = latest.max(world.now().since(sent[*number as usize]));
+                }
+                events.push(event);
+            }
+        }
+        events.extend(all(&world, Time::FAR));
+        assert_eq!(numbers(&events, TWO), (0..400).collect::<Vec<_>>(), "seed {seed}");
+        slow += usize::from(latest > ms(100));
+    }
+    assert!(slow < 5, "in {slow} of 20 worlds a lost segment waited for its timer");
+}
+
 #[test]
 fn a_short_partition_delays_and_a_long_one_disconnects() {
     let world = world(1, 0.0);

@@ -3,9 +3,10 @@
 //! A connection joins two endpoints, both ways, and has an epoch: a number that grows with each new
 //! connection of the two. Each side knows the connection that it believes in. What arrives for an
 //! older one is answered with a reset; what arrives for a newer one ends the older. Segments are
-//! numbered; what comes early waits for what is missing. Two sides that open at the same time share
-//! one connection. *Not modelled:* windows, congestion control, acknowledgements that are lost,
-//! keep-alive: a side that only listens never notices that the other lost its power.
+//! numbered; what comes early waits for what is missing, and tells the sender of it: after three it sends
+//! that again at once, if it was lost (fast retransmit). Two sides that open at the same time share
+//! one connection. *Not modelled:* windows, congestion control, acknowledgements (but for those that tell
+//! of a gap), keep-alive: a side that only listens never notices that the other lost its power.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,12 @@ pub(crate) struct Side {
     sent: u64,
     received: u64,
     early: BTreeMap<u64, Ticket>,
+    /// What it sent and was lost, and will be sent again.
+    lost: BTreeMap<u64, Ticket>,
 }
+
+/// How many segments come early before the sender takes the one before them for lost (RFC 5681).
+const DUPLICATE_ACKS: usize = 3;
 
 #[derive(Debug, Default)]
 struct Connection {
@@ -106,6 +112,23 @@ impl Connections {
         Verdict::Next(own.early.get(&(number + 1)).copied())
     }
 
+    /// A side's segment was lost.
+    pub(crate) fn lose(&mut self, from: u32, to: u32, number: u64, ticket: Ticket) {
+        self.sides(from, to).1.lost.insert(number, ticket);
+    }
+
+    /// A side sends a lost segment again.
+    pub(crate) fn resend(&mut self, from: u32, to: u32, number: u64) {
+        self.sides(from, to).1.lost.remove(&number);
+    }
+
+    /// What a sender learns from the segments that came early: which lost one is missing before them.
+    pub(crate) fn missing(&mut self, from: u32, to: u32) -> Option<Ticket> {
+        let (_, receiver, sender) = self.sides(to, from);
+        let tells = receiver.early.len() >= DUPLICATE_ACKS && receiver.epoch == sender.epoch;
+        tells.then(|| sender.lost.remove(&(receiver.received + 1))).flatten()
+    }
+
     /// An early segment's turn has come.
     pub(crate) fn no_longer_early(&mut self, from: u32, to: u32, number: u64) {
         self.sides(to, from).1.early.remove(&number);
@@ -146,6 +169,7 @@ impl Side {
 
     fn close(&mut self) -> Vec<Ticket> {
         self.epoch = 0;
+        self.lost.clear();
         std::mem::take(&mut self.early).into_values().collect()
     }
 }
