@@ -12,6 +12,7 @@ use contract::kv::{Op, Ret};
 use contract::{Bytes, ClientId, History, Outcome, Time};
 use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
+use seedbed_checker::spec::Whole;
 use seedbed_checker::{Budget, Keys, Spec, Stream, Verdict, judge};
 
 const MIXED: Mix = Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5 };
@@ -121,14 +122,14 @@ struct Undivided(Kv);
 impl Spec for Undivided {
     type Op = Op;
     type Ret = Ret;
-    type Key = Bytes;
+    type Key = Whole;
 
     fn step(&self, op: &Op, ret: Option<&Ret>) -> Option<Self> {
         self.0.step(op, ret).map(Self)
     }
 
-    fn keys(_op: &Op) -> Keys<Bytes> {
-        Keys::One(Bytes::empty())
+    fn keys(_op: &Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     fn is_read(op: &Op, ret: Option<&Ret>) -> bool {
@@ -215,6 +216,15 @@ fn explain() {
         let took = processor_ns() - start;
         let Verdict::Violation(violation) = verdict else { continue };
         bad += took;
+        if std::env::var("DBG").is_ok() {
+            eprintln!(
+                "DBG == seed {seed} {} core {} win {} took {:.2}",
+                violation.reason.kind,
+                violation.core.len(),
+                violation.window.len(),
+                took / 1e6
+            );
+        }
         lines.push(violation.window.len());
         cores.push(violation.core.len());
         let history = generate::kv(&Workload { flaw: Flaw::None, ..workload }, seed);

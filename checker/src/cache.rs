@@ -4,7 +4,10 @@
 //! because what they hold is small and uniform: a state is stored once and known by its number, and
 //! a configuration is a few words.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
+
+use crate::parts::Operation;
+use crate::spec::Spec;
 
 /// A table that maps hashes to numbers of things that are kept elsewhere (open addressing, linear
 /// probing, at most half full).
@@ -16,13 +19,8 @@ pub(crate) struct Table {
 const EMPTY: u32 = u32::MAX;
 
 impl Table {
-    fn new() -> Self {
-        Self::with_capacity(0)
-    }
-
-    /// An empty table that grows only beyond so many numbers.
-    pub(crate) fn with_capacity(numbers: usize) -> Self {
-        Self { slots: vec![EMPTY; (2 * numbers).next_power_of_two().max(64)], used: 0 }
+    pub(crate) fn new() -> Self {
+        Self { slots: vec![EMPTY; 64], used: 0 }
     }
 
     /// The number under `hash` for which `is_it` holds.
@@ -63,40 +61,112 @@ impl Table {
     }
 }
 
-/// Stores each state once (hash-consing).
+/// The states of an object that were met, each stored once (hash-consing), and what leads from one to the
+/// other.
 pub(crate) struct States<S> {
     table: Table,
     states: Vec<S>,
     hashes: Vec<u64>,
+    bytes: u64,
+    /// States are dear to make if they hold more than plain data. Then it is remembered what each operation
+    /// led to: operations are tried in the same state again and again, while others are placed or not.
+    steps: Option<Steps>,
 }
 
-impl<S: PartialEq + Hash> States<S> {
+impl<S: Spec> States<S> {
     pub(crate) fn new() -> Self {
-        Self { table: Table::new(), states: Vec::new(), hashes: Vec::new() }
+        let steps = std::mem::needs_drop::<S>().then(|| Steps { table: Table::new(), known: Vec::new() });
+        Self { table: Table::new(), states: Vec::new(), hashes: Vec::new(), bytes: 0, steps }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.states.len()
     }
 
+    /// About how many bytes all that is stored takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let steps = self.steps.as_ref().map_or(0, |steps| steps.known.len());
+        self.bytes + STEP_BYTES * steps as u64
+    }
+
+    pub(crate) fn steps_known(&self) -> usize {
+        self.steps.as_ref().map_or(0, |s| s.known.len())
+    }
     pub(crate) fn get(&self, number: u32) -> &S {
         &self.states[number as usize]
     }
 
-    /// The number of a state.
-    pub(crate) fn number(&mut self, state: S) -> u32 {
+    /// The number of a state that no operation led to, and that takes so many bytes.
+    pub(crate) fn start(&mut self, state: S, bytes: u64) -> u32 {
+        self.number(state, |_| bytes)
+    }
+
+    /// The state after the operation at place `at` of its part, if the object can answer so.
+    pub(crate) fn after(
+        &mut self,
+        from: u32,
+        at: u32,
+        operation: &Operation<'_, S::Op, S::Ret>,
+    ) -> Option<u32> {
+        let Operation { op, ret, .. } = *operation;
+        if S::is_read(op, ret) {
+            return self.get(from).step(op, ret).map(|_| from);
+        }
+        let step = u64::from(from) << 32 | u64::from(at);
+        if let Some(known) = self.steps.as_ref().and_then(|steps| steps.find(step)) {
+            return known;
+        }
+        let after = self.get(from).step(op, ret).map(|after| self.number_after(after, from));
+        if let Some(steps) = &mut self.steps {
+            steps.add(step, after);
+        }
+        after
+    }
+
+    fn number_after(&mut self, state: S, from: u32) -> u32 {
+        self.number(state, |this| {
+            let (before, after) = (this.get(from), &this.states[this.states.len() - 1]);
+            after.bytes_beyond(before) as u64
+        })
+    }
+
+    fn number(&mut self, state: S, bytes: impl FnOnce(&Self) -> u64) -> u32 {
         let mut hasher = Words::default();
         state.hash(&mut hasher);
         let hash = hasher.finish();
-        let known = |n: u32| self.hashes[n as usize] == hash && self.states[n as usize] == state;
-        if let Some(number) = self.table.find(hash, known) {
+        let is_it = |n: u32| self.hashes[n as usize] == hash && self.states[n as usize] == state;
+        if let Some(number) = self.table.find(hash, is_it) {
             return number;
         }
         let number = self.states.len() as u32;
         self.table.add(hash, number, |n| self.hashes[n as usize]);
         self.states.push(state);
         self.hashes.push(hash);
+        self.bytes += bytes(self);
         number
+    }
+}
+
+/// What operations led to: per state and operation the next state, or none.
+struct Steps {
+    table: Table,
+    known: Vec<(u64, u32)>,
+}
+
+/// About how many bytes one remembered step takes.
+const STEP_BYTES: u64 = 32;
+
+impl Steps {
+    fn find(&self, step: u64) -> Option<Option<u32>> {
+        let found = self.table.find(hash_words(&[step]), |n| self.known[n as usize].0 == step)?;
+        let (_, after) = self.known[found as usize];
+        Some((after != EMPTY).then_some(after))
+    }
+
+    fn add(&mut self, step: u64, after: Option<u32>) {
+        let number = self.known.len() as u32;
+        self.table.add(hash_words(&[step]), number, |n| hash_words(&[self.known[n as usize].0]));
+        self.known.push((step, after.unwrap_or(EMPTY)));
     }
 }
 
@@ -137,6 +207,9 @@ impl Configurations {
         }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.newest.len()
+    }
     pub(crate) fn width(&self) -> usize {
         self.width
     }

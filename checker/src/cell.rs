@@ -5,8 +5,9 @@ use std::fmt;
 
 use contract::{ClientId, OpId, Time};
 
+use crate::division::Outline;
 use crate::origins::{INITIAL, Numbered};
-use crate::parts::{Operation, Part};
+use crate::parts::{Interval, NEVER, Operation, Part};
 use crate::spec::{Content, Helpers, Keys, RegisterOp, Spec, Whole};
 
 /// The number of the content.
@@ -32,21 +33,27 @@ impl fmt::Display for Numbered {
 impl Cell {
     pub(crate) const START: Self = Self(INITIAL);
 
-    /// The part that has these operations in place of those of another part.
-    pub(crate) fn part<'n, S: Spec>(part: &Part<'_, S>, operations: &'n [Numbered]) -> Part<'n, Self> {
-        let number = |(operation, op): (&Operation<'_, S::Op, S::Ret>, &'n Numbered)| Operation {
+    /// A part as operations on a register, if it is that.
+    pub(crate) fn outlined<'o, S: Spec>(outline: &'o Outline<'_, S>) -> Option<Part<'o, Self>> {
+        let register = outline.register.as_ref().filter(|register| register.is_closed())?;
+        Some(Self::part(outline.intervals.iter().zip(&register.operations)))
+    }
+
+    /// These operations: first those that were answered.
+    pub(crate) fn part<'o>(operations: impl Iterator<Item = (&'o Interval, &'o Numbered)>) -> Part<'o, Self> {
+        let operation = |(interval, op): (&Interval, &'o Numbered)| Operation {
             id: OpId(0),
             client: ClientId(0),
             op,
-            ret: operation.ret.map(|_| &Answered),
+            ret: (interval.end != NEVER).then_some(&Answered),
             invoked: Time::ZERO,
             returned: Time::ZERO,
-            call: operation.call,
-            end: operation.end,
-            content_hash: None,
+            call: interval.call,
+            end: interval.end,
         };
-        let operations = part.operations.iter().zip(operations).map(number).collect();
-        Part::new(vec![Whole], operations, part.answered)
+        let operations: Vec<Operation<'_, Numbered, Answered>> = operations.map(operation).collect();
+        let answered = operations.partition_point(Operation::is_answered);
+        Part::new(vec![Whole], operations, answered)
     }
 }
 
@@ -66,8 +73,8 @@ impl Spec for Cell {
         }
     }
 
-    fn keys(_op: &Numbered) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &Numbered) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     fn is_read(op: &Numbered, _ret: Option<&Answered>) -> bool {

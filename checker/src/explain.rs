@@ -6,15 +6,14 @@ use contract::{OpId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
-use crate::parts::{Operation, Part};
+use crate::division::Outline;
+use crate::parts::{Interval, Operation, Part};
 use crate::relax::{self, Core};
+use crate::scene::{NEAR_MAX, Scene};
 use crate::spec::{Reason, Spec};
 
 /// How many operations an explanation shows.
 const WINDOW_OPERATIONS_MAX: usize = 12;
-
-/// Among how many operations, the nearest, those that matter are looked for.
-const NEAR_MAX: usize = 128;
 
 /// How much of an operation's or an answer's text an explanation shows.
 const TEXT_CHARACTERS_MAX: usize = 100;
@@ -40,46 +39,57 @@ pub struct Violation {
     /// was not found out.
     pub core: Vec<OpId>,
     /// The failing operation, marked `>`, the core, what it observed, and what the reason names; without
-    /// a core those concurrent with the failing operation or just before it. At most twelve, one line
-    /// each, in the order of their invocations.
+    /// a core those concurrent with the failing operation or just before it. One line each, in the order
+    /// of their invocations; of more than twelve the last line says how many there are.
     pub window: Vec<String>,
 }
 
 impl Violation {
     /// The evidence that the operation at place `failing` of a part has no place in any order that also
-    /// holds all that returned before it, of which there is the order `placed`.
-    pub(crate) fn of_part<S: Spec>(
-        part: &Part<'_, S>,
+    /// holds all that returned before it, of which there is the order `placed`. The reason is sought if it
+    /// is not known.
+    pub(crate) fn of<S: Spec>(
+        outline: &Outline<'_, S>,
         initial: &S,
-        cell: Option<&Part<'_, Cell>>,
         failing: usize,
         placed: &[u32],
+        reason: Option<Reason>,
     ) -> Self {
-        let reason = S::reason(part, initial, failing);
-        let reason = reason.unwrap_or_else(|| general(part, &part.operations[failing]));
-        Self::new(part, initial, cell, failing, placed, reason)
-    }
-
-    /// The same, where nothing is known of what was before the part.
-    pub(crate) fn of_later_part<S: Spec>(part: &Part<'_, S>, failing: usize) -> Self {
-        Self::with_core(part, None, failing, &[], general(part, &part.operations[failing]))
-    }
-
-    /// The same, where the reason is known. `cell` is the part as operations on a register, if it is that.
-    pub(crate) fn new<S: Spec>(
-        part: &Part<'_, S>,
-        initial: &S,
-        cell: Option<&Part<'_, Cell>>,
-        failing: usize,
-        placed: &[u32],
-        reason: Reason,
-    ) -> Self {
-        let near = by_distance(part, failing, &reason.named);
-        let core = match cell {
-            Some(cell) => relax::core(cell, &Cell::START, failing, &near),
-            None => relax::core(part, initial, failing, &near),
+        let Outline { intervals, register, .. } = outline;
+        let closed = register.as_ref().filter(|register| register.is_closed());
+        let Some((register, scene)) =
+            closed.and_then(|register| Some((register, Scene::around(intervals, register, failing)?)))
+        else {
+            let part = outline.part();
+            let reason = reason.or_else(|| S::reason(part, initial, failing));
+            let reason = reason.unwrap_or_else(|| general(part, failing, before(intervals, failing)));
+            let core = near_core(part, part, initial, failing, &reason.named);
+            return Self { placed: ids(outline, placed), ..Self::with_core(part, core, failing, reason) };
         };
-        Self::with_core(part, core, failing, placed, reason)
+        let part = outline.some(&scene.places);
+        let cells = scene.places.iter().map(|place| *place as usize);
+        let cells = Cell::part(cells.map(|place| (&intervals[place], &register.operations[place])));
+        let failing_here = scene.places.partition_point(|place| (*place as usize) < failing);
+        // Whether nothing else can have been observed is seen from what is there; whether nothing else was
+        // done, only from all.
+        let is_enough = scene.has_all_sources && register.operations[failing].observed().is_some();
+        let reason = reason.or_else(|| match is_enough {
+            true => S::reason(&part, initial, failing_here),
+            false => S::reason(outline.part(), initial, failing),
+        });
+        let reason = reason.unwrap_or_else(|| general(&part, failing_here, before(intervals, failing)));
+        let core = near_core(&part, &cells, &Cell::START, failing_here, &reason.named);
+        Self { placed: ids(outline, placed), ..Self::with_core(&part, core, failing_here, reason) }
+    }
+
+    /// The same for a part whose operations are all there is, in state `initial` or, if it is `None`, after
+    /// nobody knows what.
+    pub(crate) fn of_part<S: Spec>(part: &Part<'_, S>, initial: Option<&S>, failing: usize) -> Self {
+        let reason = initial.and_then(|initial| S::reason(part, initial, failing));
+        let intervals: Vec<Interval> = part.operations.iter().map(Operation::interval).collect();
+        let reason = reason.unwrap_or_else(|| general(part, failing, before(&intervals, failing)));
+        let core = initial.and_then(|initial| near_core(part, part, initial, failing, &reason.named));
+        Self::with_core(part, core, failing, reason)
     }
 
     /// The evidence that a promise `check` is broken by the operation at place `failing` of a part.
@@ -89,16 +99,10 @@ impl Violation {
         failing: usize,
         reason: Reason,
     ) -> Self {
-        Self { check: check.to_owned(), ..Self::with_core(part, None, failing, &[], reason) }
+        Self { check: check.to_owned(), ..Self::with_core(part, None, failing, reason) }
     }
 
-    fn with_core<S: Spec>(
-        part: &Part<'_, S>,
-        core: Option<Core>,
-        failing: usize,
-        placed: &[u32],
-        reason: Reason,
-    ) -> Self {
+    fn with_core<S: Spec>(part: &Part<'_, S>, core: Option<Core>, failing: usize, reason: Reason) -> Self {
         let operation = &part.operations[failing];
         let text = operation.op.to_string();
         let name = text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
@@ -108,7 +112,7 @@ impl Violation {
             keys: part.keys.iter().map(ToString::to_string).collect(),
             failing: operation.id,
             operation: name.to_owned(),
-            placed: placed.iter().map(|place| part.operations[*place as usize].id).collect(),
+            placed: Vec::new(),
             core: core
                 .iter()
                 .filter(|core| core.is_minimal)
@@ -131,11 +135,34 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The core of a violation among the operations near it; `asked` is the part, perhaps in other words.
+fn near_core<S: Spec, A: Spec>(
+    part: &Part<'_, S>,
+    asked: &Part<'_, A>,
+    initial: &A,
+    failing: usize,
+    named: &[OpId],
+) -> Option<Core> {
+    let near = by_distance(part, failing, named);
+    let is_named = |at: &&usize| named.contains(&part.operations[**at].id);
+    let named: Vec<usize> = near.iter().filter(is_named).copied().collect();
+    relax::core(asked, initial, failing, &named, &near)
+}
+
+/// The numbers of the operations at places.
+fn ids<S: Spec>(outline: &Outline<'_, S>, places: &[u32]) -> Vec<OpId> {
+    places.iter().map(|place| outline.id(*place)).collect()
+}
+
+/// How many operations were invoked before one returned.
+fn before(intervals: &[Interval], failing: usize) -> usize {
+    intervals.iter().filter(|interval| interval.call < intervals[failing].end).count()
+}
+
 /// What can always be said.
-fn general<S: Spec>(part: &Part<'_, S>, failing: &Operation<'_, S::Op, S::Ret>) -> Reason {
-    let before = part.operations.iter().filter(|o| o.call < failing.end).count();
-    let sentence =
-        format!("no order of the {before} operations on {} explains that {}", part.name(), told(failing));
+fn general<S: Spec>(part: &Part<'_, S>, failing: usize, before: usize) -> Reason {
+    let (name, told) = (part.name(), told(&part.operations[failing]));
+    let sentence = format!("no order of the {before} operations on {name} explains that {told}");
     Reason { kind: "no-order".to_owned(), sentence, named: Vec::new() }
 }
 
@@ -192,6 +219,7 @@ fn by_distance<S: Spec>(part: &Part<'_, S>, failing: usize, named: &[OpId]) -> V
 
 /// The lines of a window.
 fn window<S: Spec>(part: &Part<'_, S>, failing: usize, core: Option<Core>, named: &[OpId]) -> Vec<String> {
+    let mut more = 0;
     let mut shown = match core {
         Some(Core { kept, observed, .. }) => {
             let is_named = |at: &usize| named.contains(&part.operations[*at].id);
@@ -202,6 +230,7 @@ fn window<S: Spec>(part: &Part<'_, S>, failing: usize, core: Option<Core>, named
                     shown.push(at);
                 }
             }
+            more = shown.len().saturating_sub(WINDOW_OPERATIONS_MAX);
             shown
         }
         None => by_distance(part, failing, named),
@@ -215,5 +244,6 @@ fn window<S: Spec>(part: &Part<'_, S>, failing: usize, core: Option<Core>, named
         let ret = ret.map_or_else(|| "unknown".to_owned(), short);
         format!("{mark} {} to {end} {client} {id} {}: {ret}", clock(*invoked), short(op))
     };
-    shown.into_iter().map(line).collect()
+    let lines = shown.into_iter().map(line);
+    lines.chain((more > 0).then(|| format!("  and {more} more that it takes"))).collect()
 }

@@ -7,13 +7,14 @@ use contract::{History, OpId};
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
+use crate::division::{Outline, outlines};
 use crate::explain::Violation;
 use crate::layers::Layers;
 use crate::linearizability::{Attempt, Search, Status};
 use crate::models::kv::Kv;
-use crate::origins::{Numbered, Register};
-use crate::parts::{Malformed, Part, split};
-use crate::spec::Spec;
+use crate::origins::Register;
+use crate::parts::{Malformed, Part};
+use crate::spec::{Reason, Spec};
 use crate::windows;
 use crate::witness::witness;
 use crate::zones::{Decision, Zones};
@@ -160,61 +161,44 @@ pub fn judge_with<S: Spec>(
     {
         return Ok(Verdict::Ok);
     }
-    Ok(judge_parts(&split::<S>(history)?, initial, options.budget))
+    Ok(judge_parts(outlines(history, initial)?, initial, options.budget))
 }
 
 /// Judges all parts: first those that need no search, then the others side by side.
-pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: Budget) -> Verdict {
-    let operations = parts.iter().map(|part| part.answered).sum();
+pub(crate) fn judge_parts<S: Spec>(outlines: Vec<Outline<'_, S>>, initial: &S, budget: Budget) -> Verdict {
+    let operations = outlines.iter().map(Outline::answered).sum();
     let (mut steps, mut linearized) = (0, 0);
-    let mut undecided: Vec<Undecided<'_, '_, S>> = Vec::new();
-    for part in parts {
-        let Some(register) = Register::new(part, initial) else {
-            undecided.push(Undecided { part, numbered: None, refuted: None });
-            continue;
-        };
-        steps += part.operations.len() as u64;
-        let has_appends = register.has_appends;
-        let numbered = register.operations.clone();
-        let decision = Zones::new(part, initial, register).map_or(Decision::Unsure, |zones| zones.decide());
-        match decision {
-            Decision::Linearizable => linearized += part.answered,
+    let mut undecided: Vec<(Outline<'_, S>, Option<Refuted>)> = Vec::new();
+    for mut outline in outlines {
+        steps += if outline.register.is_some() { outline.intervals.len() as u64 } else { 0 };
+        match zones(&mut outline) {
+            Decision::Linearizable => linearized += outline.answered(),
+            Decision::Proposed(order) if outline.part().is_explained(initial, &order) => {
+                linearized += outline.answered();
+            }
+            Decision::Proposed(_) | Decision::Unsure => undecided.push((outline, None)),
+            Decision::Refuted { failing, placed, is_first: true } => {
+                return Verdict::Violation(Violation::of(&outline, initial, failing, &placed, None));
+            }
             // The search may find one that fails earlier. If it takes long, this one will do.
             Decision::Refuted { failing, placed, is_first: false } => {
-                let numbered = (!has_appends).then_some(numbered);
-                undecided.push(Undecided { part, numbered, refuted: Some((failing, placed)) });
-            }
-            Decision::Refuted { failing, placed, is_first: true } => {
-                let cell = (!has_appends).then(|| Cell::part(part, &numbered));
-                return Verdict::Violation(Violation::of_part(
-                    part,
-                    initial,
-                    cell.as_ref(),
-                    failing,
-                    &placed,
-                ));
-            }
-            Decision::Unsure => {
-                let numbered = (!has_appends).then_some(numbered);
-                undecided.push(Undecided { part, numbered, refuted: None });
+                undecided.push((outline, Some(Refuted { failing, placed })));
             }
         }
     }
-    if undecided.iter().map(|open| windows::pairs(open.part)).sum::<u64>() > OPEN_PAIRS_MAX {
+    if undecided.iter().map(|(outline, _)| windows::pairs(&outline.intervals)).sum::<u64>() > OPEN_PAIRS_MAX {
         return Verdict::Unknown(Exhausted { what: Resource::Memory, steps, linearized, operations });
     }
-    let cells: Vec<Option<Part<'_, Cell>>> = undecided
-        .iter()
-        .map(|open| open.numbered.as_ref().map(|numbered| Cell::part(open.part, numbered)))
-        .collect();
+    let cells: Vec<Option<Part<'_, Cell>>> =
+        undecided.iter().map(|(outline, _)| Cell::outlined(outline)).collect();
     let mut running: Vec<Runner<'_, '_, S>> = Vec::new();
-    for (Undecided { part, refuted, .. }, cell) in undecided.iter().zip(&cells) {
+    for ((outline, refuted), cell) in undecided.iter().zip(&cells) {
         let attempt: Box<dyn Attempt + '_> = match cell {
             Some(cell) => Box::new(Search::new(cell, &Cell::START)),
-            None => Box::new(Search::new(part, initial)),
+            None => Box::new(Search::new(outline.part(), initial)),
         };
         running.push(Runner {
-            part,
+            outline,
             initial,
             cell: cell.as_ref(),
             attempt,
@@ -229,12 +213,12 @@ pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: B
     while !running.is_empty() {
         let mut paused = Vec::new();
         for mut runner in running {
-            let turn_steps = slice.max(4 * runner.part.operations.len() as u64);
+            let turn_steps = slice.max(4 * runner.outline.intervals.len() as u64);
             let turn = runner.turn(turn_steps.min(budget.steps.saturating_sub(steps)));
             steps += turn.steps;
             match turn.result {
                 TurnResult::Violation(violation) => return Verdict::Violation(*violation),
-                TurnResult::Linearizable => linearized += runner.part.answered,
+                TurnResult::Linearizable => linearized += runner.outline.answered(),
                 TurnResult::Paused => paused.push(runner),
             }
         }
@@ -250,26 +234,31 @@ pub(crate) fn judge_parts<S: Spec>(parts: &[Part<'_, S>], initial: &S, budget: B
     Verdict::Ok
 }
 
-/// A part that needs a search.
-struct Undecided<'p, 'h, S: Spec> {
-    part: &'p Part<'h, S>,
-    /// What it is as operations on a register, if it is that.
-    numbered: Option<Vec<Numbered>>,
-    /// An operation that fails, though perhaps not the first, and an order of those before it.
-    refuted: Option<(usize, Vec<u32>)>,
+/// What the blocks of a part say, if it is about a register.
+fn zones<S: Spec>(outline: &mut Outline<'_, S>) -> Decision {
+    let answered = outline.answered();
+    let claims = outline.register.as_mut().map(Register::claims);
+    let zones = claims.and_then(|claims| Zones::new(&outline.intervals, answered, claims));
+    zones.map_or(Decision::Unsure, Zones::decide)
+}
+
+/// An operation that fails, though perhaps not the first, and an order of those before it.
+struct Refuted {
+    failing: usize,
+    placed: Vec<u32>,
 }
 
 /// What judges one part, turn by turn. A search that does not end soon is hard, and the usual cause is
 /// an answer that cannot be right: so the operations at which the search is stuck are looked at for a
 /// reason, which is a proof.
 struct Runner<'p, 'h, S: Spec> {
-    part: &'p Part<'h, S>,
+    outline: &'p Outline<'h, S>,
     initial: &'p S,
     /// The part as operations on a register, if it is that.
     cell: Option<&'p Part<'p, Cell>>,
     attempt: Box<dyn Attempt + 'p>,
     /// What is known to fail.
-    refuted: Option<&'p (usize, Vec<u32>)>,
+    refuted: Option<&'p Refuted>,
     /// The longest order that the search found before it was given up for layers.
     longest: Option<Vec<u32>>,
     /// Where the search was at the end of the last turn.
@@ -299,26 +288,24 @@ impl<S: Spec> Runner<'_, '_, S> {
             Status::Linearizable => TurnResult::Linearizable,
             Status::Refuted => {
                 let (failing, placed) = (self.attempt.front(), self.longest());
-                TurnResult::Violation(Box::new(Violation::of_part(
-                    self.part,
-                    self.initial,
-                    self.cell,
-                    failing,
-                    &placed,
-                )))
+                TurnResult::Violation(Box::new(self.violation(failing, &placed, None)))
             }
-            Status::Paused if let Some((failing, placed)) = self.refuted => TurnResult::Violation(Box::new(
-                Violation::of_part(self.part, self.initial, self.cell, *failing, placed),
-            )),
+            Status::Paused if let Some(Refuted { failing, placed }) = self.refuted => {
+                TurnResult::Violation(Box::new(self.violation(*failing, placed, None)))
+            }
             Status::Paused => {
                 let places = self.stuck_at();
-                steps += (places.len() * self.part.operations.len()) as u64 / 4;
+                steps += (places.len() * self.outline.intervals.len()) as u64 / 4;
                 self.forget();
                 self.look(places)
                     .map_or(TurnResult::Paused, |violation| TurnResult::Violation(Box::new(violation)))
             }
         };
         Turn { result, steps }
+    }
+
+    fn violation(&self, failing: usize, placed: &[u32], reason: Option<Reason>) -> Violation {
+        Violation::of(self.outline, self.initial, failing, placed, reason)
     }
 
     fn longest(&self) -> Vec<u32> {
@@ -335,7 +322,7 @@ impl<S: Spec> Runner<'_, '_, S> {
         self.front = 0;
         self.attempt = match self.cell {
             Some(cell) => Box::new(Layers::from_start(cell, &Cell::START)),
-            None => Box::new(Layers::from_start(self.part, self.initial)),
+            None => Box::new(Layers::from_start(self.outline.part(), self.initial)),
         };
     }
 
@@ -345,7 +332,7 @@ impl<S: Spec> Runner<'_, '_, S> {
         let gets_on = front >= self.front + LOOK_MAX;
         self.front = front;
         let from = front.max(self.looked_at);
-        let to = (front + LOOK_MAX).min(self.part.answered);
+        let to = (front + LOOK_MAX).min(self.outline.answered());
         if gets_on || to <= from {
             return from..from;
         }
@@ -354,8 +341,9 @@ impl<S: Spec> Runner<'_, '_, S> {
     }
 
     fn look(&self, mut places: Range<usize>) -> Option<Violation> {
+        let part = self.outline.part();
         let (place, reason) =
-            places.find_map(|place| Some((place, S::reason(self.part, self.initial, place)?)))?;
-        Some(Violation::new(self.part, self.initial, self.cell, place, &self.longest(), reason))
+            places.find_map(|place| Some((place, S::reason(part, self.initial, place)?)))?;
+        Some(self.violation(place, &self.longest(), Some(reason)))
     }
 }

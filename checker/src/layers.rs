@@ -35,7 +35,6 @@ pub(crate) struct Layers<'p, 'h, S: Spec> {
     is_read: Vec<bool>,
     helpers: Vec<Option<Box<Helpers>>>,
     states: States<S>,
-    state_bytes: u64,
     /// How many states there were after others were forgotten.
     states_kept: usize,
     /// Per front the configurations found there so far.
@@ -82,7 +81,6 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
             is_read: answered.iter().map(|operation| S::is_read(operation.op, operation.ret)).collect(),
             helpers: answered.iter().map(|_| None).collect(),
             states: States::new(),
-            state_bytes: 0,
             states_kept: 0,
             layers: BTreeMap::new(),
             front: 0,
@@ -91,7 +89,7 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
             steps: 0,
         };
         for Reached { state, placed, used } in starts {
-            let state = layers.states.number(state);
+            let state = layers.states.start(state, 0);
             let mut open = Open { front: 0, state, target: None, placed, used };
             open.skip_placed();
             layers.found(open);
@@ -134,16 +132,15 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
             return;
         }
         let states = std::mem::replace(&mut self.states, States::new());
-        let bytes_per_state = self.state_bytes / states.len() as u64;
+        let bytes = states.bytes() / states.len() as u64;
         for (front, layer) in std::mem::take(&mut self.layers) {
             for words in layer.found.chunks(self.width + self.used_width()) {
                 let mut open = self.decoded(front, words);
-                open.state = self.states.number(states.get(open.state).clone());
+                open.state = self.states.start(states.get(open.state).clone(), bytes);
                 self.found(open);
             }
         }
         self.states_kept = self.states.len();
-        self.state_bytes = bytes_per_state * self.states_kept as u64;
     }
 
     /// All configurations in which what is in front of `front` has a place, after all before it were
@@ -213,9 +210,11 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
     fn help(&mut self, open: &Open, target: u32) {
         let part = self.part;
         let invoked = part.answered + self.windows.optional(open.front as usize);
+        let windows = &self.windows;
+        let is_used = |optional: usize| open.used[optional / 64] >> (optional % 64) & 1 == 1;
         let is_possible = |helper: &usize| {
             let optional = helper - part.answered;
-            *helper < invoked && open.used[optional / 64] >> (optional % 64) & 1 == 0
+            *helper < invoked && !is_used(optional) && windows.twin(optional).is_none_or(is_used)
         };
         let helpers =
             self.helpers[target as usize].get_or_insert_with(|| Box::new(S::helpers(part, target as usize)));
@@ -229,17 +228,8 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
     /// Whether the operation can stand there.
     fn place(&mut self, open: &Open, operation: usize, target: Option<u32>) -> bool {
         self.steps += 1;
-        let before = self.states.get(open.state);
-        let Some(after) =
-            before.step(self.part.operations[operation].op, self.part.operations[operation].ret)
-        else {
-            return false;
-        };
-        let (bytes, stored) = (after.bytes_beyond(before) as u64, self.states.len());
-        let state = self.states.number(after);
-        if self.states.len() > stored {
-            self.state_bytes += bytes;
-        }
+        let after = self.states.after(open.state, operation as u32, &self.part.operations[operation]);
+        let Some(state) = after else { return false };
         if target.is_some() && state == open.state {
             return false;
         }
@@ -306,7 +296,7 @@ impl<S: Spec> Attempt for Layers<'_, '_, S> {
 
     fn bytes(&self) -> u64 {
         let words: usize = self.layers.values().map(|layer| layer.found.len()).sum();
-        self.state_bytes + 16 * words as u64
+        self.states.bytes() + 16 * words as u64
     }
 
     fn front(&self) -> usize {
@@ -322,10 +312,10 @@ impl<S: Spec> Attempt for Layers<'_, '_, S> {
 #[cfg(test)]
 mod tests {
     use super::Layers;
+    use crate::division::split;
     use crate::generate::{self, Flaw, Mix, Values, Workload};
     use crate::linearizability::{Attempt, Search, Status};
     use crate::models::kv::Kv;
-    use crate::parts::split;
 
     /// Long enough that states are forgotten many times.
     #[test]
@@ -342,7 +332,7 @@ mod tests {
                 flaw: if seed % 2 == 0 { Flaw::None } else { Flaw::StaleRead { from: 1_200 } },
             };
             let history = generate::kv(&workload, seed);
-            for part in &split::<Kv>(&history).expect("well formed") {
+            for part in &split(&history, &Kv::default()).expect("well formed") {
                 let (mut search, mut layers) =
                     (Search::new(part, &Kv::default()), Layers::from_start(part, &Kv::default()));
                 let expected = Attempt::run(&mut search, 3_000_000);

@@ -38,6 +38,7 @@
 
 mod cache;
 mod cell;
+pub mod division;
 pub mod explain;
 pub mod formats;
 pub mod generate;
@@ -49,6 +50,7 @@ mod nearly;
 mod origins;
 pub mod parts;
 mod relax;
+mod scene;
 pub mod spec;
 pub mod stream;
 mod twins;

@@ -21,7 +21,7 @@
 //!   could stand nowhere better.
 //! - *Helpers.* An operation of unknown outcome is placed only for the sake of an answered one, the
 //!   *target*, which must follow with nothing but further helpers between ([`Spec::helpers`]), and only
-//!   if it changes the state.
+//!   if it changes the state; and of several that do the same, the one that was invoked first.
 //! - *Dominance.* A configuration is not visited if one was that differs only in that fewer operations
 //!   of unknown outcome are used up: what the one leads to, the other does too.
 //!
@@ -29,7 +29,7 @@
 //! explains, whichever way the search took.
 
 use crate::cache::{Configurations, States};
-use crate::parts::{Operation, Part};
+use crate::parts::Part;
 use crate::spec::{Helpers, Spec};
 use crate::windows::Windows;
 
@@ -68,7 +68,7 @@ impl<S: Spec> Attempt for Search<'_, '_, S> {
     }
 
     fn bytes(&self) -> u64 {
-        self.state_bytes
+        self.states.bytes()
     }
 
     fn front(&self) -> usize {
@@ -89,7 +89,6 @@ pub struct Search<'p, 'h, S: Spec> {
     /// Per answered operation its helpers, once they were asked for.
     helpers: Vec<Option<Box<Helpers>>>,
     states: States<S>,
-    state_bytes: u64,
     visited: Configurations,
     /// Per operation, whether it has a place.
     placed: Vec<bool>,
@@ -144,7 +143,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         // The front and the state, the window, and the target if there can be one.
         let width = 1 + windows.widest().saturating_sub(1).div_ceil(64) + usize::from(optional > 0);
         let mut states = States::new();
-        let state = states.number(initial.clone());
+        let state = states.start(initial.clone(), 0);
         let answered = &part.operations[..part.answered];
         Self {
             part,
@@ -152,7 +151,6 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
             is_read: answered.iter().map(|operation| S::is_read(operation.op, operation.ret)).collect(),
             helpers: answered.iter().map(|_| None).collect(),
             states,
-            state_bytes: 0,
             visited: Configurations::new(width, optional.div_ceil(64)),
             placed: vec![false; part.operations.len()],
             used: vec![0; optional.div_ceil(64)],
@@ -196,6 +194,10 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         self.steps
     }
 
+    /// TMP
+    pub fn stats(&self) -> String {
+        format!("configs {} steps known {}", self.visited.count(), self.states.steps_known())
+    }
     /// How many states are stored.
     pub fn states(&self) -> usize {
         self.states.len()
@@ -203,7 +205,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
 
     /// About how many bytes the stored states take.
     pub fn state_bytes(&self) -> u64 {
-        self.state_bytes
+        self.states.bytes()
     }
 
     /// The place in the part of the first operation in the order of returns that could not be placed
@@ -283,8 +285,11 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     /// Those that are alike have one number.
     fn helper(&mut self, target: u32, from: u32) -> Option<(usize, u32)> {
         let invoked = self.part.answered + self.windows.optional(self.at.front as usize);
-        let (part, placed) = (self.part, &self.placed);
-        let is_possible = |helper: usize| helper < invoked && !placed[helper];
+        let (part, windows, placed) = (self.part, &self.windows, &self.placed);
+        let is_possible = |helper: usize| {
+            let is_next = |twin: usize| placed[part.answered + twin];
+            helper < invoked && !placed[helper] && windows.twin(helper - part.answered).is_none_or(is_next)
+        };
         let helpers = &mut self.helpers[target as usize];
         let Helpers { each, alike } =
             &**helpers.get_or_insert_with(|| Box::new(S::helpers(part, target as usize)));
@@ -301,14 +306,8 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
 
     fn place(&mut self, operation: usize, target: Option<u32>) {
         self.steps += 1;
-        let Operation { op, ret, .. } = self.part.operations[operation];
-        let Some(after) = self.states.get(self.at.state).step(op, ret) else { return };
-        let bytes = after.bytes_beyond(self.states.get(self.at.state)) as u64;
-        let stored = self.states.len();
-        let after = self.states.number(after);
-        if self.states.len() > stored {
-            self.state_bytes += bytes;
-        }
+        let after = self.states.after(self.at.state, operation as u32, &self.part.operations[operation]);
+        let Some(after) = after else { return };
         if target.is_some() && after == self.at.state {
             return;
         }

@@ -1,17 +1,12 @@
-//! A history made ready for a checker: validated, freed of what says nothing, and divided by key.
+//! A history made ready for a checker: validated, and freed of what says nothing.
 //!
-//! Linearizability is local (Herlihy & Wing, theorem 1): a history is linearizable if and only if
-//! its restriction to each object is. Keys are such objects as long as no operation touches several
-//! of them; those that one operation touches together (a scan) are joined into one part.
+//! Its parts, which are judged alone, are found in [`division`](crate::division).
 
 use std::cell::OnceCell;
-use std::hash::{Hash, Hasher};
 
 use contract::{ClientId, Event, EventKind, History, OpId, Outcome, Time};
 
-use crate::cache::{Table, Words};
-use crate::spec::{Keys, RegisterOp, Spec};
-use crate::values::hash;
+use crate::spec::{Keys, Spec};
 
 /// The end of an operation that has none: later than every event.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -72,6 +67,13 @@ pub enum Malformed {
     },
 }
 
+/// When an operation may take effect: behind the event `call` and before the event `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval {
+    pub(crate) call: u32,
+    pub(crate) end: u32,
+}
+
 /// An operation that took effect, or may have.
 #[derive(Debug)]
 pub struct Operation<'h, O, R> {
@@ -89,11 +91,30 @@ pub struct Operation<'h, O, R> {
     pub returned: Time,
     pub(crate) call: u32,
     pub(crate) end: u32,
-    /// The hash of the content that it reads or writes, if that was looked at when it was near.
-    pub(crate) content_hash: Option<u64>,
 }
 
-impl<O, R> Operation<'_, O, R> {
+impl<O, R> Clone for Operation<'_, O, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O, R> Copy for Operation<'_, O, R> {}
+
+impl<'h, O, R> Operation<'h, O, R> {
+    /// The operation that is invoked by one event of a history and answered by another, if it is.
+    pub(crate) fn between(events: &'h [Event<O, R>], Interval { call, end }: Interval) -> Self {
+        let Event { op: id, client, time: invoked, kind: EventKind::Invoke(op) } = &events[call as usize]
+        else {
+            unreachable!("an operation begins with its invocation")
+        };
+        let (ret, returned) = match events.get(end as usize) {
+            Some(Event { time, kind: EventKind::Return(Outcome::Ok(ret)), .. }) => (Some(ret), *time),
+            _ => (None, Time::FAR),
+        };
+        Self { id: *id, client: *client, op, ret, invoked: *invoked, returned, call, end }
+    }
+
     /// Whether it returned before `other` was invoked, so that it must take effect before it.
     pub fn precedes(&self, other: &Self) -> bool {
         self.end < other.call
@@ -102,6 +123,10 @@ impl<O, R> Operation<'_, O, R> {
     /// Whether it was answered.
     pub fn is_answered(&self) -> bool {
         self.ret.is_some()
+    }
+
+    pub(crate) fn interval(&self) -> Interval {
+        Interval { call: self.call, end: self.end }
     }
 }
 
@@ -133,12 +158,7 @@ impl<'h, S: Spec> Part<'h, S> {
         chosen: &[usize],
         keys: Vec<S::Key>,
     ) -> Self {
-        let copy = |at: &usize| {
-            let Operation { id, client, op, ret, invoked, returned, call, end, content_hash } =
-                operations[*at];
-            Operation { id, client, op, ret, invoked, returned, call, end, content_hash }
-        };
-        let chosen: Vec<Operation<'h, S::Op, S::Ret>> = chosen.iter().map(copy).collect();
+        let chosen: Vec<Operation<'h, S::Op, S::Ret>> = chosen.iter().map(|at| operations[*at]).collect();
         let answered = chosen.partition_point(Operation::is_answered);
         Self::new(keys, chosen, answered)
     }
@@ -185,55 +205,36 @@ impl<'h, S: Spec> Part<'h, S> {
     }
 }
 
-/// Validates a history and divides it, smallest part first.
-pub fn split<S: Spec>(history: &History<S::Op, S::Ret>) -> Result<Vec<Part<'_, S>>, Malformed> {
-    let mut keys = Touched::new();
-    // A long history does not fit into the caches of a processor: so what its operations touch is looked
-    // at as soon as they return.
-    let operations = operations_with(history, |operation| {
-        // An operation without an answer that changes nothing says nothing, but would join keys.
-        let says_something = operation.is_answered() || !S::is_read(operation.op, None);
-        if says_something {
-            keys.add::<S>(operation.op);
-            operation.content_hash = match S::register_op(operation.op, operation.ret) {
-                Some(RegisterOp::Read(content) | RegisterOp::Write(content)) => Some(hash(content)),
-                _ => None,
-            };
-        }
-        says_something
-    })?;
-    let mut parts = divide::<S>(operations, keys);
-    parts.sort_by_key(|part| part.operations.len());
-    Ok(parts)
-}
-
-/// Where an operation is while a history is read.
-#[derive(Clone, Copy)]
-enum Progress {
-    Unseen,
-    /// It was invoked by this event and has not returned, or nobody knows how.
-    Open(u32),
-    Over,
-}
-
 /// The operations of a history without those that failed: first those that were answered, in order of
 /// return, then the others in order of invocation.
 pub(crate) fn operations<O, R>(history: &History<O, R>) -> Result<Vec<Operation<'_, O, R>>, Malformed> {
-    operations_with(history, |_| true)
+    let mut operations = Vec::with_capacity(history.operations());
+    walk(history, |interval| operations.push(Operation::between(history.events(), interval)))?;
+    Ok(operations)
 }
 
-/// The same without those for which `keep`, which is asked in the same order, says no.
-fn operations_with<'h, O, R>(
-    history: &'h History<O, R>,
-    mut keep: impl FnMut(&mut Operation<'h, O, R>) -> bool,
-) -> Result<Vec<Operation<'h, O, R>>, Malformed> {
+/// The keys of operations that touch single ones, in order.
+pub(crate) fn single_keys<S: Spec>(operations: &[Operation<'_, S::Op, S::Ret>]) -> Vec<S::Key> {
+    let key = |operation: &Operation<'_, S::Op, S::Ret>| match S::keys(operation.op) {
+        Keys::One(key) => Some(key.clone()),
+        Keys::Range { .. } | Keys::All => None,
+    };
+    let mut keys: Vec<S::Key> = operations.iter().filter_map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Validates a history, and tells of its operations in the order of [`operations`].
+pub(crate) fn walk<O, R>(history: &History<O, R>, mut tell: impl FnMut(Interval)) -> Result<(), Malformed> {
     let events = history.events();
     if events.len() >= NEVER as usize {
         return Err(Malformed::TooLong { events: events.len() });
     }
-    let mut operations: Vec<Operation<'h, O, R>> = Vec::with_capacity(history.operations());
-    let mut progress: Vec<Progress> = vec![Progress::Unseen; history.operations()];
-    let mut awaited: Vec<Option<OpId>> = Vec::new();
+    let mut is_seen = vec![false; history.operations()];
+    // Per client the operation that it waits for, and the event that invoked it.
+    let mut awaited: Vec<Option<(OpId, u32)>> = Vec::new();
+    let mut unknown: Vec<u32> = Vec::new();
     let mut now = Time::ZERO;
     for (at, event) in events.iter().enumerate() {
         let (op, client) = (event.op, event.client);
@@ -241,182 +242,37 @@ fn operations_with<'h, O, R>(
             return Err(Malformed::Backwards { event: at });
         }
         now = event.time;
-        let Some(progress) = progress.get_mut(op.0 as usize) else {
+        let Some(is_seen) = is_seen.get_mut(op.0 as usize) else {
             return Err(Malformed::Unnumbered { event: at, op });
         };
         if awaited.len() <= client.0 as usize {
             awaited.resize(client.0 as usize + 1, None);
         }
         let awaited = &mut awaited[client.0 as usize];
-        match (&event.kind, *progress) {
-            (EventKind::Invoke(_), Progress::Unseen) => {
-                if let Some(open) = awaited.replace(op) {
-                    return Err(Malformed::Busy { event: at, client, op, open });
-                }
-                *progress = Progress::Open(at as u32);
+        match (&event.kind, *awaited) {
+            (EventKind::Invoke(_), _) if *is_seen => {
+                return Err(Malformed::InvokedTwice { event: at, op });
             }
-            (EventKind::Invoke(_), _) => return Err(Malformed::InvokedTwice { event: at, op }),
-            (EventKind::Return(outcome), Progress::Open(call)) if *awaited == Some(op) => {
+            (EventKind::Invoke(_), Some((open, _))) => {
+                return Err(Malformed::Busy { event: at, client, op, open });
+            }
+            (EventKind::Invoke(_), None) => {
+                *is_seen = true;
+                *awaited = Some((op, at as u32));
+            }
+            (EventKind::Return(outcome), Some((open, call))) if open == op => {
                 *awaited = None;
-                if let Outcome::Ok(ret) = outcome {
-                    let mut operation =
-                        Operation { ret: Some(ret), returned: now, end: at as u32, ..invoked(events, call) };
-                    if keep(&mut operation) {
-                        operations.push(operation);
-                    }
-                }
-                if !matches!(outcome, Outcome::Unknown) {
-                    *progress = Progress::Over;
+                match outcome {
+                    Outcome::Ok(_) => tell(Interval { call, end: at as u32 }),
+                    Outcome::Unknown => unknown.push(call),
+                    Outcome::Fail => {}
                 }
             }
             (EventKind::Return(_), _) => return Err(Malformed::NotAwaited { event: at, client, op }),
         }
     }
-    let open = |progress| if let Progress::Open(call) = progress { Some(call) } else { None };
-    let mut calls: Vec<u32> = progress.into_iter().filter_map(open).collect();
-    calls.sort_unstable();
-    operations.extend(
-        calls
-            .into_iter()
-            .map(|call| invoked(events, call))
-            .filter_map(|mut operation| keep(&mut operation).then_some(operation)),
-    );
-    Ok(operations)
-}
-
-/// The operation that an event invokes.
-fn invoked<O, R>(events: &[Event<O, R>], call: u32) -> Operation<'_, O, R> {
-    let event = &events[call as usize];
-    let EventKind::Invoke(op) = &event.kind else { unreachable!("what is open was invoked") };
-    Operation {
-        id: event.op,
-        client: event.client,
-        op,
-        ret: None,
-        invoked: event.time,
-        returned: Time::FAR,
-        call,
-        end: NEVER,
-        content_hash: None,
-    }
-}
-
-/// What operations touch, in their order.
-struct Touched<K> {
-    known: Known<K>,
-    ranges: Vec<(usize, K, K)>,
-    /// Per operation one of its keys, by number; an operation on a range without keys has none.
-    one_key: Vec<Option<u32>>,
-}
-
-impl<K: Clone + Ord + Hash + std::fmt::Display> Touched<K> {
-    fn new() -> Self {
-        let known = Known { table: Table::with_capacity(0), keys: Vec::new() };
-        Self { known, ranges: Vec::new(), one_key: Vec::new() }
-    }
-
-    fn add<S: Spec<Key = K>>(&mut self, op: &S::Op) {
-        self.one_key.push(match S::keys(op) {
-            Keys::One(key) => Some(self.known.number(key)),
-            Keys::Range { from, to } => {
-                self.ranges.push((self.one_key.len(), from, to));
-                None
-            }
-        });
-    }
-}
-
-/// Gathers operations into parts that share no key.
-fn divide<'h, S: Spec>(
-    operations: Vec<Operation<'h, S::Op, S::Ret>>,
-    touched: Touched<S::Key>,
-) -> Vec<Part<'h, S>> {
-    let Touched { known, ranges, mut one_key } = touched;
-    let keys = known.keys;
-    let mut sorted: Vec<u32> = (0..keys.len() as u32).collect();
-    sorted.sort_unstable_by_key(|key| &keys[*key as usize]);
-    let mut groups = Groups::new(keys.len());
-    for (at, from, to) in ranges {
-        let low = sorted.partition_point(|key| keys[*key as usize] < from);
-        let high = sorted.partition_point(|key| keys[*key as usize] < to).max(low);
-        let range = &sorted[low..high];
-        one_key[at] = range.first().copied();
-        for pair in range.windows(2) {
-            groups.join(pair[0] as usize, pair[1] as usize);
-        }
-    }
-
-    let mut sizes = vec![0; keys.len()];
-    for key in one_key.iter().flatten() {
-        sizes[groups.root(*key as usize)] += 1;
-    }
-    let mut parts: Vec<Part<'h, S>> = Vec::new();
-    let mut part_of: Vec<Option<usize>> = vec![None; keys.len()];
-    for key in sorted {
-        let root = groups.root(key as usize);
-        let part = *part_of[root].get_or_insert_with(|| {
-            parts.push(Part::new(Vec::new(), Vec::with_capacity(sizes[root]), 0));
-            parts.len() - 1
-        });
-        parts[part].keys.push(keys[key as usize].clone());
-    }
-    for (operation, key) in operations.into_iter().zip(one_key) {
-        let part = match key {
-            Some(key) => part_of[groups.root(key as usize)].expect("every key has a part"),
-            None => {
-                parts.push(Part::new(Vec::new(), Vec::new(), 0));
-                parts.len() - 1
-            }
-        };
-        parts[part].answered += usize::from(operation.is_answered());
-        parts[part].operations.push(operation);
-    }
-    parts
-}
-
-/// Keys that are known by their numbers.
-struct Known<K> {
-    table: Table,
-    keys: Vec<K>,
-}
-
-impl<K: PartialEq + Hash> Known<K> {
-    fn number(&mut self, key: K) -> u32 {
-        let hash = hash_of(&key);
-        if let Some(number) = self.table.find(hash, |n| self.keys[n as usize] == key) {
-            return number;
-        }
-        let number = self.keys.len() as u32;
-        self.table.add(hash, number, |n| hash_of(&self.keys[n as usize]));
-        self.keys.push(key);
-        number
-    }
-}
-
-fn hash_of(key: &impl Hash) -> u64 {
-    let mut hasher = Words::default();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Disjoint sets of numbers (union-find with path halving). The least member represents its set.
-struct Groups(Vec<usize>);
-
-impl Groups {
-    fn new(members: usize) -> Self {
-        Self((0..members).collect())
-    }
-
-    fn root(&mut self, mut member: usize) -> usize {
-        while self.0[member] != member {
-            self.0[member] = self.0[self.0[member]];
-            member = self.0[member];
-        }
-        member
-    }
-
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b);
-    }
+    unknown.extend(awaited.into_iter().flatten().map(|(_, call)| call));
+    unknown.sort_unstable();
+    unknown.into_iter().for_each(|call| tell(Interval { call, end: NEVER }));
+    Ok(())
 }

@@ -6,18 +6,22 @@
 //! never, as if nobody knew its outcome. What remains when nothing more can be relaxed is the *core*:
 //! with any one of its operations relaxed, there is an order.
 //!
-//! The core is looked for among the operations near the one that has no place, and with a budget: what
-//! cannot be told within it is kept, and where nothing is found nearby there is no core.
+//! The core is looked for among the operations that the reason names, those that may have left behind what
+//! the failing one observed, and more and more of those near it; and with a budget: what cannot be told
+//! within it is kept, and where nothing is found there is no core.
 
 use crate::linearizability::{Search, Status};
 use crate::nearly;
 use crate::origins::Register;
-use crate::parts::{NEVER, Operation, Part};
-use crate::spec::{Helpers, Spec};
+use crate::parts::{Interval, NEVER, Operation, Part};
+use crate::spec::{Content, Helpers, RegisterOp, Spec};
+use crate::windows;
 use crate::zones::{Decision, Zones};
 
-/// Among how many operations the core is looked for, one after the other.
-const NEAR: [usize; 3] = [8, 32, 128];
+/// How many of the operations nearby the core is looked for among, one after the other.
+const NEAR: [usize; 4] = [0, 8, 32, 128];
+/// How many operations that may have left behind what the failing one observed are kept at first.
+const SOURCES_MAX: usize = 256;
 /// How many steps one question may cost where a search must answer it.
 const QUESTION_STEPS: u64 = 4_000;
 /// How many steps all may cost together.
@@ -29,7 +33,7 @@ const OPTIONAL_MAX: usize = 256;
 pub(crate) struct Core {
     /// The operations of which none can be relaxed, in order.
     pub(crate) kept: Vec<usize>,
-    /// The other writers that these may have observed.
+    /// The other writers that these observed.
     pub(crate) observed: Vec<usize>,
     /// Whether every question that matters was answered within the budget.
     pub(crate) is_minimal: bool,
@@ -44,24 +48,39 @@ enum Answer {
 }
 
 /// The core of the violation that the answered operation `failing` completes: what returned later has no
-/// part in it. `near` are operations in
-/// the order in which they are thought to matter.
-pub(crate) fn core<S: Spec>(part: &Part<'_, S>, initial: &S, failing: usize, near: &[usize]) -> Option<Core> {
+/// part in it. `named` are operations that tell why it fails, `near` those around it, the nearest first.
+pub(crate) fn core<S: Spec>(
+    part: &Part<'_, S>,
+    initial: &S,
+    failing: usize,
+    named: &[usize],
+    near: &[usize],
+) -> Option<Core> {
     let writers = writers(part, failing);
-    let mut steps = 0;
-    let mut first = vec![failing];
-    // What it may have observed comes first, however far away.
-    first.extend(useful(part, &first, &writers)?.into_iter().filter(|at| *at < failing).take(4));
-    for length in NEAR {
-        let mut kept = first.clone();
-        kept.extend(near.iter().filter(|at| **at < failing && !first.contains(at)));
-        kept.truncate(length);
-        let optional = useful(part, &kept, &writers)?;
-        if ask(&relaxed(part, &kept, &optional), initial, &mut steps) == Answer::Refuted {
-            return Some(shrunk(part, initial, kept, optional, &mut steps));
+    let sources = useful(part, &[failing], &writers);
+    let mut kept = vec![failing];
+    let add = |kept: &mut Vec<usize>, more: &[usize]| {
+        for at in more.iter().filter(|at| **at < failing) {
+            if !kept.contains(at) {
+                kept.push(*at);
+            }
         }
-        if length > near.len() {
-            return None;
+    };
+    add(&mut kept, named);
+    add(&mut kept, &sources[..sources.len().min(SOURCES_MAX)]);
+    let mut asked = 0;
+    let mut steps = 0;
+    for length in NEAR {
+        add(&mut kept, &near[..near.len().min(length)]);
+        if kept.len() == asked {
+            continue;
+        }
+        asked = kept.len();
+        let optional = useful(part, &kept, &writers);
+        if optional.len() <= OPTIONAL_MAX
+            && ask(&relaxed(part, &kept, &optional), initial, &mut steps) == Answer::Refuted
+        {
+            return Some(shrunk(part, initial, kept, optional, &mut steps));
         }
     }
     None
@@ -87,6 +106,7 @@ fn shrunk<S: Spec>(
             let gone: Vec<usize> = fewer.drain(start..end).collect();
             let mut more = optional.clone();
             more.extend(gone.into_iter().filter(may_write));
+            let more = useful(part, &fewer, &more);
             match ask(&relaxed(part, &fewer, &more), initial, steps) {
                 Answer::Refuted => (kept, optional) = (fewer, more),
                 Answer::HasOrder => {}
@@ -99,8 +119,8 @@ fn shrunk<S: Spec>(
         }
         piece = (piece / 2).max(1);
     }
-    let observed = useful(part, &kept, &optional).unwrap_or_default();
     kept.sort_unstable();
+    let observed = observed(part, initial, &kept, &optional);
     Core { kept, observed, is_minimal }
 }
 
@@ -123,20 +143,11 @@ fn relaxed<'h, S: Spec>(part: &Part<'h, S>, kept: &[usize], optional: &[usize]) 
     let unknown = unknown(part, kept, optional);
     let mut operations = Vec::with_capacity(answered.len() + unknown.len());
     for at in answered.iter().chain(&unknown) {
-        let Operation { id, client, op, ret, invoked, returned, call, end, content_hash } =
-            part.operations[*at];
-        let is_kept = operations.len() < answered.len();
-        operations.push(Operation {
-            id,
-            client,
-            op,
-            ret: ret.filter(|_| is_kept),
-            invoked,
-            returned,
-            call,
-            end: if is_kept { end } else { NEVER },
-            content_hash,
-        });
+        let mut operation = part.operations[*at];
+        if operations.len() >= answered.len() {
+            (operation.ret, operation.end) = (None, NEVER);
+        }
+        operations.push(operation);
     }
     Part::new(part.keys.clone(), operations, answered.len())
 }
@@ -158,9 +169,10 @@ fn unknown<S: Spec>(part: &Part<'_, S>, kept: &[usize], optional: &[usize]) -> V
     unknown
 }
 
-/// Of the optional writers those that can matter to an answer in [`relaxed`]; `None` if they are too many.
-/// What no answer can have use for may be left out.
-fn useful<S: Spec>(part: &Part<'_, S>, kept: &[usize], optional: &[usize]) -> Option<Vec<usize>> {
+/// Of the optional writers those that can matter to an answer in [`relaxed`], in the order of invocation.
+/// What no answer can have use for may be left out; and so may, of several that do the same, all but the
+/// first for each answer.
+fn useful<S: Spec>(part: &Part<'_, S>, kept: &[usize], optional: &[usize]) -> Vec<usize> {
     let relaxed = relaxed(part, kept, optional);
     let unknown = unknown(part, kept, optional);
     let mut matters = vec![false; unknown.len()];
@@ -168,20 +180,61 @@ fn useful<S: Spec>(part: &Part<'_, S>, kept: &[usize], optional: &[usize]) -> Op
         let Helpers { each, alike } = S::helpers(&relaxed, target);
         each.into_iter().chain(alike).for_each(|helper| matters[helper - relaxed.answered] = true);
     }
-    let useful: Vec<usize> =
-        unknown.into_iter().zip(matters).filter(|(_, it)| *it).map(|(at, _)| at).collect();
-    (useful.len() <= OPTIONAL_MAX).then_some(useful)
+    let mut nth = vec![0; unknown.len()];
+    for (place, twin) in windows::twins(&relaxed).into_iter().enumerate() {
+        nth[place] = twin.map_or(0, |twin| nth[twin as usize] + 1);
+    }
+    let is_useful = |place: &usize| matters[*place] && nth[*place] < SAME_MAX * kept.len();
+    (0..unknown.len()).filter(is_useful).map(|place| unknown[place]).collect()
+}
+
+/// How often one answer may have use for operations that do the same. Where each overwrites what was there
+/// it is once; what is added may be added again.
+const SAME_MAX: usize = 4;
+
+/// Of the optional writers those that left behind what the operations in `kept` observed, where none of
+/// these can have: the last that was invoked in time.
+fn observed<S: Spec>(part: &Part<'_, S>, initial: &S, kept: &[usize], optional: &[usize]) -> Vec<usize> {
+    let [key] = &part.keys[..] else { return Vec::new() };
+    let does = |at: usize| S::register_op(part.operations[at].op, part.operations[at].ret);
+    let mut observed = Vec::new();
+    for reader in kept {
+        let Some(RegisterOp::Read(seen) | RegisterOp::Swap { old: seen, .. }) = does(*reader) else {
+            continue;
+        };
+        let may_be = |at: &usize| {
+            let is_in_time = part.operations[*at].call < part.operations[*reader].end;
+            at != reader && is_in_time && does(*at).is_some_and(|op| may_leave(op, seen))
+        };
+        if initial.register(key) == Some(seen) || kept.iter().any(may_be) {
+            continue;
+        }
+        let last = optional.iter().copied().filter(may_be).max_by_key(|at| part.operations[*at].call);
+        observed.extend(last.filter(|at| !observed.contains(at)));
+    }
+    observed
+}
+
+/// Whether an operation may leave a register with a content.
+fn may_leave(op: RegisterOp<'_>, left: Content<'_>) -> bool {
+    match (op, left) {
+        (RegisterOp::Write(content) | RegisterOp::Swap { new: content, .. }, _) => content == left,
+        (RegisterOp::Append(added), Content::Bytes(left)) => left.ends_with(added),
+        _ => false,
+    }
 }
 
 /// Whether there is an order.
 fn ask<S: Spec>(part: &Part<'_, S>, initial: &S, steps: &mut u64) -> Answer {
     *steps += part.operations.len() as u64;
-    if let Some(zones) = Register::new(part, initial).and_then(|register| Zones::new(part, initial, register))
-    {
-        match zones.decide() {
+    if let Some(mut register) = Register::of(part, initial) {
+        let intervals: Vec<Interval> = part.operations.iter().map(Operation::interval).collect();
+        let zones = Zones::new(&intervals, part.answered, register.claims());
+        match zones.map_or(Decision::Unsure, Zones::decide) {
             Decision::Linearizable => return Answer::HasOrder,
+            Decision::Proposed(order) if part.is_explained(initial, &order) => return Answer::HasOrder,
             Decision::Refuted { .. } => return Answer::Refuted,
-            Decision::Unsure => {}
+            Decision::Proposed(_) | Decision::Unsure => {}
         }
     }
     if *steps >= STEPS_MAX {

@@ -3,8 +3,10 @@
 //! A [`Spec`] is a state together with the operations that it accepts. The checkers ask for no more
 //! than this, so that a model can come from anywhere; [`FromSequential`] takes one from stateright.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Debug, Display};
 use std::hash::Hash;
+use std::ops::Range;
 
 use contract::OpId;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,8 @@ use crate::parts::Part;
 /// States are compared and hashed to recognise what was tried before. Two states that compare equal
 /// must accept the same operations for ever.
 pub trait Spec: Clone + PartialEq + Hash {
-    /// What clients ask.
-    type Op: Display;
+    /// What clients ask. Equal ones do the same wherever they take effect.
+    type Op: Display + PartialEq + Hash;
     /// What they are answered.
     type Ret: Display;
     /// What operations are told apart by. Operations that touch different keys must commute and must
@@ -31,7 +33,7 @@ pub trait Spec: Clone + PartialEq + Hash {
     fn step(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Option<Self>;
 
     /// Which keys an operation touches.
-    fn keys(op: &Self::Op) -> Keys<Self::Key>;
+    fn keys(op: &Self::Op) -> Keys<&Self::Key>;
 
     /// Whether an operation that is answered so (`None`: nobody knows) never changes the state, whatever
     /// the state is. `false` is always right, but costs time.
@@ -128,6 +130,23 @@ pub enum Keys<K> {
         /// Below which key to stop.
         to: K,
     },
+    /// All keys that there are.
+    All,
+}
+
+impl<K: Ord> Keys<&K> {
+    /// Where the keys stand in a list of keys that is in order.
+    pub(crate) fn places(&self, list: &[impl Borrow<K>]) -> Range<usize> {
+        let first = |key: &K| list.partition_point(|other| other.borrow() < key);
+        match self {
+            Self::One(key) => {
+                let low = first(key);
+                low..low + usize::from(list.get(low).is_some_and(|other| other.borrow() == *key))
+            }
+            Self::Range { from, to } => first(from)..first(to).max(first(from)),
+            Self::All => 0..list.len(),
+        }
+    }
 }
 
 /// Operations of unknown outcome that may have to take effect directly before an answered one, the
@@ -172,7 +191,7 @@ pub struct FromSequential<S>(pub S);
 impl<S> Spec for FromSequential<S>
 where
     S: SequentialSpec + Clone + PartialEq + Hash,
-    S::Op: Display,
+    S::Op: Display + PartialEq + Hash,
     S::Ret: Display,
 {
     type Op = S::Op;
@@ -183,8 +202,8 @@ where
         step(&self.0, op, ret).map(Self)
     }
 
-    fn keys(_op: &S::Op) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &S::Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 }
 

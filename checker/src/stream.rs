@@ -55,7 +55,7 @@ use crate::explain::Violation;
 use crate::judge::{Budget, Exhausted, Resource, Verdict};
 use crate::layers::{Layers, Reached};
 use crate::linearizability::{Attempt, Status};
-use crate::parts::{Malformed, NEVER, Operation, Part};
+use crate::parts::{Malformed, NEVER, Operation, Part, single_keys};
 use crate::spec::{Keys, Spec};
 
 /// How many answered operations on a key are gathered before they are judged.
@@ -169,8 +169,8 @@ where
                 }
                 let key = match S::keys(asked) {
                     _ if self.is_whole => None,
-                    Keys::One(key) => Some(key),
-                    Keys::Range { .. } => panic!("{asked} is about several keys"),
+                    Keys::One(key) => Some(key.clone()),
+                    Keys::Range { .. } | Keys::All => panic!("{asked} is about several keys"),
                 };
                 let recorded = Recorded {
                     id: op,
@@ -315,10 +315,7 @@ where
             Status::Linearizable => {}
             Status::Refuted => {
                 let failing = layers.front();
-                return Err(Stop::Violation(Box::new(match only {
-                    Some(state) => Violation::of_part(&part, &state, None, failing, &[]),
-                    None => Violation::of_later_part(&part, failing),
-                })));
+                return Err(Stop::Violation(Box::new(Violation::of_part(&part, only.as_ref(), failing))));
             }
             Status::Paused => {
                 return Err(Stop::Exhausted { steps: layers.steps(), linearized: layers.front() });
@@ -353,10 +350,9 @@ where
                 returned: recorded.returned,
                 call,
                 end,
-                content_hash: None,
             });
         }
-        let keys = if keys.is_empty() { all_keys::<S>(&operations) } else { keys };
+        let keys = if keys.is_empty() { single_keys::<S>(&operations) } else { keys };
         Part::new(keys, operations, self.answered.len()).with_a_future()
     }
 
@@ -371,18 +367,6 @@ where
             }
         }
     }
-}
-
-/// The keys of operations that touch single ones, in order.
-fn all_keys<S: Spec>(operations: &[Operation<'_, S::Op, S::Ret>]) -> Vec<S::Key> {
-    let key = |operation: &Operation<'_, S::Op, S::Ret>| match S::keys(operation.op) {
-        Keys::One(key) => Some(key),
-        Keys::Range { .. } => None,
-    };
-    let mut keys: Vec<S::Key> = operations.iter().filter_map(key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
 }
 
 fn is_in(set: &[u64], place: usize) -> bool {

@@ -1,7 +1,7 @@
 //! Equal contents that several operations left behind, told apart.
 //!
 //! A *version* of a content lasts from the operation that left it behind to the next that changes the
-//! register. If a write `w` had returned before an answered operation was invoked that writes too, or that
+//! claims. If a write `w` had returned before an answered operation was invoked that writes too, or that
 //! shows another content, and this had returned before a read was invoked, then `w`'s version was over when
 //! the read began. So often only one of several equal contents is left that a read can have observed: the
 //! deletes of a key that are not all at once, a value that is written again after a while. Each version gets
@@ -11,9 +11,8 @@
 //! are *left aside*: such a read claims nothing, and a swap claims no more than a write. What has no order
 //! without these claims has none with them.
 
-use crate::origins::{INITIAL, Numbered, Register};
-use crate::parts::{NEVER, Part};
-use crate::spec::Spec;
+use crate::origins::{Claims, INITIAL, Numbered};
+use crate::parts::{Interval, NEVER};
 
 /// What became of equal contents.
 #[derive(Debug, Default)]
@@ -42,7 +41,7 @@ struct Maker {
 
 /// From which call on something is certain, by how many operations have returned.
 struct Evidence {
-    /// The last call of a returned operation that changed the register.
+    /// The last call of a returned operation that changed the claims.
     changed: Vec<u32>,
     /// The last call of a returned operation that showed a content, and which; and the last that showed
     /// another one.
@@ -52,35 +51,29 @@ struct Evidence {
 impl Twins {
     /// Gives numbers to versions where a content has several, unless something is appended. `None` if so
     /// much must be left aside that what remains says little.
-    pub(crate) fn told_apart<S: Spec>(part: &Part<'_, S>, register: &mut Register<'_>) -> Option<Self> {
-        let mut twins = Self { first: register.numbers() as u32, ..Self::default() };
-        if register.has_appends {
+    pub(crate) fn told_apart(
+        intervals: &[Interval],
+        answered: usize,
+        claims: &mut Claims<'_, '_>,
+    ) -> Option<Self> {
+        let mut twins = Self { first: claims.usage.len() as u32, ..Self::default() };
+        if claims.has_appends {
             return Some(twins);
         }
-        let mut makers = vec![0_u32; register.numbers()];
-        makers[INITIAL as usize] = 1;
-        for operation in &register.operations {
-            if let Numbered::Write(made) | Numbered::Swap { new: made, .. } = operation {
-                makers[*made as usize] += 1;
-            }
-        }
-        let has_twins = |content: u32| makers[content as usize] > 1;
-        let is_asked = |operation: &Numbered| match operation {
-            Numbered::Read(content) | Numbered::Swap { old: content, .. } => has_twins(*content),
-            _ => false,
-        };
-        if !register.operations.iter().any(is_asked) {
+        if claims.usage.iter().all(|usage| usage.makers <= 1 || !usage.is_observed) {
             return Some(twins);
         }
-        let evidence = Evidence::new(part, &register.operations);
-        let (versions, made) = twins.versions(part, &register.operations, has_twins);
+        let counts: Vec<u32> = claims.usage.iter().map(|usage| usage.makers).collect();
+        let has_twins = |content: u32| counts[content as usize] > 1;
+        let evidence = Evidence::new(&intervals[..answered], &claims.operations);
+        let (versions, made) = twins.versions(intervals, &claims.operations, has_twins);
         let mut asked = 0;
         for (at, made) in made.into_iter().enumerate() {
-            let (old, new) = match register.operations[at] {
+            let (old, new) = match claims.operations[at] {
                 Numbered::Read(content) => (content, None),
                 Numbered::Swap { old, .. } => (old, Some(made)),
                 Numbered::Write(_) => {
-                    register.operations[at] = Numbered::Write(made);
+                    claims.operations.to_mut()[at] = Numbered::Write(made);
                     continue;
                 }
                 Numbered::Refused(_) | Numbered::Append(_) => continue,
@@ -88,8 +81,8 @@ impl Twins {
             let mut seen = old;
             if has_twins(old) {
                 asked += 1;
-                let (call, end) = (part.operations[at].call, moment(part.operations[at].end));
-                let returned = part.operations[..part.answered].partition_point(|o| o.end < call);
+                let (call, end) = (intervals[at].call, moment(intervals[at].end));
+                let returned = intervals[..answered].partition_point(|o| o.end < call);
                 let since = evidence.against(returned, old);
                 let versions = &versions[old as usize];
                 let from = versions.partition_point(|maker| maker.end < since);
@@ -108,21 +101,21 @@ impl Twins {
                     twins.guesses.push((at as u32, new.map_or(Numbered::Refused(old), Numbered::Write)));
                 }
             }
-            register.operations[at] =
+            claims.operations.to_mut()[at] =
                 new.map_or(Numbered::Read(seen), |new| Numbered::Swap { old: seen, new });
         }
         if 2 * twins.guesses.len() > asked {
             return None;
         }
-        register.fresh = twins.first + twins.content.len() as u32;
+        claims.recount(twins.first as usize + twins.content.len());
         Some(twins)
     }
 
     /// Per content that has several its versions, in the order of returns; and per operation the number of
     /// what it leaves behind.
-    fn versions<S: Spec>(
+    fn versions(
         &mut self,
-        part: &Part<'_, S>,
+        intervals: &[Interval],
         operations: &[Numbered],
         has_twins: impl Fn(u32) -> bool,
     ) -> (Vec<Vec<Maker>>, Vec<u32>) {
@@ -137,7 +130,7 @@ impl Twins {
             made[at] = content;
             if has_twins(content) {
                 made[at] = self.another(content);
-                let (call, end) = (part.operations[at].call + 1, moment(part.operations[at].end));
+                let (call, end) = (intervals[at].call + 1, moment(intervals[at].end));
                 versions[content as usize].push(Maker { call, end, number: made[at], next_call: call });
             }
         }
@@ -150,10 +143,13 @@ impl Twins {
     }
 
     /// Leaves aside what was guessed; whether there was anything.
-    pub(crate) fn leave_guesses(&mut self, register: &mut Register<'_>) -> bool {
+    pub(crate) fn leave_guesses(&mut self, claims: &mut Claims<'_, '_>) -> bool {
         for (at, aside) in std::mem::take(&mut self.guesses) {
-            register.operations[at as usize] = aside;
+            claims.operations.to_mut()[at as usize] = aside;
             self.is_any_left = true;
+        }
+        if self.is_any_left {
+            claims.recount(self.first as usize + self.content.len());
         }
         self.is_any_left
     }
@@ -181,12 +177,12 @@ fn moment(event: u32) -> u32 {
 }
 
 impl Evidence {
-    fn new<S: Spec>(part: &Part<'_, S>, operations: &[Numbered]) -> Self {
+    fn new(answered: &[Interval], operations: &[Numbered]) -> Self {
         let nothing = (0, u32::MAX);
         let mut this = Self { changed: vec![0], shown: vec![[nothing; 2]] };
         let (mut changed, mut shown) = (0, [nothing; 2]);
-        for (operation, numbered) in part.operations[..part.answered].iter().zip(operations) {
-            let call = operation.call + 1;
+        for (interval, numbered) in answered.iter().zip(operations) {
+            let call = interval.call + 1;
             let content = match *numbered {
                 Numbered::Read(content) => Some(content),
                 Numbered::Write(_) | Numbered::Swap { .. } => {

@@ -1,6 +1,6 @@
 //! What a register holds, in numbers: equal contents have one number.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 
 use crate::cache::{Table, Words};
 use crate::spec::Content;
@@ -8,17 +8,13 @@ use crate::spec::Content;
 /// Contents that are known by their numbers.
 pub(crate) struct Values<'a> {
     table: Table,
-    contents: Vec<Content<'a>>,
-    hashes: Vec<u64>,
+    /// Per number the content's hash, and the content.
+    contents: Vec<(u64, Content<'a>)>,
 }
 
 impl<'a> Values<'a> {
-    pub(crate) fn with_capacity(values: usize) -> Self {
-        Self {
-            table: Table::with_capacity(values),
-            contents: Vec::with_capacity(values),
-            hashes: Vec::with_capacity(values),
-        }
+    pub(crate) fn new() -> Self {
+        Self { table: Table::new(), contents: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -26,7 +22,7 @@ impl<'a> Values<'a> {
     }
 
     pub(crate) fn get(&self, number: u32) -> Content<'a> {
-        self.contents[number as usize]
+        self.contents[number as usize].1
     }
 
     /// The number of a content, if it has one.
@@ -36,24 +32,21 @@ impl<'a> Values<'a> {
 
     /// The number of a content, a new one if it has none.
     pub(crate) fn number(&mut self, content: Content<'a>) -> u32 {
-        self.number_hashed(content, hash(content))
-    }
-
-    /// The same for a content whose [`hash`] is known.
-    pub(crate) fn number_hashed(&mut self, content: Content<'a>, hash: u64) -> u32 {
+        let hash = hash(content);
         if let Some(number) = self.find_hashed(content, hash) {
             return number;
         }
         let number = u32::try_from(self.contents.len()).expect("values fit into memory");
-        self.table.add(hash, number, |n| self.hashes[n as usize]);
-        self.contents.push(content);
-        self.hashes.push(hash);
+        self.table.add(hash, number, |n| self.contents[n as usize].0);
+        self.contents.push((hash, content));
         number
     }
 
     fn find_hashed(&self, content: Content<'_>, hash: u64) -> Option<u32> {
-        self.table
-            .find(hash, |n| self.hashes[n as usize] == hash && is_same(self.contents[n as usize], content))
+        self.table.find(hash, |n| {
+            let (known_hash, known) = self.contents[n as usize];
+            known_hash == hash && is_same(known, content)
+        })
     }
 }
 
@@ -62,9 +55,12 @@ fn is_same(a: Content<'_>, b: Content<'_>) -> bool {
     matches!((a, b), (Content::Bytes(a), Content::Bytes(b)) if std::ptr::eq(a, b)) || a == b
 }
 
-/// What [`Values`] tells contents apart by at first.
-pub(crate) fn hash(content: Content<'_>) -> u64 {
+fn hash(content: Content<'_>) -> u64 {
     let mut hasher = Words::default();
-    content.hash(&mut hasher);
+    match content {
+        Content::Nothing => {}
+        Content::Number(number) => hasher.write_u64(number as u64),
+        Content::Bytes(bytes) => hasher.write(bytes),
+    }
     hasher.finish()
 }

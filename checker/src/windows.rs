@@ -1,8 +1,11 @@
 //! Which operations can be placed while a given one is the front of a search.
 
+use std::hash::{Hash, Hasher};
+
+use crate::cache::{Table, Words};
 use crate::nearly;
-use crate::parts::{Operation, Part};
-use crate::spec::{Keys, Spec};
+use crate::parts::{Interval, NEVER, Operation, Part};
+use crate::spec::Spec;
 
 /// Per front, the operations around it.
 pub(crate) struct Windows {
@@ -13,6 +16,8 @@ pub(crate) struct Windows {
     focus: Lists,
     /// How many operations of unknown outcome were invoked before the front returned.
     optional: Vec<u32>,
+    /// Per operation of unknown outcome, the place of the last before it that does the same.
+    twin: Vec<Option<u32>>,
     widest: usize,
 }
 
@@ -42,7 +47,8 @@ impl Windows {
         let (known, unknown) = part.operations.split_at(part.answered);
         let is_one_key = part.keys.len() == 1;
         let range = |o: &Operation<'_, S::Op, S::Ret>| {
-            if is_one_key { (0, 1) } else { places(&part.keys, S::keys(o.op)) }
+            let places = if is_one_key { 0..1 } else { S::keys(o.op).places(&part.keys) };
+            (places.start as u32, places.end as u32)
         };
         let ranges: Vec<(u32, u32)> = known.iter().map(range).collect();
         // Whatever nobody knows the outcome of stays open, and may tie keys together.
@@ -53,6 +59,7 @@ impl Windows {
             open: Lists::new(),
             focus: Lists::new(),
             optional: Vec::with_capacity(known.len()),
+            twin: twins(part),
             widest: 0,
         };
         let mut now_open: Vec<u32> = Vec::new();
@@ -96,36 +103,53 @@ impl Windows {
         self.optional[front] as usize
     }
 
+    /// The operation of unknown outcome that is to be used before this one. Of several that do the same, any
+    /// can take the place of any that was invoked later: so they are used in the order of invocation.
+    pub(crate) fn twin(&self, optional: usize) -> Option<usize> {
+        self.twin[optional].map(|twin| twin as usize)
+    }
+
     /// The length of the longest list of open operations.
     pub(crate) fn widest(&self) -> usize {
         self.widest
     }
 }
 
-/// How many pairs of answered operations of a part are open together.
-pub(crate) fn pairs<S: Spec>(part: &Part<'_, S>) -> u64 {
-    let answered = &part.operations[..part.answered];
-    let mut calls: Vec<u32> = answered.iter().map(|operation| operation.call).collect();
+/// Per operation of unknown outcome, counted from the first of them, the last before it that is equal.
+pub(crate) fn twins<S: Spec>(part: &Part<'_, S>) -> Vec<Option<u32>> {
+    let unknown = &part.operations[part.answered..];
+    let hash = |operation: &Operation<'_, S::Op, S::Ret>| {
+        let mut hasher = Words::default();
+        operation.op.hash(&mut hasher);
+        hasher.finish()
+    };
+    let hashes: Vec<u64> = unknown.iter().map(hash).collect();
+    // The last of each kind stands for it.
+    let mut kinds = Table::new();
+    let mut last: Vec<u32> = Vec::new();
+    let mut twins = Vec::with_capacity(unknown.len());
+    for (place, operation) in unknown.iter().enumerate() {
+        let is_it = |kind: u32| unknown[last[kind as usize] as usize].op == operation.op;
+        let kind = kinds.find(hashes[place], is_it);
+        twins.push(kind.map(|kind| std::mem::replace(&mut last[kind as usize], place as u32)));
+        if kind.is_none() {
+            kinds.add(hashes[place], last.len() as u32, |kind| hashes[last[kind as usize] as usize]);
+            last.push(place as u32);
+        }
+    }
+    twins
+}
+
+/// How many pairs of answered operations are open together. They come in the order of their returns, and
+/// before the others.
+pub(crate) fn pairs(intervals: &[Interval]) -> u64 {
+    let answered = &intervals[..intervals.partition_point(|interval| interval.end != NEVER)];
+    let mut calls: Vec<u32> = answered.iter().map(|interval| interval.call).collect();
     calls.sort_unstable();
     let open = (0..)
         .zip(answered)
-        .map(|(returned, operation)| (calls.partition_point(|call| *call < operation.end) - returned) as u64);
+        .map(|(returned, interval)| (calls.partition_point(|call| *call < interval.end) - returned) as u64);
     open.sum()
-}
-
-/// The places of an operation's keys among those of its part.
-fn places<K: Ord>(keys: &[K], touched: Keys<K>) -> (u32, u32) {
-    let (low, high) = match touched {
-        Keys::One(key) => {
-            let at = keys.binary_search(&key).expect("a part has the keys of its operations");
-            (at, at + 1)
-        }
-        Keys::Range { from, to } => {
-            let low = keys.partition_point(|key| *key < from);
-            (low, keys.partition_point(|key| *key < to).max(low))
-        }
-    };
-    (low as u32, high as u32)
 }
 
 /// The smallest range of keys that holds `range` and every one of `others` that meets it.

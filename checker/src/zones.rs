@@ -18,9 +18,8 @@
 //! ([`twins`](crate::twins)). What remains is left out: if the rest has no order, neither has the whole.
 
 use crate::nearly;
-use crate::origins::{INITIAL, Numbered, Origin, Register, origins};
-use crate::parts::{NEVER, Part};
-use crate::spec::Spec;
+use crate::origins::{Claims, INITIAL, Numbered, Origin, origins};
+use crate::parts::{Interval, NEVER};
 use crate::twins::Twins;
 
 /// A place in time: events are counted from 1, and the register holds its first content from 0 on.
@@ -32,6 +31,8 @@ const NONE: u32 = u32::MAX;
 pub(crate) enum Decision {
     /// There is an order.
     Linearizable,
+    /// This is an order if the object explains it.
+    Proposed(Vec<u32>),
     /// There is none.
     Refuted {
         /// The first answered operation in the order of returns that has no place together with all
@@ -47,12 +48,13 @@ pub(crate) enum Decision {
 }
 
 /// A part made ready for its blocks. A *node* is a content that one operation left behind.
-pub(crate) struct Zones<'p, 'h, S: Spec> {
-    part: &'p Part<'h, S>,
-    initial: &'p S,
-    register: Register<'p>,
+pub(crate) struct Zones<'r, 'a> {
+    intervals: &'r [Interval],
+    answered: usize,
+    claims: Claims<'r, 'a>,
     nodes: Vec<Origin>,
-    /// Per swap its node, per write its node if it was observed.
+    /// Per swap its node, per write its node if it was observed; empty where nothing is swapped or
+    /// appended: then that is the write's own content.
     made: Vec<u32>,
     twins: Twins,
 }
@@ -105,47 +107,56 @@ struct Reads {
 const NO_READS: Reads =
     Reads { first_return: NEVER, last_call: 0, until: 0, evidence: NEVER, is_kept: false };
 
-impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
-    /// `None` if it is not certain what the reads observed.
-    pub(crate) fn new(part: &'p Part<'h, S>, initial: &'p S, mut register: Register<'p>) -> Option<Self> {
-        let twins = Twins::told_apart(part, &mut register)?;
-        Self::of(part, initial, register, twins)
+impl<'r, 'a> Zones<'r, 'a> {
+    /// The first `answered` operations were answered. `None` if it is not certain what the reads observed.
+    pub(crate) fn new(
+        intervals: &'r [Interval],
+        answered: usize,
+        mut claims: Claims<'r, 'a>,
+    ) -> Option<Self> {
+        let twins = Twins::told_apart(intervals, answered, &mut claims)?;
+        Self::of(intervals, answered, claims, twins)
     }
 
-    fn of(part: &'p Part<'h, S>, initial: &'p S, mut register: Register<'p>, twins: Twins) -> Option<Self> {
+    fn of(
+        intervals: &'r [Interval],
+        answered: usize,
+        mut claims: Claims<'r, 'a>,
+        twins: Twins,
+    ) -> Option<Self> {
         let nobody = Origin { operation: None, before: None };
-        let mut made = vec![NONE; part.operations.len()];
-        let origins = origins(&mut register)?;
-        let mut nodes = Vec::with_capacity(origins.len());
-        for (value, origin) in origins.into_iter().enumerate() {
-            if let Some(Origin { operation: Some(operation), .. }) = origin {
-                made[operation as usize] = value as u32;
+        let origins = origins(&mut claims)?;
+        let mut nodes: Vec<Origin> = origins.iter().map(|origin| origin.unwrap_or(nobody)).collect();
+        let mut made = Vec::new();
+        if claims.has_swaps || claims.has_appends {
+            made.resize(intervals.len(), NONE);
+            for (value, origin) in (0..).zip(origins) {
+                if let Some(Origin { operation: Some(operation), .. }) = origin {
+                    made[operation as usize] = value;
+                }
             }
-            nodes.push(origin.unwrap_or(nobody));
-        }
-        for (at, operation) in register.operations.iter().enumerate() {
-            if let (Numbered::Swap { old, .. }, NONE) = (operation, made[at]) {
-                made[at] = nodes.len() as u32;
-                nodes.push(Origin { operation: Some(at as u32), before: Some(*old) });
+            for (at, operation) in claims.operations.iter().enumerate() {
+                if let (Numbered::Swap { old, .. }, NONE) = (operation, made[at]) {
+                    made[at] = nodes.len() as u32;
+                    nodes.push(Origin { operation: Some(at as u32), before: Some(*old) });
+                }
             }
         }
-        Some(Self { part, initial, register, nodes, made, twins })
+        Some(Self { intervals, answered, claims, nodes, made, twins })
     }
 
     /// Judges the part.
     pub(crate) fn decide(mut self) -> Decision {
-        match self.blocks(self.part.answered) {
+        match self.blocks(self.answered) {
             Finding::Ordered(_) if self.twins.is_any_left => Decision::Unsure,
             Finding::Ordered(blocks) if self.is_any_refused() => {
-                let order = self.linearization(self.part.answered, &blocks);
-                if self.with_refused(&order) { Decision::Linearizable } else { Decision::Unsure }
+                let order = self.linearization(self.answered, &blocks);
+                self.with_refused(&order).map_or(Decision::Unsure, Decision::Proposed)
             }
             Finding::Ordered(_) => Decision::Linearizable,
-            Finding::Refuted(_)
-                if !self.twins.is_any_left && self.twins.leave_guesses(&mut self.register) =>
-            {
-                let Self { part, initial, register, twins, .. } = self;
-                Self::of(part, initial, register, twins).map_or(Decision::Unsure, Self::decide)
+            Finding::Refuted(_) if !self.twins.is_any_left && self.twins.leave_guesses(&mut self.claims) => {
+                let Self { intervals, answered, claims, twins, .. } = self;
+                Self::of(intervals, answered, claims, twins).map_or(Decision::Unsure, Self::decide)
             }
             Finding::Refuted(until) => {
                 let (failing, blocks) = self.last_ordered(until);
@@ -158,9 +169,8 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     /// How many of the answered operations have an order, at most, and its blocks, where all have none
     /// and those up to `until` probably neither.
     fn last_ordered(&self, until: Moment) -> (usize, Blocks) {
-        let count =
-            |until: Moment| self.part.operations[..self.part.answered].partition_point(|o| o.end < until);
-        let (mut low, mut high, mut guess) = (0, self.part.answered, count(until));
+        let count = |until: Moment| self.intervals[..self.answered].partition_point(|o| o.end < until);
+        let (mut low, mut high, mut guess) = (0, self.answered, count(until));
         let mut ordered = Blocks { order: Vec::new(), next: vec![NONE; self.nodes.len()] };
         // The guess is nearly always right, so it is tried before the middle.
         for is_guess in [true, true, true, false].into_iter().chain(std::iter::repeat(false)) {
@@ -182,8 +192,18 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
         (low, ordered)
     }
 
+    /// The node of a swap, and of a write if it was observed.
+    fn made(&self, at: usize) -> Option<u32> {
+        match self.claims.operations[at] {
+            Numbered::Write(value) if self.made.is_empty() => {
+                self.claims.usage[value as usize].is_observed.then_some(value)
+            }
+            _ => Some(self.made[at]).filter(|node| *node != NONE),
+        }
+    }
+
     fn is_any_refused(&self) -> bool {
-        self.register.operations.iter().any(|operation| matches!(operation, Numbered::Refused(_)))
+        self.claims.operations.iter().any(|operation| matches!(operation, Numbered::Refused(_)))
     }
 
     /// The blocks of the operations that were invoked before the `answered`th return. Those that
@@ -191,9 +211,9 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     fn blocks(&self, answered: usize) -> Finding {
         let mut reads = vec![NO_READS; self.nodes.len()];
         let mut blocks = Vec::with_capacity(answered);
-        for (at, operation) in self.part.operations[..answered].iter().enumerate() {
+        for (at, operation) in self.intervals[..answered].iter().enumerate() {
             let (call, end) = (operation.call + 1, operation.end + 1);
-            let node = match self.register.operations[at] {
+            let node = match self.claims.operations[at] {
                 Numbered::Read(value) => {
                     let reads = &mut reads[value as usize];
                     reads.first_return = reads.first_return.min(end);
@@ -202,19 +222,21 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
                     }
                     value
                 }
-                Numbered::Write(_) | Numbered::Swap { .. } if self.made[at] != NONE => self.made[at],
-                Numbered::Write(_) => {
-                    blocks.push(alone(at, call, end));
-                    continue;
-                }
-                Numbered::Swap { .. } | Numbered::Append(_) | Numbered::Refused(_) => continue,
+                Numbered::Write(_) | Numbered::Swap { .. } => match self.made(at) {
+                    Some(node) => node,
+                    None => {
+                        blocks.push(alone(at, call, end));
+                        continue;
+                    }
+                },
+                Numbered::Append(_) | Numbered::Refused(_) => continue,
             };
             let reads = &mut reads[node as usize];
             reads.evidence = reads.evidence.min(end);
             reads.is_kept = true;
         }
         // What is swapped was there.
-        for node in 0..self.nodes.len() {
+        for node in 0..if self.made.is_empty() { 0 } else { self.nodes.len() } {
             let mut node = node;
             while let (true, Some(before)) = (reads[node].is_kept, self.nodes[node].before) {
                 let evidence = reads[node].evidence;
@@ -237,11 +259,11 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     fn chains(&self, answered: usize, reads: &[Reads], blocks: &mut Vec<Block>) -> Result<Vec<u32>, Moment> {
         let limit = match answered {
             0 => 0,
-            _ if answered == self.part.answered => NEVER,
-            _ => self.part.operations[answered - 1].end + 1,
+            _ if answered == self.answered => NEVER,
+            _ => self.intervals[answered - 1].end + 1,
         };
         let mut next = vec![NONE; self.nodes.len()];
-        let mut is_used = vec![false; if self.register.has_appends { self.made.len() } else { 0 }];
+        let mut is_used = vec![false; if self.claims.has_appends { self.intervals.len() } else { 0 }];
         let mut kept = 0;
         for (node, origin) in self.nodes.iter().enumerate() {
             let evidence = reads[node].evidence;
@@ -250,10 +272,10 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
             }
             kept += 1;
             match origin.operation {
-                Some(maker) if self.part.operations[maker as usize].call + 1 > limit => return Err(evidence),
+                Some(maker) if self.intervals[maker as usize].call + 1 > limit => return Err(evidence),
                 // What is appended once is there once.
                 Some(maker)
-                    if self.register.has_appends && std::mem::replace(&mut is_used[maker as usize], true) =>
+                    if self.claims.has_appends && std::mem::replace(&mut is_used[maker as usize], true) =>
                 {
                     return Err(NEVER);
                 }
@@ -276,9 +298,9 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
             // Swaps in a circle.
             return Err(NEVER);
         }
-        if self.register.has_appends {
-            for (at, operation) in self.part.operations[..answered].iter().enumerate() {
-                if !is_used[at] && matches!(self.register.operations[at], Numbered::Append(_)) {
+        if self.claims.has_appends {
+            for (at, operation) in self.intervals[..answered].iter().enumerate() {
+                if !is_used[at] && matches!(self.claims.operations[at], Numbered::Append(_)) {
                     blocks.push(alone(at, operation.call + 1, operation.end + 1));
                 }
             }
@@ -303,10 +325,10 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
             let (call, end) = match self.nodes[node as usize].operation {
                 None => (0, 0),
                 Some(maker) if (maker as usize) < answered => {
-                    let maker = &self.part.operations[maker as usize];
+                    let maker = &self.intervals[maker as usize];
                     (maker.call + 1, maker.end + 1)
                 }
-                Some(maker) => (self.part.operations[maker as usize].call + 1, NEVER),
+                Some(maker) => (self.intervals[maker as usize].call + 1, NEVER),
             };
             block.add(call, end, if end == NEVER { seen.evidence } else { end })?;
             if seen.first_return < block.last_call {
@@ -324,7 +346,7 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
     /// The operations in the order of their blocks.
     fn linearization(&self, answered: usize, blocks: &Blocks) -> Vec<u32> {
         let mut starts = vec![0_u32; self.nodes.len() + 1];
-        let read = |at: usize| match self.register.operations[at] {
+        let read = |at: usize| match self.claims.operations[at] {
             Numbered::Read(value) => Some(value as usize),
             _ => None,
         };
@@ -361,16 +383,16 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
         order
     }
 
-    /// Whether the refused swaps fit into an order of all other operations.
-    fn with_refused(&self, order: &[u32]) -> bool {
-        let known = &self.part.operations[..self.part.answered];
+    /// An order of all other operations with the refused swaps put in; `None` if they do not fit.
+    fn with_refused(&self, order: &[u32]) -> Option<Vec<u32>> {
+        let known = &self.intervals[..self.answered];
         // Per place in the order, the content in front of it. Whatever was appended unobserved is no
         // content with a number, or a replay will find out.
         let mut contents = vec![INITIAL];
-        let mut place_of = vec![NONE; self.part.operations.len()];
+        let mut place_of = vec![NONE; self.intervals.len()];
         for (place, at) in order.iter().enumerate() {
             place_of[*at as usize] = place as u32;
-            contents.push(match self.register.operations[*at as usize] {
+            contents.push(match self.claims.operations[*at as usize] {
                 Numbered::Write(value) | Numbered::Swap { new: value, .. } => value,
                 Numbered::Append(_) => self.made[*at as usize],
                 Numbered::Read(_) | Numbered::Refused(_) => contents[place],
@@ -381,14 +403,14 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
         let mut inserted: Vec<(u32, u32)> = Vec::new();
         for (at, operation) in known.iter().enumerate() {
             let mut place = behind[at];
-            if let Numbered::Refused(old) = self.register.operations[at] {
+            if let Numbered::Refused(old) = self.claims.operations[at] {
                 let returned = known.partition_point(|o| o.end < operation.call);
                 let mut own = behind[returned];
                 while contents.get(own as usize).is_some_and(|content| self.twins.is_one(*content, old)) {
                     own += 1;
                 }
                 if own as usize >= contents.len() {
-                    return false;
+                    return None;
                 }
                 inserted.push((own, at as u32));
                 place = place.max(own);
@@ -399,14 +421,14 @@ impl<'p, 'h, S: Spec> Zones<'p, 'h, S> {
         }
         inserted.sort_unstable();
         let mut inserted = inserted.into_iter().peekable();
-        let mut whole = Vec::with_capacity(self.part.operations.len());
+        let mut whole = Vec::with_capacity(self.intervals.len());
         for place in 0..=order.len() {
             while let Some((_, at)) = inserted.next_if(|(own, _)| *own as usize == place) {
                 whole.push(at);
             }
             whole.extend(order.get(place));
         }
-        self.part.is_explained(self.initial, &whole)
+        Some(whole)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::sync::LazyLock;
 
 use contract::kv::{Op, Ret};
 use contract::{Bytes, ClientId, EventKind, History, OpId, Outcome};
@@ -354,10 +355,11 @@ impl<const HINTS: u8> Spec for Variant<HINTS> {
         }
     }
 
-    fn keys(op: &Op) -> Keys<Bytes> {
+    fn keys(op: &Op) -> Keys<&Bytes> {
+        static ONE: LazyLock<Bytes> = LazyLock::new(|| "k0".into());
         match op {
-            _ if HINTS == NO_HINTS => Keys::One(Bytes::empty()),
-            Op::Scan { .. } if HINTS == SCANS_TOUCH_ONE_KEY => Keys::One("k0".into()),
+            _ if HINTS == NO_HINTS => Keys::One(&ONE),
+            Op::Scan { .. } if HINTS == SCANS_TOUCH_ONE_KEY => Keys::One(&ONE),
             _ => Kv::keys(op),
         }
     }

@@ -3,9 +3,9 @@
 
 use contract::kv::{Op, Ret};
 use contract::{Bytes, ClientId, History, OpId, Outcome, Time};
+use seedbed_checker::division::split;
 use seedbed_checker::generate::{self, Draw, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
-use seedbed_checker::parts::split;
 use seedbed_checker::{Budget, Malformed, Options, Spec, Verdict, Violation, judge_kv, judge_with, witness};
 
 fn get(key: &str) -> Op {
@@ -276,7 +276,7 @@ fn reasons_are_true() {
             flaw: Flaw::None,
         };
         let history = generate::kv(&workload, seed);
-        for part in split::<Kv>(&history).expect("well formed") {
+        for part in split(&history, &Kv::default()).expect("well formed") {
             for operation in 0..part.answered {
                 assert_eq!(Kv::reason(&part, &Kv::default(), operation), None, "seed {seed}");
                 judged += 1;
@@ -429,7 +429,8 @@ fn scans_join_the_keys_that_occur() {
         // What nobody knows the outcome of says nothing and joins nothing.
         (2, 1, 12, scan("a", "z"), UNKNOWN),
     ]);
-    let parts = split::<Kv>(&history).expect("well formed");
+    let start = Kv::default();
+    let parts = split(&history, &start).expect("well formed");
     let names: Vec<String> = parts.iter().map(|part| part.name()).collect();
     assert_eq!(names, ["c", "d", "no key", "a and b"]);
     assert_eq!(judge_kv(&history, Budget::default()), Ok(Verdict::Ok));

@@ -3,9 +3,9 @@
 
 use contract::kv;
 use contract::{ClientId, EventKind, History, Outcome, Time};
+use seedbed_checker::division::split;
 use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::register::{Op, Register, Ret};
-use seedbed_checker::parts::split;
 use seedbed_checker::{Budget, Spec, Verdict, judge, judge_kv};
 
 /// One operation a second, each half a second long; `None` is an unknown outcome.
@@ -123,7 +123,7 @@ fn reasons_are_true() {
         if judge(&history, &Register::default(), Budget::default()) != Ok(Verdict::Ok) {
             continue;
         }
-        for part in split::<Register>(&history).expect("well formed") {
+        for part in split(&history, &Register::default()).expect("well formed") {
             for operation in 0..part.answered {
                 let reason = Register::reason(&part, &Register::default(), operation);
                 assert_eq!(reason, None, "seed {seed}");

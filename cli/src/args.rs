@@ -229,6 +229,9 @@ pub(crate) struct BoundArgs {
     /// Crashes, each with a restart from what is durable
     #[arg(long, value_name = "N", default_value_t = Bounds::default().crashes)]
     pub(crate) crashes: u8,
+    /// How often something else happens to a node while a write of its is under way
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().overtakes)]
+    pub(crate) overtakes: u8,
     /// Datagrams that arrive twice
     #[arg(long, value_name = "N", default_value_t = Bounds::default().duplicates)]
     pub(crate) duplicates: u8,
@@ -244,6 +247,9 @@ pub(crate) struct BoundArgs {
     /// Let the service take its time: applying, reading and installing become actions of their own
     #[arg(long)]
     pub(crate) slow_service: bool,
+    /// The protocol treats its nodes alike, whatever their numbers: they do what they do first in that order
+    #[arg(long)]
+    pub(crate) symmetric: bool,
     /// The size of one part of a snapshot
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
     pub(crate) chunk: u64,

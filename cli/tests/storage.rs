@@ -7,7 +7,9 @@ use std::process::Command;
 use std::task::{Context, Poll, Waker};
 
 use contract::{Batch, Durability, Engine};
-use testbed::storage::{BTree, BTreeOptions, LogStore, LogStoreOptions, Lsm, LsmOptions, StdFs};
+use testbed::storage::{
+    BTree, BTreeOptions, Journal, JournalOptions, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode, StdFs,
+};
 
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("storage-{name}"));
@@ -94,9 +96,71 @@ fn an_lsm() {
 
 #[test]
 fn a_btree() {
-    let folder = folder("btree");
-    ready(fill::<BTree<StdFs>>(&folder, &BTreeOptions::default()));
-    is_read_and_its_damage_found(&folder, "B-tree");
+    for mode in [Mode::Wal, Mode::Rollback] {
+        let folder = folder(&format!("btree-{mode:?}"));
+        ready(fill::<BTree<StdFs>>(&folder, &BTreeOptions { mode, ..BTreeOptions::default() }));
+        is_read_and_its_damage_found(&folder, "B-tree");
+    }
+}
+
+#[test]
+fn a_journal() {
+    let folder = folder("journal");
+    ready(async {
+        let options = JournalOptions { segment_bytes: 2048, ..JournalOptions::default() };
+        let (journal, _) = Journal::open(StdFs::new(&folder), "store", options).await.expect("opens");
+        for i in 0..100u8 {
+            journal.append(u32::from(i % 3), vec![vec![i; 40]]).await.expect("appends");
+        }
+    });
+    is_read_and_its_damage_found(&folder, "journal");
+}
+
+/// The end of a log that is damaged looks like one whose flush never finished: that is said.
+#[test]
+fn a_cut() {
+    async fn write<E: Engine<Fs = StdFs>>(folder: &Path, options: E::Options) {
+        let store = E::open(&StdFs::new(folder), "store", &options).await.expect("opens");
+        for i in 0..5u8 {
+            let mut batch = Batch::default();
+            batch.put([i], [i; 40]);
+            store.write(batch, Durability::Synced).await.expect("writes");
+        }
+    }
+    let is_cut = |folder: PathBuf, log: &str| {
+        let path = folder.display().to_string();
+        let (code, text) = seedbed(&["storage", "verify", &path]);
+        assert_eq!(code, 0, "{text}");
+        let log = files(&folder).into_iter().rfind(|file| file.display().to_string().ends_with(log));
+        let log = log.expect("a log");
+        let mut bytes = fs::read(&log).expect("a file");
+        let last = bytes.iter().rposition(|byte| *byte != 0).expect("something is in it");
+        bytes[last] ^= 1;
+        fs::write(&log, bytes).expect("a file that can be written to");
+        let (code, text) = seedbed(&["storage", "verify", &path]);
+        assert_eq!(code, 3, "{text}");
+        let name = log.file_name().expect("a name").display().to_string();
+        assert!(text.contains("intact up to a cut: store/") && text.contains(&name), "{text}");
+        let (code, text) = seedbed(&["storage", "verify", "--json", &path]);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains("\"intact up to a cut\""), "{text}");
+    };
+    let lsm = folder("cut-lsm");
+    ready(write::<Lsm<StdFs>>(&lsm, LsmOptions::default()));
+    is_cut(lsm, ".wal");
+    let log = folder("cut-log");
+    ready(write::<LogStore<StdFs>>(&log, LogStoreOptions::default()));
+    is_cut(log, ".segment");
+    let btree = folder("cut-btree");
+    ready(write::<BTree<StdFs>>(&btree, BTreeOptions::default()));
+    is_cut(btree, ".wal");
+    let journal = folder("cut-journal");
+    ready(async {
+        let (store, _) =
+            Journal::open(StdFs::new(&journal), "store", JournalOptions::default()).await.expect("opens");
+        store.append(1, vec![vec![7; 40]]).await.expect("appends");
+    });
+    is_cut(journal, ".journal");
 }
 
 #[test]

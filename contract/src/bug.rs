@@ -1,7 +1,8 @@
 //! Real bugs, planted by name, so that the testbed's power to find bugs is a number.
 //!
 //! To plant one more: a variant here, its row in [`Bug::ALL`], one `if` at its place, and a test
-//! that turns red.
+//! that turns red. Those of the storage engines stand in [`Bug::OF_ENGINES`] too: the suites of the storage
+//! crate find them, without a cluster.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,7 +75,8 @@ pub enum Bug {
     /// An ABD server says that it holds a copy before the copy and its tag are durable (Guerraoui and
     /// Levy, 2004).
     TagNotDurable,
-    /// A Paxos acceptor restarts without its promises (Michael and others, DISC 2017: diskless recovery).
+    /// A Paxos acceptor does not write its promises down, and restarts without them (Michael and others,
+    /// DISC 2017: diskless recovery).
     PromiseForgotten,
     /// A Paxos proposer uses a ballot before it is durable, and once more after a restart (folklore; Chandra
     /// and others, *Paxos Made Live*, 2007).
@@ -118,6 +120,28 @@ pub enum Bug {
     PhaseOneUnfinished,
     /// A Paxos acceptor compares a proposal with what it accepted in the slot, not with its promise.
     AcceptBelowPromise,
+    /// An engine renames a file and does not sync its folder (PostgreSQL's recycled log segments).
+    RenameNotSynced,
+    /// A B-tree believes a page that was torn: no checksum is looked at, and recovery does not copy a page
+    /// whose header is of its group.
+    TornPageBelieved,
+    /// A B-tree overwrites pages before its rollback journal is flushed.
+    RollbackJournalNotSynced,
+    /// An LSM's compaction drops the mark of a deletion though a deeper level holds the key (LevelDB #184).
+    TombstoneDroppedEarly,
+    /// An LSM removes a memtable's log before the manifest that names its table is durable (RocksDB #4990:
+    /// files that go though the manifest's sync failed).
+    LogRemovedBeforeManifest,
+    /// An LSM removes a memtable's log while the manifest's last record alone says where its content went:
+    /// one flipped bit takes both.
+    LogRemovedUnvouched,
+    /// A log-structured store's merge drops a value although the batch that replaced it may be lost.
+    MergeOutlivesBatch,
+    /// A recovering engine trusts what it reads from the page cache to be on the disk (Rebello et al.,
+    /// ATC'20).
+    RecoveryNotDurable,
+    /// A B-tree gives a page away that a snapshot still reads.
+    SnapshotPageLost,
 }
 
 impl Bug {
@@ -353,6 +377,64 @@ impl Bug {
             "accept-below-promise",
             "multi-paxos: an acceptor accepts below its promise; breaks agreement under churn",
         ),
+        (
+            Self::RenameNotSynced,
+            "rename-not-synced",
+            "engines: a file's new name is not made durable; breaks durability at a power loss",
+        ),
+        (
+            Self::TornPageBelieved,
+            "torn-page-believed",
+            "btree: a page that was torn passes for whole; breaks content at a power loss",
+        ),
+        (
+            Self::RollbackJournalNotSynced,
+            "rollback-journal-not-synced",
+            "btree-rollback: pages are overwritten before the journal is flushed; breaks content at a power loss",
+        ),
+        (
+            Self::TombstoneDroppedEarly,
+            "tombstone-dropped-early",
+            "lsm: a compaction forgets a deletion; a deleted key comes back",
+        ),
+        (
+            Self::LogRemovedBeforeManifest,
+            "log-removed-before-manifest",
+            "lsm: a log goes before the manifest names its table; breaks durability at a power loss",
+        ),
+        (
+            Self::LogRemovedUnvouched,
+            "log-removed-unvouched",
+            "lsm: a log goes while one record alone names its table; breaks durability at a flipped bit",
+        ),
+        (
+            Self::MergeOutlivesBatch,
+            "merge-outlives-batch",
+            "log: a merge drops what an unflushed batch replaced; breaks content at a power loss",
+        ),
+        (
+            Self::RecoveryNotDurable,
+            "recovery-not-durable",
+            "engines: what is recovered is not flushed; breaks durability when a process dies, then the power fails",
+        ),
+        (
+            Self::SnapshotPageLost,
+            "snapshot-page-lost",
+            "btree: what a snapshot reads is overwritten; breaks snapshot reads",
+        ),
+    ];
+
+    /// Those that the suites of the storage crate find; the others have a replay.
+    pub const OF_ENGINES: [Self; 9] = [
+        Self::RenameNotSynced,
+        Self::TornPageBelieved,
+        Self::RollbackJournalNotSynced,
+        Self::TombstoneDroppedEarly,
+        Self::LogRemovedBeforeManifest,
+        Self::LogRemovedUnvouched,
+        Self::MergeOutlivesBatch,
+        Self::RecoveryNotDurable,
+        Self::SnapshotPageLost,
     ];
 
     /// The name on the command line.

@@ -15,14 +15,14 @@
 //!
 //! | Record | | |
 //! |---|---|---|
-//! | 0 | 4 | CRC32C of bytes 4 to `length`, started from (magic, number) and the record's offset |
+//! | 0 | 4 | CRC32C of bytes 4 to `length`, started as told below |
 //! | 4 | 4 | `length` in bytes, these 16 included, so that it is never zero |
 //! | 8 | 4 | `durable`: how many bytes of this file were known to be durable when this was written |
 //! | 12 | 4 | tag: the owner's own |
 //! | 16 | … | payload |
 //!
-//! A checksum that starts from the file's number and the record's offset holds in one place only:
-//! stale bytes of a recycled or misdirected block never pass for a record.
+//! The checksum is started from the CRC32C of magic and number, XOR the record's offset. So it holds in one
+//! place only: stale bytes of a recycled or misdirected block never pass for a record.
 //!
 //! **Torn or corrupt?** A bad record is a torn tail if its flush may never have finished, and
 //! corruption if it had. After Alagappan et al. (FAST'18) each record carries the offset known to be

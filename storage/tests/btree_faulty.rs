@@ -1,10 +1,6 @@
-//! B-trees on disks that fail: nothing is acknowledged after the first failure, what was acknowledged
-//! stays, and what is in memory or intact on disk can be read.
+//! B-trees that cannot read what a batch changes, and how many flushes their writers take.
 
-use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use contract::{Batch, Durability, Engine, EngineError, Env, Family, FsError, Range, ReadStore};
@@ -12,8 +8,7 @@ use sim::fault::IoError;
 use sim::{Fault, SimFs, World};
 use storage::{BTree, BTreeOptions, Mode};
 
-use crate::btree_conformance::tiny;
-use crate::faulty::{Faults, Faulty};
+use crate::engines::{SOUND, btree};
 use crate::ground::{NODE, run, world};
 
 fn batch(i: u32) -> Batch {
@@ -22,117 +17,9 @@ fn batch(i: u32) -> Batch {
     batch
 }
 
-/// Writes until a disk that fails from some operation on has failed; then everything is refused, and
-/// opening anew finds what was acknowledged.
-fn latches(mode: Mode, set: fn(&Faults, u32), expected: fn(&FsError) -> bool) -> u32 {
-    let mut failures = 0;
-    for operation in 0..40 {
-        let world = world(u64::from(operation), "ideal");
-        let inner = world.fs(NODE);
-        let fs = Faulty::new(inner.clone());
-        let faults = Rc::clone(&fs.faults);
-        set(&faults, 1000);
-        let failed = run(&world, async move {
-            let store = BTree::open(&fs, "store", &tiny(mode)).await.expect("opens");
-            store.write(batch(0), Durability::Synced).await.expect("writes");
-            set(&faults, operation);
-            let (mut acknowledged, mut error) = (1, None);
-            for i in 1..200 {
-                let durability = if i % 3 == 0 { Durability::Synced } else { Durability::Lazy };
-                let mut outcome = store.write(batch(i), durability).await;
-                if i % 7 == 0 && outcome.is_ok() {
-                    outcome = store.maintain().await.map(|_| ());
-                }
-                match outcome {
-                    Ok(()) if durability == Durability::Synced => acknowledged = i + 1,
-                    Ok(()) => {}
-                    Err(found) => {
-                        error = Some(found);
-                        break;
-                    }
-                }
-            }
-            let Some(error) = error else { return false };
-            assert!(matches!(&error, EngineError::Fs(cause) if expected(cause)), "{error}");
-            // The disk is well again, and nobody trusts it.
-            set(&faults, 1_000_000);
-            assert_eq!(store.write(batch(500), Durability::Lazy).await, Err(error.clone()));
-            assert_eq!(store.write(batch(500), Durability::Synced).await, Err(error.clone()));
-            assert_eq!(store.sync().await, Err(error.clone()));
-            assert_eq!(store.maintain().await, Err(error));
-            assert!(!store.needs_maintenance(), "nothing can be done");
-            for i in 0..acknowledged {
-                let found = store.get(format!("key{i:03}").as_bytes()).await.expect("reads");
-                assert_eq!(found, Some(vec![i as u8; 40]));
-            }
-            assert!(
-                store.scan(Range::all(), usize::MAX).await.expect("reads").len() >= acknowledged as usize
-            );
-            let again = BTree::open(&inner, "store", &tiny(mode)).await.expect("opens again");
-            again.verify().await.expect("intact");
-            for i in 0..acknowledged {
-                let found = again.get(format!("key{i:03}").as_bytes()).await.expect("reads");
-                assert_eq!(found, Some(vec![i as u8; 40]), "acknowledged key {i} is gone");
-            }
-            assert_eq!(again.get(b"key500").await, Ok(None), "what was refused is not there");
-            true
-        });
-        failures += u32::from(failed);
-    }
-    failures
-}
-
-#[test]
-fn a_failed_flush_is_the_last() {
-    for mode in [Mode::Wal, Mode::Rollback] {
-        let set = |faults: &Faults, n| faults.file_syncs_left.set(Some(n));
-        let failures = latches(mode, set, |error| matches!(error, FsError::Io { action: "sync", .. }));
-        assert_eq!(failures, 40, "{mode:?}");
-    }
-}
-
-#[test]
-fn a_failed_write_is_the_last() {
-    for mode in [Mode::Wal, Mode::Rollback] {
-        let set = |faults: &Faults, n| faults.writes_left.set(Some(n));
-        let failures = latches(mode, set, |error| matches!(error, FsError::NoSpace { .. }));
-        assert_eq!(failures, 40, "{mode:?}");
-    }
-}
-
-/// A write whose future is dropped while it waits for the disk.
-#[test]
-fn an_abandoned_write_stops_the_engine() {
-    for mode in [Mode::Wal, Mode::Rollback] {
-        let world = world(1, "nvme");
-        let fs = world.fs(NODE);
-        run(&world, async move {
-            let store = BTree::open(&fs, "store", &tiny(mode)).await.expect("opens");
-            store.write(batch(0), Durability::Synced).await.expect("writes");
-            {
-                let mut write = pin!(store.write(batch(1), Durability::Synced));
-                // Twice: the first time it gives way to others that may share its flush.
-                for _ in 0..2 {
-                    poll_fn(|cx| {
-                        assert!(write.as_mut().poll(cx).is_pending(), "the disk takes its time");
-                        Poll::Ready(())
-                    })
-                    .await;
-                }
-            }
-            let refused = store.write(batch(2), Durability::Lazy).await;
-            assert!(
-                matches!(refused, Err(EngineError::Fs(FsError::Io { action: "write", .. }))),
-                "{refused:?}"
-            );
-            assert_eq!(store.get(b"key000").await, Ok(Some(vec![0; 40])));
-        });
-    }
-}
-
 /// A store of 300 keys of which memory has nothing, neither the store's nor the operating system's.
 fn cold_store(world: &World<()>) -> BTree<SimFs> {
-    let options = tiny(Mode::Wal);
+    let options = btree(Mode::Wal, SOUND);
     let fs = world.fs(NODE);
     run(world, async move {
         let store = BTree::open(&fs, "store", &options).await.expect("opens");

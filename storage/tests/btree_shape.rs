@@ -1,18 +1,19 @@
 //! What trees look like, and what the machinery around them does.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use contract::{Batch, Durability, Engine, Family, File, Fs, OpenMode, Range, ReadStore};
+use contract::{Batch, Durability, Engine, File, Fs, OpenMode, Range, ReadStore};
 use storage::{BTree, BTreeOptions, Mode};
 
-use crate::btree_conformance::{Model, apply, everything, tiny};
+use crate::engines::{self, SOUND};
 use crate::faulty::Faulty;
 use crate::ground::{NODE, run, world};
+use crate::model::{FAMILIES, Model};
 
 const MODES: [Mode; 2] = [Mode::Wal, Mode::Rollback];
 
@@ -33,19 +34,19 @@ fn vacuum_gives_pages_back() {
         let world = world(1, "ideal");
         let fs = world.fs(NODE);
         run(&world, async move {
-            let options = BTreeOptions { wal_bytes: 4 << 10, ..tiny(mode) };
+            let options = BTreeOptions { wal_bytes: 4 << 10, ..engines::btree(mode, SOUND) };
             let store = BTree::open(&fs, "store", &options).await.expect("opens");
-            let mut model = Model::new();
+            let mut model = Model::default();
             for i in 0..1500u32 {
                 let mut batch = one((i * 7919 % 1500).to_be_bytes(), vec![i as u8; 60]);
                 if i.is_multiple_of(50) {
                     batch.put_in(
-                        Family(7),
+                        FAMILIES[1],
                         [vec![b'k'; 400], i.to_be_bytes().to_vec()].concat(),
                         vec![1; 900],
                     );
                 }
-                apply(&mut model, &batch);
+                model.apply(&batch);
                 store.write(batch, Durability::Lazy).await.expect("writes");
             }
             store.sync().await.expect("syncs");
@@ -57,8 +58,8 @@ fn vacuum_gives_pages_back() {
             for i in (0..1500u32).filter(|i| i % 8 != 3) {
                 batch.delete(i.to_be_bytes());
             }
-            batch.delete_range(Family(7), vec![b'k'; 400], Some([vec![b'k'; 400], vec![0, 0, 4]].concat()));
-            apply(&mut model, &batch);
+            batch.delete_range(FAMILIES[1], vec![b'k'; 400], Some([vec![b'k'; 400], vec![0, 0, 4]].concat()));
+            model.apply(&batch);
             store.write(batch, Durability::Synced).await.expect("writes");
             assert!(store.needs_maintenance(), "most pages are free");
             let mut steps = 0;
@@ -74,19 +75,19 @@ fn vacuum_gives_pages_back() {
             // Enough groups that those with the end cut off are in the data file.
             for i in 0..40u32 {
                 let batch = one("again", i.to_be_bytes());
-                apply(&mut model, &batch);
+                model.apply(&batch);
                 store.write(batch, Durability::Synced).await.expect("writes");
                 while store.maintain().await.expect("maintains") {}
             }
             let after = data_bytes(&fs).await;
             assert!(after * 3 < before, "{mode:?}: {before} bytes became {after}");
             store.verify().await.expect("intact");
-            assert_eq!(everything(&store).await.expect("reads"), model);
-            assert_eq!(everything(&snapshot).await.expect("reads"), then, "a snapshot sees nothing of it");
+            assert_eq!(model.difference(&store).await, None);
+            assert_eq!(then.difference(&snapshot).await, None, "a snapshot sees nothing of it");
             drop(snapshot);
             let again = BTree::open(&fs, "store", &options).await.expect("opens again");
             again.verify().await.expect("intact");
-            assert_eq!(everything(&again).await.expect("reads"), model);
+            assert_eq!(model.difference(&again).await, None);
         });
     }
 }
@@ -97,7 +98,7 @@ fn lazy_batches_do_not_flush() {
     for (mode, batches) in [(Mode::Wal, 3000u32), (Mode::Rollback, 60)] {
         let world = world(1, "ideal");
         let fs = world.fs(NODE);
-        let options = BTreeOptions { wal_bytes: 1 << 24, pool_bytes: 64 << 9, ..tiny(mode) };
+        let options = BTreeOptions { wal_bytes: 1 << 24, pool_bytes: 64 << 9, ..engines::btree(mode, SOUND) };
         let store = run(&world, async move { BTree::open(&fs, "store", &options).await.expect("opens") });
         let before = world.stats().disk_flushes;
         let writer = store.clone();
@@ -118,7 +119,7 @@ fn a_commit_takes_as_many_flushes_as_told() {
     for (mode, flushes) in [(Mode::Wal, 1), (Mode::Rollback, 3)] {
         let world = world(1, "ideal");
         let fs = world.fs(NODE);
-        let options = BTreeOptions { wal_bytes: 1 << 24, ..tiny(mode) };
+        let options = BTreeOptions { wal_bytes: 1 << 24, ..engines::btree(mode, SOUND) };
         let store = run(&world, async move {
             let store = BTree::open(&fs, "store", &options).await.expect("opens");
             store.write(one("a", "b"), Durability::Synced).await.expect("writes");
@@ -140,7 +141,7 @@ fn a_small_pool_reads_again() {
     let world = world(1, "ideal");
     let fs = world.fs(NODE);
     run(&world, async move {
-        let options = BTreeOptions { pool_bytes: 0, ..tiny(Mode::Wal) };
+        let options = BTreeOptions { pool_bytes: 0, ..engines::btree(Mode::Wal, SOUND) };
         let store = BTree::open(&fs, "store", &options).await.expect("opens");
         for i in 0..2000u32 {
             store.write(one(i.to_be_bytes(), [i as u8; 40]), Durability::Lazy).await.expect("writes");
@@ -196,7 +197,7 @@ fn a_late_read_does_not_bring_back_an_old_page() {
         let world = world(1, "ideal");
         let fs = Faulty::new(world.fs(NODE));
         run(&world, async move {
-            let options = BTreeOptions { pool_bytes: 0, wal_bytes: 2 << 10, ..tiny(mode) };
+            let options = BTreeOptions { pool_bytes: 0, wal_bytes: 2 << 10, ..engines::btree(mode, SOUND) };
             let store = BTree::open(&fs, "store", &options).await.expect("opens");
             for i in 0..400u32 {
                 store.write(one(i.to_be_bytes(), [1; 40]), Durability::Lazy).await.expect("writes");
@@ -225,90 +226,19 @@ fn a_late_read_does_not_bring_back_an_old_page() {
     }
 }
 
-/// Readers, writers, vacuum and flushes beside each other, on a disk that takes its time.
-#[test]
-fn snapshots_hold_while_others_write_and_maintain() {
-    for mode in MODES {
-        let world = world(1, "nvme");
-        let (fs, env) = (world.fs(NODE), world.env(NODE));
-        let stats = run(&world, async move {
-            let engine = BTree::open(&fs, "store", &tiny(mode)).await.expect("opens");
-            let model = RefCell::new(Model::new());
-            let (writing, done, checked) = (Cell::new(false), Cell::new(false), Cell::new(0));
-            let write = async {
-                for i in 0..1500u32 {
-                    let mut batch = one((i * 7919 % 300).to_be_bytes(), vec![i as u8; 30 + i as usize % 160]);
-                    if i.is_multiple_of(31) {
-                        batch.put_in(Family(7), "large", vec![i as u8; 2000]);
-                    }
-                    if i % 150 == 149 {
-                        batch.delete_range(
-                            Family::DEFAULT,
-                            20u32.to_be_bytes(),
-                            Some(290u32.to_be_bytes().into()),
-                        );
-                    }
-                    writing.set(true);
-                    engine.write(batch.clone(), Durability::Lazy).await.expect("writes");
-                    apply(&mut model.borrow_mut(), &batch);
-                    writing.set(false);
-                    if i.is_multiple_of(10) {
-                        env.sleep(Duration::from_micros(50)).await;
-                    }
-                }
-                done.set(true);
-            };
-            let maintain = async {
-                while !done.get() || engine.needs_maintenance() {
-                    engine.maintain().await.expect("maintains");
-                    env.sleep(Duration::from_micros(20)).await;
-                }
-            };
-            let read = async {
-                while !done.get() {
-                    // Within a write nobody can say whether it is in the snapshot.
-                    if writing.get() {
-                        env.sleep(Duration::from_micros(1)).await;
-                        continue;
-                    }
-                    let (snapshot, then) = (engine.snapshot(), model.borrow().clone());
-                    env.sleep(Duration::from_millis(2)).await;
-                    assert_eq!(everything(&snapshot).await.expect("reads"), then);
-                    checked.set(checked.get() + 1);
-                }
-            };
-            let check = async {
-                while !done.get() {
-                    engine.verify().await.expect("intact");
-                    engine.sync().await.expect("syncs");
-                    env.sleep(Duration::from_millis(5)).await;
-                }
-            };
-            futures::join!(write, maintain, read, check);
-            assert!(checked.get() > 5, "only {} snapshots", checked.get());
-            assert_eq!(everything(&engine).await.expect("reads"), *model.borrow());
-            engine.verify().await.expect("intact");
-            let all = engine.scan(Range::all(), usize::MAX).await.expect("reads").len();
-            assert!(all > 20, "{all} keys are left");
-            engine.stats()
-        });
-        assert!(stats.flushes > 20 && stats.compactions > 2, "{mode:?}: {stats:?}");
-    }
-}
-
 /// A checkpoint is of one moment although writing goes on, and a store of its own.
 #[test]
 fn a_checkpoint_is_of_one_moment() {
     for mode in MODES {
         let world = world(1, "nvme");
         let (fs, env) = (world.fs(NODE), world.env(NODE));
-        let model = Rc::new(RefCell::new(Model::new()));
+        let model = Rc::new(RefCell::new(Model::default()));
         let written = Rc::clone(&model);
         run(&world, async move {
-            let store = BTree::open(&fs, "store", &tiny(mode)).await.expect("opens");
+            let store = BTree::open(&fs, "store", &engines::btree(mode, SOUND)).await.expect("opens");
             for i in 0..500u32 {
                 let batch = one((i * 7919 % 500).to_be_bytes(), vec![i as u8; 80]);
-                apply(&mut written.borrow_mut(), &batch);
+                written.borrow_mut().apply(&batch);
                 store.write(batch, Durability::Lazy).await.expect("writes");
             }
             let writing = async {
@@ -324,9 +254,9 @@ fn a_checkpoint_is_of_one_moment() {
         world.restart(NODE);
         let fs = world.fs(NODE);
         run(&world, async move {
-            let copy = BTree::open(&fs, "copy", &tiny(mode)).await.expect("opens the copy");
+            let copy = BTree::open(&fs, "copy", &engines::btree(mode, SOUND)).await.expect("opens the copy");
             copy.verify().await.expect("intact");
-            assert_eq!(everything(&copy).await.expect("reads"), *model.borrow());
+            assert_eq!(model.take().difference(&copy).await, None);
             copy.write(one("own", "life"), Durability::Synced).await.expect("writes");
             copy.verify().await.expect("intact");
         });

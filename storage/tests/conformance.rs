@@ -1,22 +1,24 @@
-//! Any sequence of operations on an engine gives what sorted maps give; see `model`.
+//! Any sequence of operations on any engine, on a simulated disk and on a real folder, gives what sorted
+//! maps give; see `model`.
 //!
-//! A new engine takes part with one line of [`conformance!`].
+//! `PROPTEST_CASES=10000` tries so many sequences of each engine on each file system; the folder is made
+//! where `TMPDIR` says.
 
 use std::time::Duration;
 
-use contract::{Batch, Change, Durability, Engine, EngineStats, Family, Fs, Order, ReadStore};
+use contract::{Batch, Change, Durability, Engine, Family, Fs, Order, ReadStore};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestCaseError};
-use storage::lsm::{Compaction, Compression};
-use storage::{BTree, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode};
+use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
+use sim::SimFs;
+use storage::StdFs;
 
-use crate::btree_conformance::tiny as tiny_pages;
+use crate::engines::on_every_engine;
 use crate::ground::{Folder, NODE, block_on, run, world};
 use crate::model::{FAMILIES, Model, OwnedRange, settle};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Write(Batch, bool),
     Get(Family, Vec<u8>),
     Scan(OwnedRange, usize),
@@ -26,8 +28,8 @@ enum Step {
     ReadSnapshots(OwnedRange, usize),
     Sync,
     Maintain,
-    /// Sync, open anew, and forget the snapshots.
-    Reopen,
+    /// Sync, open anew, perhaps with other options, and forget the snapshots.
+    Reopen(bool),
     Verify,
     /// Take a checkpoint; of two, the oldest is given up.
     Checkpoint,
@@ -35,13 +37,26 @@ enum Step {
     WriteCheckpoints(Batch),
 }
 
-/// Few keys, so that they are overwritten; some share long prefixes, and one is empty.
+/// Few keys, so that they are overwritten; some share long prefixes, some do not fit into a page, and one
+/// is empty.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        4 => (0u8..24).prop_map(|i| vec![i]),
-        4 => (0u16..40).prop_map(|i| format!("a/long/shared/prefix/{i:03}").into_bytes()),
+        8 => (0u8..24).prop_map(|i| vec![i]),
+        8 => (0u16..40).prop_map(|i| format!("a/long/shared/prefix/{i:03}").into_bytes()),
+        2 => (0u16..200).prop_map(|i| i.to_be_bytes().to_vec()),
+        2 => (0u16..30).prop_map(|i| [vec![b'k'; 300], i.to_be_bytes().to_vec()].concat()),
+        1 => (0u16..6, 0usize..4).prop_map(|(i, n)| [vec![b'x'; 104 + n], i.to_be_bytes().to_vec()].concat()),
+        1 => (0u16..4).prop_map(|i| [vec![b'z'; 900], i.to_be_bytes().to_vec(), vec![1; 300]].concat()),
         1 => Just(Vec::new()),
-        1 => vec(prop_oneof![Just(0u8), Just(255u8), any::<u8>()], 0..3),
+        2 => vec(prop_oneof![Just(0u8), Just(255u8), any::<u8>()], 0..3),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        20 => vec(any::<u8>(), 0..60),
+        3 => (60usize..130, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]),
+        1 => (130usize..3000, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]),
     ]
 }
 
@@ -62,16 +77,16 @@ fn range() -> impl Strategy<Value = OwnedRange> {
 
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
-        18 => (family(), key(), vec(any::<u8>(), 0..60))
-            .prop_map(|(family, key, value)| Change::Put { family, key, value }),
-        5 => (family(), key()).prop_map(|(family, key)| Change::Delete { family, key }),
+        18 => (family(), key(), value()).prop_map(|(family, key, value)| Change::Put { family, key, value }),
+        6 => (family(), key()).prop_map(|(family, key)| Change::Delete { family, key }),
         // One that ends before it begins deletes nothing.
         1 => range().prop_map(|OwnedRange { family, from, to, .. }| Change::DeleteRange { family, from, to }),
     ]
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
-    vec(change(), 0..6).prop_map(|changes| Batch { changes })
+    let changes = prop_oneof![9 => vec(change(), 0..6), 1 => vec(change(), 6..14)];
+    changes.prop_map(|changes| Batch { changes })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -83,40 +98,18 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (range(), 0usize..20).prop_map(|(range, limit)| Step::ReadSnapshots(range, limit)),
         2 => Just(Step::Sync),
         8 => Just(Step::Maintain),
-        2 => Just(Step::Reopen),
+        2 => prop::bool::weighted(0.3).prop_map(Step::Reopen),
         2 => Just(Step::Verify),
         1 => Just(Step::Checkpoint),
         1 => batch().prop_map(Step::WriteCheckpoints),
     ]
 }
 
-/// So small that a sequence of steps fills several levels.
-pub(crate) fn tiny() -> LsmOptions {
-    LsmOptions {
-        memtable_bytes: 512,
-        block_bytes: 128,
-        l0_tables: 2,
-        level_bytes: 1024,
-        table_bytes: 512,
-        block_cache_bytes: 1024,
-        ..LsmOptions::default()
-    }
-}
-
-/// The same, merged by size and compressed.
-pub(crate) fn tiny_tiered() -> LsmOptions {
-    LsmOptions { compaction: Compaction::Tiered, compression: Compression::Lz4, ..tiny() }
-}
-
-/// The same for the log-structured store.
-pub(crate) fn tiny_segments() -> LogStoreOptions {
-    LogStoreOptions { segment_bytes: 512, step_bytes: 1024 }
-}
-
 /// A store under test, and what it must hold.
 struct Run<E: Engine> {
     fs: E::Fs,
-    options: E::Options,
+    /// In use, and those to switch to.
+    options: [E::Options; 2],
     engine: E,
     model: Model,
     snapshots: Vec<(E::Snapshot, Model)>,
@@ -125,8 +118,8 @@ struct Run<E: Engine> {
 }
 
 impl<E: Engine> Run<E> {
-    async fn new(fs: E::Fs, options: E::Options) -> Self {
-        let engine = E::open(&fs, "a/store", &options).await.expect("opens");
+    async fn new(fs: E::Fs, options: [E::Options; 2]) -> Self {
+        let engine = E::open(&fs, "a/store", &options[0]).await.expect("opens");
         let (snapshots, checkpoints) = (Vec::new(), Vec::new());
         Self { fs, options, engine, model: Model::default(), snapshots, checkpoints, checkpoints_taken: 0 }
     }
@@ -165,15 +158,25 @@ impl<E: Engine> Run<E> {
                 let more = self.engine.maintain().await.expect("maintains");
                 prop_assert_eq!(more, self.engine.needs_maintenance());
             }
-            Step::Reopen => {
+            Step::Reopen(switches) => {
+                if switches {
+                    self.options.reverse();
+                }
                 self.engine.sync().await.expect("syncs");
                 self.snapshots.clear();
-                self.engine = E::open(&self.fs, "a/store", &self.options).await.expect("opens again");
+                self.open().await?;
             }
             Step::Verify => self.engine.verify().await.expect("intact"),
             Step::Checkpoint => self.checkpoint().await,
             Step::WriteCheckpoints(batch) => self.write_checkpoints(&batch).await?,
         }
+        Ok(())
+    }
+
+    async fn open(&mut self) -> Result<(), TestCaseError> {
+        self.engine = E::open(&self.fs, "a/store", &self.options[0]).await.expect("opens again");
+        prop_assert_eq!(self.engine.torn_tails(), []);
+        prop_assert_eq!(self.model.difference(&self.engine).await, None, "opened again");
         Ok(())
     }
 
@@ -191,7 +194,7 @@ impl<E: Engine> Run<E> {
     /// What is written to a checkpoint is in no other store.
     async fn write_checkpoints(&mut self, batch: &Batch) -> Result<(), TestCaseError> {
         for (dir, model) in &mut self.checkpoints {
-            let copy = E::open(&self.fs, dir, &self.options).await.expect("a checkpoint opens");
+            let copy = E::open(&self.fs, dir, &self.options[0]).await.expect("a checkpoint opens");
             prop_assert_eq!(model.difference(&copy).await, None, "{}", dir);
             copy.write(batch.clone(), Durability::Synced).await.expect("writes");
             model.apply(batch);
@@ -203,6 +206,7 @@ impl<E: Engine> Run<E> {
     }
 
     async fn end(mut self) -> Result<(), TestCaseError> {
+        self.engine.verify().await.expect("intact");
         prop_assert_eq!(self.model.difference(&self.engine).await, None);
         for (snapshot, then) in self.snapshots.drain(..) {
             prop_assert_eq!(then.difference(&snapshot).await, None, "a snapshot");
@@ -212,13 +216,15 @@ impl<E: Engine> Run<E> {
         prop_assert_eq!(self.model.difference(&self.engine).await, None, "after maintenance");
         self.write_checkpoints(&Batch::default()).await?;
         self.engine.sync().await.expect("syncs");
-        let engine = E::open(&self.fs, "a/store", &self.options).await.expect("opens again");
-        prop_assert_eq!(self.model.difference(&engine).await, None, "opened again");
-        Ok(())
+        self.open().await
     }
 }
 
-async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -> Result<(), TestCaseError> {
+async fn conforms<E: Engine>(
+    fs: E::Fs,
+    options: [E::Options; 2],
+    steps: Vec<Step>,
+) -> Result<(), TestCaseError> {
     let mut run = Run::<E>::new(fs, options).await;
     for step in steps {
         run.take(step).await?;
@@ -226,61 +232,60 @@ async fn conforms<E: Engine>(fs: E::Fs, options: E::Options, steps: Vec<Step>) -
     run.end().await
 }
 
-/// `PROPTEST_CASES` raises the number of cases; `slowdown` divides it where a case takes longer.
+/// So many sequences as `PROPTEST_CASES` says; otherwise fewer where one takes longer.
 pub(crate) fn config(slowdown: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases.div_ceil(slowdown), rng_seed: RngSeed::Fixed(1), ..default }
+    let slowdown = if std::env::var_os("PROPTEST_CASES").is_some() { 1 } else { slowdown };
+    let cases = default.cases.div_ceil(slowdown);
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..default }
 }
 
-/// The suite for an engine with options so small that short sequences reach all of it, and how often
-/// a longer one makes it compact, or write out, at least.
-macro_rules! conformance {
-    ($name:ident, $engine:ident, $options:expr, $work:ident, $least:expr) => {
-        mod $name {
-            use super::*;
-
-            proptest! {
-                #![proptest_config(config(1))]
-
-                #[test]
-                fn is_a_map_on_a_simulated_disk(steps in vec(step(), 1..300), seed in any::<u64>()) {
-                    let world = world(seed, "ideal");
-                    run(&world, conforms::<$engine<_>>(world.fs(NODE), $options, steps))?;
-                }
-            }
-
-            proptest! {
-                // Real flushes take their time.
-                #![proptest_config(config(16))]
-
-                #[test]
-                fn is_a_map_on_a_real_folder(steps in vec(step(), 1..100)) {
-                    let folder = Folder::new();
-                    block_on(conforms::<$engine<_>>(folder.fs(), $options, steps))?;
-                }
-            }
-
-            #[test]
-            fn snapshots_hold_while_others_write_and_maintain() {
-                let $work = beside_each_other::<$engine<_>>($options).$work;
-                assert!($work > $least, "only {} beside the readers", $work);
-            }
-        }
-    };
+/// Sequences on a simulated disk; the first that a store does not conform to, if there is one.
+pub(crate) fn simulated<E: Engine<Fs = SimFs>>(
+    options: [E::Options; 2],
+    slowdown: u32,
+) -> Result<(), String> {
+    let steps = (vec(step(), 1..300), any::<u64>());
+    let mut runner = TestRunner::new(config(slowdown));
+    let tried = runner.run(&steps, |(steps, seed)| {
+        let world = world(seed, "ideal");
+        run(&world, conforms::<E>(world.fs(NODE), options.clone(), steps))
+    });
+    tried.map_err(|failure| failure.to_string())
 }
 
-conformance!(lsm, Lsm, tiny(), compactions, 50);
-conformance!(lsm_tiered, Lsm, tiny_tiered(), compactions, 20);
-conformance!(logstore, LogStore, tiny_segments(), compactions, 1);
-conformance!(btree_rollback, BTree, tiny_pages(Mode::Rollback), flushes, 10);
-conformance!(btree_wal, BTree, tiny_pages(Mode::Wal), flushes, 10);
+fn is_a_map_on_a_simulated_disk<E: Engine<Fs = SimFs>>(options: E::Options, other: E::Options) {
+    simulated::<E>([options, other], 1).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+fn is_a_map_on_a_real_folder<E: Engine<Fs = StdFs>>(options: E::Options, other: E::Options) {
+    // Real flushes take their time.
+    let mut runner = TestRunner::new(config(32));
+    let tried = runner.run(&vec(step(), 1..300), |steps| {
+        let folder = Folder::new();
+        block_on(conforms::<E>(folder.fs(), [options.clone(), other.clone()], steps))
+    });
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+mod a_map_on_a_simulated_disk {
+    super::on_every_engine!(is_a_map_on_a_simulated_disk);
+}
+
+mod a_map_on_a_real_folder {
+    super::on_every_engine!(is_a_map_on_a_real_folder);
+}
+
+mod snapshots_hold_while_others_write_and_maintain {
+    super::on_every_engine!(beside_each_other);
+}
 
 /// Readers, writers and maintenance beside each other, on a disk that takes its time.
-fn beside_each_other<E: Engine<Fs = sim::SimFs>>(options: E::Options) -> EngineStats {
+fn beside_each_other<E: Engine<Fs = SimFs>>(options: E::Options, _: E::Options) {
     use std::cell::{Cell, RefCell};
     let world = world(1, "nvme");
     let (fs, env) = (world.fs(NODE), world.env(NODE));
-    run(&world, async move {
+    let stats = run(&world, async move {
         let engine = E::open(&fs, "a/store", &options).await.expect("opens");
         let model = RefCell::new(Model::default());
         let (writing, done) = (Cell::new(false), Cell::new(false));
@@ -289,8 +294,8 @@ fn beside_each_other<E: Engine<Fs = sim::SimFs>>(options: E::Options) -> EngineS
                 let batch = numbered_batch(i);
                 writing.set(true);
                 engine.write(batch.clone(), Durability::Lazy).await.expect("writes");
-                writing.set(false);
                 model.borrow_mut().apply(&batch);
+                writing.set(false);
                 if i.is_multiple_of(10) {
                     env.sleep(Duration::from_micros(50)).await;
                 }
@@ -322,12 +327,21 @@ fn beside_each_other<E: Engine<Fs = sim::SimFs>>(options: E::Options) -> EngineS
                 assert_eq!(then.difference(&snapshot).await, None);
             }
         };
-        futures::join!(write, maintain, read);
+        let check = async {
+            while !done.get() {
+                engine.verify().await.expect("intact");
+                engine.sync().await.expect("syncs");
+                env.sleep(Duration::from_millis(40)).await;
+            }
+        };
+        futures::join!(write, maintain, read, check);
+        assert!(copies.get() > 5, "only {} snapshots", copies.get());
         assert_eq!(model.take().difference(&engine).await, None);
         settle(&engine).await;
         engine.verify().await.expect("intact");
         engine.stats()
-    })
+    });
+    assert!(stats.flushes > 10 && stats.compactions > 0, "{stats:?}");
 }
 
 /// Puts, and here and there a range that goes.
@@ -335,11 +349,15 @@ fn numbered_batch(i: u32) -> Batch {
     let mut batch = Batch::default();
     for j in 0..i % 3 {
         let key = (i * 7919 % 200 + j).to_be_bytes();
-        batch.put_in(FAMILIES[usize::from(i.is_multiple_of(5))], key, vec![i as u8; 30]);
+        batch.put_in(FAMILIES[usize::from(i.is_multiple_of(5))], key, vec![i as u8; 30 + i as usize % 160]);
     }
     if i.is_multiple_of(31) {
         let from = i * 31 % 200;
         batch.delete_range(FAMILIES[0], from.to_be_bytes(), Some((from + 7).to_be_bytes().to_vec()));
+        batch.put_in(FAMILIES[1], "large", vec![i as u8; 2000]);
+    }
+    if i % 150 == 149 {
+        batch.delete_range(FAMILIES[0], 20u32.to_be_bytes(), Some(190u32.to_be_bytes().to_vec()));
     }
     batch
 }

@@ -18,6 +18,7 @@ use storage::{
     BTree, BTreeOptions, Journal, JournalOptions, LogStore, LogStoreOptions, Lsm, LsmOptions, Mode,
 };
 
+use crate::engines::{self, SOUND};
 use crate::faulty::{Faults, Faulty};
 
 const NODE: NodeId = NodeId(1);
@@ -360,7 +361,7 @@ fn lsms() -> impl Iterator<Item = EngineRun<Lsm<Disk>>> {
 fn logstores() -> impl Iterator<Item = EngineRun<LogStore<Disk>>> {
     let runs = [(12, 256, 3, 2), (14, 512, 3, 3), (9, 4096, 3, 4)];
     runs.into_iter().map(|(batches, segment_bytes, syncs_every, maintains_every)| EngineRun {
-        options: LogStoreOptions { segment_bytes, step_bytes: 128 },
+        options: LogStoreOptions { segment_bytes, step_bytes: 128, ..LogStoreOptions::default() },
         batches,
         syncs_every,
         maintains_every,
@@ -370,7 +371,7 @@ fn logstores() -> impl Iterator<Item = EngineRun<LogStore<Disk>>> {
 fn btrees(mode: Mode) -> impl Iterator<Item = EngineRun<BTree<Disk>>> {
     let runs = [(12, 4096, 2, 3), (9, 16384, 3, 4)];
     runs.into_iter().map(move |(batches, wal_bytes, syncs_every, maintains_every)| EngineRun {
-        options: BTreeOptions { page_bytes: 512, pool_bytes: 32 << 9, mode, wal_bytes },
+        options: BTreeOptions { wal_bytes, ..engines::btree(mode, SOUND) },
         batches,
         syncs_every,
         maintains_every,

@@ -4,11 +4,11 @@ use contract::{Batch, Durability, Engine, File, Fs, OpenMode, Range, ReadStore};
 use sim::SimFs;
 use storage::{LogStore, LogStoreOptions, Lsm};
 
-use crate::conformance::{tiny, tiny_segments};
 use crate::crash::power_cycle;
-use crate::engine_crash::{batch, batches_in};
+use crate::engines::{self, SOUND};
 use crate::ground::{NODE, run, world};
 use crate::model::settle;
+use crate::script::{Script, batch};
 
 async fn names(fs: &SimFs, suffix: &str) -> Vec<String> {
     let mut names = fs.list("store").await.expect("lists");
@@ -23,9 +23,10 @@ fn a_merge_outlives_no_batch_that_it_relies_on() {
         let world = world(seed, "nvme");
         let fs = world.fs(NODE);
         let batches: Vec<_> = (0..149).map(batch).collect();
-        let written = batches.clone();
+        let (count, written) = (batches.len(), batches.clone());
+        let script = Script::new(count);
         run(&world, async move {
-            let store = LogStore::open(&fs, "store", &tiny_segments()).await.expect("opens");
+            let store = LogStore::open(&fs, "store", &engines::logstore(SOUND)).await.expect("opens");
             let (last, synced) = written.split_last().expect("batches");
             for batch in synced {
                 store.write(batch.clone(), Durability::Lazy).await.expect("writes");
@@ -38,10 +39,9 @@ fn a_merge_outlives_no_batch_that_it_relies_on() {
         });
         let fs = power_cycle(&world);
         run(&world, async move {
-            let store = LogStore::open(&fs, "store", &tiny_segments()).await.expect("opens");
-            let count =
-                batches_in(&store, &batches).await.unwrap_or_else(|loss| panic!("seed {seed}: {loss}"));
-            assert_eq!(count, batches.len(), "seed {seed}: a merge makes durable what it relies on");
+            let store = LogStore::open(&fs, "store", &engines::logstore(SOUND)).await.expect("opens");
+            let held = script.held(&store).await;
+            assert_eq!(held, Ok(count), "seed {seed}: a merge makes durable what it relies on");
         });
     }
 }
@@ -52,7 +52,8 @@ fn a_hint_saves_reading_the_values() {
     let world = world(1, "ideal");
     let fs = world.fs(NODE);
     run(&world, async move {
-        let options = LogStoreOptions { segment_bytes: 16 << 10, step_bytes: 4096 };
+        let options =
+            LogStoreOptions { segment_bytes: 16 << 10, step_bytes: 4096, ..LogStoreOptions::default() };
         let store = LogStore::open(&fs, "store", &options).await.expect("opens");
         for i in 0..400u32 {
             let mut batch = Batch::default();
@@ -82,7 +83,7 @@ fn a_hint_saves_reading_the_values() {
 #[test]
 fn a_hint_of_another_merge_is_not_believed() {
     async fn build(fs: SimFs, first: u32) -> (Vec<contract::Pair>, String, Vec<u8>) {
-        let store = LogStore::open(&fs, "store", &tiny_segments()).await.expect("opens");
+        let store = LogStore::open(&fs, "store", &engines::logstore(SOUND)).await.expect("opens");
         for i in 0..200u32 {
             let mut batch = Batch::default();
             batch.put((first + i % 20).to_be_bytes(), vec![i as u8; 40]);
@@ -104,7 +105,7 @@ fn a_hint_of_another_merge_is_not_believed() {
     run(&here, async move {
         let file = fs.open(&hint, OpenMode::Truncate).await.expect("exists");
         file.write_at(0, theirs).await.0.expect("writes");
-        let store = LogStore::open(&fs, "store", &tiny_segments()).await.expect("opens again");
+        let store = LogStore::open(&fs, "store", &engines::logstore(SOUND)).await.expect("opens again");
         assert_eq!(store.scan(Range::all(), usize::MAX).await, Ok(all));
     });
 }
@@ -139,7 +140,7 @@ async fn snapshot_keeps<E: Engine<Fs = SimFs>>(fs: SimFs, options: E::Options, s
 #[test]
 fn a_snapshot_keeps_its_files_and_no_longer() {
     let here = world(1, "ideal");
-    run(&here, snapshot_keeps::<LogStore<_>>(here.fs(NODE), tiny_segments(), ".segment"));
+    run(&here, snapshot_keeps::<LogStore<_>>(here.fs(NODE), engines::logstore(SOUND), ".segment"));
     let here = world(1, "ideal");
-    run(&here, snapshot_keeps::<Lsm<_>>(here.fs(NODE), tiny(), ".table"));
+    run(&here, snapshot_keeps::<Lsm<_>>(here.fs(NODE), engines::lsm(SOUND), ".table"));
 }

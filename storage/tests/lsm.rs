@@ -3,7 +3,7 @@
 use contract::{Batch, Durability, Engine, Fs};
 use storage::Lsm;
 
-use crate::conformance::tiny;
+use crate::engines::{self, SOUND};
 use crate::ground::{NODE, run, world};
 use crate::model::settle;
 
@@ -19,7 +19,7 @@ fn files_that_nobody_needs_go() {
         let world = world(seed, "ideal");
         let fs = world.fs(NODE);
         run(&world, async move {
-            let engine = Lsm::open(&fs, "store", &tiny()).await.expect("opens");
+            let engine = Lsm::open(&fs, "store", &engines::lsm(SOUND)).await.expect("opens");
             for i in 0..100 * (seed as u32 + 1) {
                 let mut batch = Batch::default();
                 batch.put((i * 7919 % 200).to_be_bytes(), vec![i as u8; 30]);
@@ -29,11 +29,12 @@ fn files_that_nobody_needs_go() {
                 }
             }
             settle(&engine).await;
-            assert!(count(&fs, ".manifest").await == 1 && count(&fs, ".wal").await <= 1);
+            // The log of the last memtable stays until an edit vouches for the one that names its table.
+            assert!(count(&fs, ".manifest").await == 1 && count(&fs, ".wal").await <= 2);
             // Opening removes what nobody names, and may write one table out of a log.
             let tables = count(&fs, ".table").await;
             engine.sync().await.expect("syncs");
-            drop(Lsm::open(&fs, "store", &tiny()).await.expect("opens again"));
+            drop(Lsm::open(&fs, "store", &engines::lsm(SOUND)).await.expect("opens again"));
             let named = count(&fs, ".table").await;
             assert!(tables <= named && named <= tables + 1, "{tables} tables, {named} of them named");
         });
@@ -46,7 +47,7 @@ fn tiny_options_reach_deep_levels() {
     let world = world(1, "ideal");
     let fs = world.fs(NODE);
     let stats = run(&world, async move {
-        let engine = Lsm::open(&fs, "store", &tiny()).await.expect("opens");
+        let engine = Lsm::open(&fs, "store", &engines::lsm(SOUND)).await.expect("opens");
         for i in 0..2000u32 {
             let mut batch = Batch::default();
             batch.put((i * 7919 % 400).to_be_bytes(), vec![i as u8; 40]);

@@ -48,12 +48,6 @@ impl Model {
         }
     }
 
-    pub(crate) fn after(batches: &[Batch]) -> Self {
-        let mut model = Self::default();
-        batches.iter().for_each(|batch| model.apply(batch));
-        model
-    }
-
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Option<Vec<u8>> {
         self.0.get(&(family, key.to_vec())).cloned()
     }

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use contract::{Batch, Durability, Engine, Family, Order, Range, ReadStore};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::TestCaseError;
+use proptest::test_runner::{TestCaseError, TestRunner};
+use sim::SimFs;
+use storage::Lsm;
 use storage::mvcc::{self, GarbageCollection, Timestamp, Version, Versions};
-use storage::{LogStore, Lsm};
 
-use crate::conformance::{config, tiny, tiny_segments};
+use crate::conformance::config;
+use crate::engines::{self, SOUND, on_every_engine};
 use crate::ground::{NODE, run, world};
 
 const FAMILY: Family = Family(3);
@@ -132,20 +134,17 @@ async fn versions_agree<E: Engine>(
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(config(4))]
-
-    #[test]
-    fn lsm_versions_agree_with_a_history(steps in vec(step(), 1..400), seed in any::<u64>()) {
+fn agrees_with_a_history<E: Engine<Fs = SimFs>>(options: E::Options, _: E::Options) {
+    let steps = (vec(step(), 1..400), any::<u64>());
+    let tried = TestRunner::new(config(4)).run(&steps, |(steps, seed)| {
         let world = world(seed, "ideal");
-        run(&world, versions_agree::<Lsm<_>>(world.fs(NODE), tiny(), steps))?;
-    }
+        run(&world, versions_agree::<E>(world.fs(NODE), options.clone(), steps))
+    });
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
+}
 
-    #[test]
-    fn logstore_versions_agree_with_a_history(steps in vec(step(), 1..400), seed in any::<u64>()) {
-        let world = world(seed, "ideal");
-        run(&world, versions_agree::<LogStore<_>>(world.fs(NODE), tiny_segments(), steps))?;
-    }
+mod versions_agree_with_a_history {
+    super::on_every_engine!(agrees_with_a_history);
 }
 
 /// A history longer than a step: the deletion that hides it goes last.
@@ -154,7 +153,7 @@ fn a_deleted_history_never_comes_back_while_it_is_collected() {
     let world = world(1, "ideal");
     let fs = world.fs(NODE);
     run(&world, async move {
-        let store = Lsm::open(&fs, "store", &tiny()).await.expect("opens");
+        let store = Lsm::open(&fs, "store", &engines::lsm(SOUND)).await.expect("opens");
         let mut batch = Batch::default();
         for at in 1..=300 {
             mvcc::put(&mut batch, FAMILY, b"k", Timestamp(at), b"old");

@@ -25,9 +25,9 @@ use contract::{Batch, Durability, Engine, Family, Range};
 use goldenscript::{Command, Context, Runner};
 use sim::SimFs;
 use storage::mvcc::{Timestamp, newest_pair, split_version_key, version_key};
-use storage::{LogStore, Lsm};
+use storage::{BTree, LogStore, Lsm, Mode};
 
-use crate::conformance::{tiny, tiny_segments};
+use crate::engines::{SOUND, btree, logstore, lsm, lsm_tiered};
 use crate::ground::{NODE, run, world};
 
 const VALUES: Family = Family(0);
@@ -203,14 +203,33 @@ impl<E: Engine<Fs = SimFs>> Runner for InWorld<E> {
 }
 
 /// A runner whose scripts run over every engine at once; all must say the same.
-struct Everywhere(InWorld<Lsm<SimFs>>, InWorld<LogStore<SimFs>>);
+struct Everywhere {
+    lsms: [InWorld<Lsm<SimFs>>; 2],
+    logstore: InWorld<LogStore<SimFs>>,
+    btrees: [InWorld<BTree<SimFs>>; 2],
+}
+
+impl Everywhere {
+    fn new() -> Self {
+        Self {
+            lsms: [lsm(SOUND), lsm_tiered(SOUND)].map(InWorld::new),
+            logstore: InWorld::new(logstore(SOUND)),
+            btrees: [Mode::Wal, Mode::Rollback].map(|mode| InWorld::new(btree(mode, SOUND))),
+        }
+    }
+}
 
 impl Runner for Everywhere {
     type Command = Command;
 
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        let said = self.0.run(command, context)?;
-        assert_eq!(self.1.run(command, context)?, said, "the engines differ");
+        let said = self.logstore.run(command, context)?;
+        for lsm in &mut self.lsms {
+            assert_eq!(lsm.run(command, context)?, said, "the engines differ");
+        }
+        for btree in &mut self.btrees {
+            assert_eq!(btree.run(command, context)?, said, "the engines differ");
+        }
         Ok(said)
     }
 }
@@ -225,7 +244,7 @@ fn percolator_layouts_read_as_scripts_say() {
     names.sort();
     assert!(names.len() >= 15, "TinyKV has fifteen cases");
     for path in names {
-        let mut runner = Everywhere(InWorld::new(tiny()), InWorld::new(tiny_segments()));
+        let mut runner = Everywhere::new();
         goldenscript::run(&mut runner, &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }

@@ -2,12 +2,6 @@
 
 extern crate seedbed_storage as storage;
 
-#[path = "btree_conformance.rs"]
-mod btree_conformance;
-#[path = "btree_corruption.rs"]
-mod btree_corruption;
-#[path = "btree_crash.rs"]
-mod btree_crash;
 #[path = "btree_faulty.rs"]
 mod btree_faulty;
 #[path = "btree_shape.rs"]
@@ -20,8 +14,12 @@ mod corruption;
 mod courses;
 #[path = "crash.rs"]
 mod crash;
-#[path = "engine_crash.rs"]
-mod engine_crash;
+#[path = "crash_cycles.rs"]
+mod crash_cycles;
+#[path = "engines.rs"]
+mod engines;
+#[path = "failing.rs"]
+mod failing;
 #[path = "faulty.rs"]
 mod faulty;
 #[path = "formats.rs"]
@@ -42,3 +40,9 @@ mod model;
 mod mvcc;
 #[path = "mvcc_scripts.rs"]
 mod mvcc_scripts;
+#[path = "planted.rs"]
+mod planted;
+#[path = "reader.rs"]
+mod reader;
+#[path = "script.rs"]
+mod script;

@@ -147,12 +147,13 @@ pub fn explore(exploration: &Exploration) -> Result<Box<dyn Explored>, String> {
 
 fn engine(plan: &Plan) -> AnyOptions {
     let memory = plan.memtable_bytes;
+    let bugs = plan.bugs;
     let lsm = |compaction| {
-        AnyOptions::Lsm(LsmOptions { memtable_bytes: memory, compaction, ..LsmOptions::default() })
+        AnyOptions::Lsm(LsmOptions { memtable_bytes: memory, compaction, bugs, ..LsmOptions::default() })
     };
     let btree = |mode| {
         let wal_bytes = memory.max(BTREE_LOG_BYTES) as u64;
-        AnyOptions::BTree(BTreeOptions { mode, wal_bytes, ..BTreeOptions::default() })
+        AnyOptions::BTree(BTreeOptions { mode, wal_bytes, bugs, ..BTreeOptions::default() })
     };
     match plan.engine.as_str() {
         "lsm" => lsm(Compaction::Leveled),
@@ -160,7 +161,8 @@ fn engine(plan: &Plan) -> AnyOptions {
         "btree" => btree(Mode::Wal),
         "btree-rollback" => btree(Mode::Rollback),
         "log" => {
-            AnyOptions::Log(LogStoreOptions { segment_bytes: memory as u64, ..LogStoreOptions::default() })
+            let segment_bytes = memory as u64;
+            AnyOptions::Log(LogStoreOptions { segment_bytes, bugs, ..LogStoreOptions::default() })
         }
         other => panic!("the engine {other} is not registered"),
     }

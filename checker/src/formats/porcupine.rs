@@ -10,10 +10,11 @@ use contract::Time;
 use serde_json::{Map, Value, json};
 
 use super::{FormatError, Recording};
+use crate::division::outlines;
 use crate::judge::Budget;
 use crate::linearizability::Search;
 use crate::models::Recorded;
-use crate::parts::{Part, split};
+use crate::parts::Part;
 
 /// The document for a history, by a model. Each part is searched for its longest order within the
 /// budget.
@@ -24,8 +25,9 @@ pub fn export<S: Recorded>(recording: &Recording, budget: Budget) -> Result<Valu
     let history = recording.history::<S>()?.history;
     let start = recording.start::<S>()?;
     let end = history.events().last().map_or(Time::ZERO, |event| event.time);
-    let parts = split::<S>(&history)?;
-    let partitions: Vec<Value> = parts.iter().map(|part| partition(part, &start, end, budget)).collect();
+    let outlines = outlines(&history, &start)?;
+    let partitions: Vec<Value> =
+        outlines.iter().map(|outline| partition(outline.part(), &start, end, budget)).collect();
     Ok(json!({ "Partitions": partitions, "Annotations": [] }))
 }
 

@@ -16,7 +16,7 @@ use crate::spec::{Keys, Spec, Whole};
 /// An object with a choice, in one of its states.
 pub trait Choices: Clone + Ord + Hash {
     /// What clients ask.
-    type Op: Display;
+    type Op: Display + PartialEq + Hash;
     /// What they are answered.
     type Ret: Display;
 
@@ -72,8 +72,8 @@ impl<S: Choices> Spec for AnyOf<S> {
         (!after.is_empty()).then_some(Self(after))
     }
 
-    fn keys(_op: &S::Op) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &S::Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     /// A read says which of the states it may have been, unless it is the only one: so with a choice

@@ -60,8 +60,8 @@ impl<S: Recorded> Spec for Keyed<S> {
         Some(after)
     }
 
-    fn keys(op: &Op<S::Op>) -> Keys<Datum> {
-        Keys::One(op.key.clone())
+    fn keys(op: &Op<S::Op>) -> Keys<&Datum> {
+        Keys::One(&op.key)
     }
 
     fn is_read(op: &Op<S::Op>, ret: Option<&S::Ret>) -> bool {

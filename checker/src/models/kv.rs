@@ -1,5 +1,6 @@
 //! A key-value store that takes one operation at a time.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use contract::Bytes;
@@ -7,49 +8,84 @@ use contract::kv::{Op, Ret};
 use stateright::semantics::SequentialSpec;
 
 use super::{kv_helpers, kv_reason};
+use crate::cache::Words;
 use crate::parts::Part;
 use crate::spec::{self, Content, Helpers, Keys, Reason, RegisterOp, Spec};
 
 /// The keys that are present and their values. A copy shares them until one of the two changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default)]
 pub struct Kv {
-    /// In key order.
-    pairs: Arc<Vec<(Bytes, Bytes)>>,
+    /// In order.
+    keys: Arc<Vec<Bytes>>,
+    /// Per key its value.
+    values: Arc<Vec<Bytes>>,
+    /// The sum of the hashes of all pairs: so it need not be found out anew for each state.
+    hash: u64,
 }
 
 impl Kv {
     /// The value of a key.
     pub fn get(&self, key: &Bytes) -> Option<&Bytes> {
-        self.place(key).ok().map(|at| &self.pairs[at].1)
+        self.place(key).ok().map(|at| &self.values[at])
     }
 
     /// All keys with their values, in key order.
-    pub fn pairs(&self) -> &[(Bytes, Bytes)] {
-        &self.pairs
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Bytes)> + Clone {
+        self.keys.iter().zip(self.values.iter())
     }
 
     fn place(&self, key: &Bytes) -> Result<usize, usize> {
-        self.pairs.binary_search_by(|(known, _)| known.cmp(key))
+        self.keys.binary_search(key)
     }
 
     pub(super) fn put(&mut self, key: &Bytes, value: Bytes) {
-        let place = self.place(key);
-        let pairs = Arc::make_mut(&mut self.pairs);
-        match place {
-            Ok(at) => pairs[at].1 = value,
-            Err(at) => pairs.insert(at, (key.clone(), value)),
+        self.hash = self.hash.wrapping_add(mixed(key, &value));
+        match self.place(key) {
+            Ok(at) => {
+                let before = std::mem::replace(&mut Arc::make_mut(&mut self.values)[at], value);
+                self.hash = self.hash.wrapping_sub(mixed(key, &before));
+            }
+            Err(at) => {
+                Arc::make_mut(&mut self.keys).insert(at, key.clone());
+                Arc::make_mut(&mut self.values).insert(at, value);
+            }
         }
     }
 
     fn delete(&mut self, key: &Bytes) {
         if let Ok(at) = self.place(key) {
-            Arc::make_mut(&mut self.pairs).remove(at);
+            Arc::make_mut(&mut self.keys).remove(at);
+            let before = Arc::make_mut(&mut self.values).remove(at);
+            self.hash = self.hash.wrapping_sub(mixed(key, &before));
         }
     }
 
-    fn scan(&self, from: &Bytes, to: &Bytes) -> &[(Bytes, Bytes)] {
-        let low = self.pairs.partition_point(|(key, _)| key < from);
-        &self.pairs[low..self.pairs.partition_point(|(key, _)| key < to).max(low)]
+    fn scan(&self, from: &Bytes, to: &Bytes) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        let low = self.keys.partition_point(|key| key < from);
+        let high = self.keys.partition_point(|key| key < to).max(low);
+        self.keys[low..high].iter().zip(&self.values[low..high])
+    }
+}
+
+/// A hash of a key and its value.
+fn mixed(key: &Bytes, value: &Bytes) -> u64 {
+    let mut hasher = Words::default();
+    key.hash(&mut hasher);
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl PartialEq for Kv {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.keys == other.keys && self.values == other.values
+    }
+}
+
+impl Eq for Kv {}
+
+impl Hash for Kv {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
     }
 }
 
@@ -80,7 +116,10 @@ impl SequentialSpec for Kv {
                 }
                 Ret::Swapped(swaps)
             }
-            Op::Scan { from, to } => Ret::Pairs(self.scan(from, to).to_vec()),
+            Op::Scan { from, to } => {
+                let pairs = self.scan(from, to).map(|(key, value)| (key.clone(), value.clone()));
+                Ret::Pairs(pairs.collect())
+            }
             Op::Decide { key, value } => {
                 if self.get(key).is_none() {
                     self.put(key, value.clone());
@@ -94,7 +133,9 @@ impl SequentialSpec for Kv {
     fn is_valid_step(&mut self, op: &Op, ret: &Ret) -> bool {
         match (op, ret) {
             (Op::Get { key }, Ret::Value(value)) => self.get(key) == value.as_ref(),
-            (Op::Scan { from, to }, Ret::Pairs(pairs)) => self.scan(from, to) == pairs,
+            (Op::Scan { from, to }, Ret::Pairs(pairs)) => {
+                self.scan(from, to).eq(pairs.iter().map(|(key, value)| (key, value)))
+            }
             (Op::Cas { key, expected, .. }, Ret::Swapped(false)) => self.get(key) != expected.as_ref(),
             _ => self.invoke(op) == *ret,
         }
@@ -110,15 +151,15 @@ impl Spec for Kv {
         spec::step(self, op, ret)
     }
 
-    fn keys(op: &Op) -> Keys<Bytes> {
+    fn keys(op: &Op) -> Keys<&Bytes> {
         match op {
             Op::Get { key }
             | Op::Put { key, .. }
             | Op::Append { key, .. }
             | Op::Delete { key }
             | Op::Cas { key, .. }
-            | Op::Decide { key, .. } => Keys::One(key.clone()),
-            Op::Scan { from, to } => Keys::Range { from: from.clone(), to: to.clone() },
+            | Op::Decide { key, .. } => Keys::One(key),
+            Op::Scan { from, to } => Keys::Range { from, to },
         }
     }
 
@@ -131,10 +172,10 @@ impl Spec for Kv {
 
     fn bytes_beyond(&self, before: &Self) -> usize {
         let is_shared = |at: usize, value: &Bytes| {
-            before.pairs.get(at).is_some_and(|(_, known)| known.as_ptr() == value.as_ptr())
+            before.values.get(at).is_some_and(|known| known.as_ptr() == value.as_ptr())
         };
-        let own = self.pairs.iter().enumerate().filter(|(at, (_, value))| !is_shared(*at, value));
-        64 + 32 * self.pairs.len() + own.map(|(_, (_, value))| value.len()).sum::<usize>()
+        let own = self.values.iter().enumerate().filter(|(at, value)| !is_shared(*at, value));
+        64 + 16 * self.values.len() + own.map(|(_, value)| value.len()).sum::<usize>()
     }
 
     fn helpers(part: &Part<'_, Self>, target: usize) -> Helpers {

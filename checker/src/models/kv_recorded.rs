@@ -130,6 +130,6 @@ impl FromIterator<(Bytes, Bytes)> for Kv {
 
 impl fmt::Display for Kv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Listed(self.pairs().iter().map(|(key, value)| format!("{key}=\"{value}\""))).fmt(f)
+        Listed(self.pairs().map(|(key, value)| format!("{key}=\"{value}\""))).fmt(f)
     }
 }

@@ -52,8 +52,8 @@ impl Spec for Lock {
         spec::step(self, op, ret)
     }
 
-    fn keys(_op: &Op) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     fn is_read(_op: &Op, ret: Option<&Answer>) -> bool {

@@ -90,8 +90,8 @@ impl Spec for Log {
         spec::step(self, op, ret)
     }
 
-    fn keys(_op: &Op) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     fn is_read(op: &Op, _ret: Option<&Answer>) -> bool {

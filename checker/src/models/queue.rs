@@ -101,8 +101,8 @@ impl Spec for Queue {
         spec::step(self, op, ret)
     }
 
-    fn keys(_op: &Op) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     fn is_read(op: &Op, ret: Option<&Answer>) -> bool {

@@ -94,8 +94,8 @@ impl Spec for Register {
         spec::step(self, op, ret)
     }
 
-    fn keys(_op: &Op) -> Keys<Whole> {
-        Keys::One(Whole)
+    fn keys(_op: &Op) -> Keys<&Whole> {
+        Keys::One(&Whole)
     }
 
     fn is_read(op: &Op, ret: Option<&Ret>) -> bool {

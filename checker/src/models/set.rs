@@ -40,15 +40,6 @@ pub enum Op {
     Read,
 }
 
-/// What operations on a set are told apart by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Element {
-    /// An element.
-    Is(Datum),
-    /// What is greater than all elements.
-    Beyond,
-}
-
 impl Set {
     fn contains(&self, element: &Datum) -> bool {
         let latest = self.changes.backwards().find(|(changed, _)| changed == element);
@@ -137,18 +128,16 @@ impl SequentialSpec for Set {
 impl Spec for Set {
     type Op = Op;
     type Ret = Answer;
-    type Key = Element;
+    type Key = Datum;
 
     fn step(&self, op: &Op, ret: Option<&Answer>) -> Option<Self> {
         spec::step(self, op, ret)
     }
 
-    fn keys(op: &Op) -> Keys<Element> {
+    fn keys(op: &Op) -> Keys<&Datum> {
         match op {
-            Op::Add(element) | Op::Remove(element) | Op::Contains(element) => {
-                Keys::One(Element::Is(element.clone()))
-            }
-            Op::Read => Keys::Range { from: Element::Is(Datum::Int(i64::MIN)), to: Element::Beyond },
+            Op::Add(element) | Op::Remove(element) | Op::Contains(element) => Keys::One(element),
+            Op::Read => Keys::All,
         }
     }
 
@@ -207,15 +196,6 @@ impl fmt::Display for Op {
             Self::Remove(element) => write!(f, "remove({element})"),
             Self::Contains(element) => write!(f, "contains({element})"),
             Self::Read => f.write_str("read"),
-        }
-    }
-}
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Is(element) => element.fmt(f),
-            Self::Beyond => f.write_str("beyond all"),
         }
     }
 }

@@ -24,8 +24,8 @@ use super::versions::{Accesses, by_key};
 use crate::cache::{Configurations, States};
 use crate::explain::{Violation, short, told};
 use crate::judge::{self, Budget, Exhausted, Resource, STATE_BYTES_MAX, Verdict};
-use crate::parts::{Malformed, Operation, Part, operations};
-use crate::spec::{Helpers, Keys, Reason, Spec};
+use crate::parts::{Malformed, Operation, Part, operations, single_keys};
+use crate::spec::{Helpers, Reason, Spec};
 
 pub(super) fn judge<S: Spec>(
     history: &History<S::Op, S::Ret>,
@@ -90,13 +90,7 @@ fn accesses<S: Spec>(all: &[Operation<'_, S::Op, S::Ret>], initial: &S) -> Optio
 
 /// All operations as one part.
 fn whole<'h, S: Spec>(all: &[Operation<'h, S::Op, S::Ret>]) -> Part<'h, S> {
-    let one = |operation: &Operation<'_, S::Op, S::Ret>| match S::keys(operation.op) {
-        Keys::One(key) => Some(key),
-        Keys::Range { .. } => None,
-    };
-    let mut keys: Vec<S::Key> = all.iter().filter_map(one).collect();
-    keys.sort_unstable();
-    keys.dedup();
+    let keys = single_keys::<S>(all);
     Part::of(all, &(0..all.len()).collect::<Vec<_>>(), keys)
 }
 
@@ -190,7 +184,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         let optional = part.operations.len() - part.answered;
         let width = 1 + lines.clients.div_ceil(2);
         let mut states = States::new();
-        let state = states.number(initial.clone());
+        let state = states.start(initial.clone(), 0);
         Self {
             part,
             lines,
@@ -216,7 +210,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
             if self.steps >= steps {
                 return Outcome::Exhausted(Resource::Steps);
             }
-            if self.bytes > STATE_BYTES_MAX {
+            if self.states.bytes() + self.bytes > STATE_BYTES_MAX {
                 return Outcome::Exhausted(Resource::Memory);
             }
             match self.candidate() {
@@ -329,14 +323,8 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
 
     fn place(&mut self, operation: u32, target: Option<u32>) {
         self.steps += 1;
-        let Operation { op, ret, .. } = self.part.operations[operation as usize];
-        let before = self.states.get(self.at.state);
-        let Some(after) = before.step(op, ret) else { return };
-        let (bytes, stored) = (after.bytes_beyond(before) as u64, self.states.len());
-        let after = self.states.number(after);
-        if self.states.len() > stored {
-            self.bytes += bytes;
-        }
+        let after = self.states.after(self.at.state, operation, &self.part.operations[operation as usize]);
+        let Some(after) = after else { return };
         if target.is_some() && after == self.at.state {
             return;
         }

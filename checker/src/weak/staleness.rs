@@ -11,9 +11,10 @@ use std::time::Duration;
 use contract::{History, Time};
 
 use super::Consistency;
+use crate::division::outlines;
 use crate::explain::clock;
 use crate::judge::{Budget, Verdict, judge_parts};
-use crate::parts::{Malformed, NEVER, Part, split};
+use crate::parts::{Interval, Malformed, NEVER, Operation};
 use crate::spec::Spec;
 
 pub(super) fn judge<S: Spec>(
@@ -27,9 +28,11 @@ pub(super) fn judge<S: Spec>(
         return Err(Malformed::TooLong { events });
     }
     let times: Vec<Time> = history.events().iter().map(|event| event.time).collect();
-    let mut parts = split::<S>(history)?;
-    parts.iter_mut().for_each(|part| reads_begin_earlier(part, &times, bound));
-    let mut verdict = judge_parts(&parts, initial, budget);
+    let outlines = outlines(history, initial)?.into_iter();
+    let outlines = outlines.map(|outline| {
+        outline.with_intervals(|operation| reads_begin_earlier::<S>(operation, &times, bound))
+    });
+    let mut verdict = judge_parts(outlines.collect(), initial, budget);
     if let Verdict::Violation(violation) = &mut verdict {
         violation.check = Consistency::STALE_BOUNDED.to_owned();
         let allowed = clock(Time::ZERO + bound);
@@ -38,18 +41,18 @@ pub(super) fn judge<S: Spec>(
     Ok(verdict)
 }
 
-/// Moves the invocations of reads. Each event gets two places, so that an invocation that is moved comes
-/// directly before an event, not upon it.
-fn reads_begin_earlier<S: Spec>(part: &mut Part<'_, S>, times: &[Time], bound: Duration) {
-    for operation in &mut part.operations {
-        let mut call = operation.call;
-        if S::is_read(operation.op, None) && !bound.is_zero() {
-            let from = Time(operation.invoked.0.saturating_sub((Time::ZERO + bound).0));
-            call = call.min(times.partition_point(|time| *time < from) as u32);
-        }
-        operation.call = 2 * call;
-        if operation.end != NEVER {
-            operation.end = 2 * operation.end + 1;
-        }
+/// When an operation may take effect if reads were invoked earlier. Each event gets two places, so that
+/// an invocation that is moved comes directly before an event, not upon it.
+fn reads_begin_earlier<S: Spec>(
+    operation: &Operation<'_, S::Op, S::Ret>,
+    times: &[Time],
+    bound: Duration,
+) -> Interval {
+    let mut call = operation.call;
+    if S::is_read(operation.op, None) && !bound.is_zero() {
+        let from = Time(operation.invoked.0.saturating_sub((Time::ZERO + bound).0));
+        call = call.min(times.partition_point(|time| *time < from) as u32);
     }
+    let end = if operation.end == NEVER { NEVER } else { 2 * operation.end + 1 };
+    Interval { call: 2 * call, end }
 }

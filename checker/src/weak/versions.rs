@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::origins::{INITIAL, Numbered, Register, Source, sources};
+use crate::origins::{Numbered, Register, Source, sources};
 use crate::parts::Operation;
 use crate::spec::{Content, Keys, RegisterOp, Spec};
-use crate::values::Values;
 
 /// A version: 0 is what was there at the start, `n + 1` is what the operation at place `n` of the key
 /// left behind.
@@ -52,7 +51,7 @@ pub(super) fn by_key<'h, S: Spec>(
     operations: &[Operation<'h, S::Op, S::Ret>],
 ) -> Option<BTreeMap<S::Key, Vec<Touch<'h>>>> {
     let mut touched: BTreeMap<S::Key, Vec<Touch<'h>>> = BTreeMap::new();
-    let mut ranges = Vec::new();
+    let mut several = Vec::new();
     for (at, operation) in operations.iter().enumerate() {
         let Operation { op, ret, call, .. } = *operation;
         let is_answered = ret.is_some();
@@ -60,19 +59,24 @@ pub(super) fn by_key<'h, S: Spec>(
             _ if ret.is_none() && S::is_read(op, None) => {}
             Keys::One(key) => {
                 let op = S::register_op(op, ret)?;
-                touched.entry(key).or_default().push(Touch { at, call, is_answered, op });
+                touched.entry(key.clone()).or_default().push(Touch { at, call, is_answered, op });
             }
-            Keys::Range { from, to } => {
+            keys => {
                 let shown = S::shown(op, ret?)?;
                 for (key, _) in &shown {
                     touched.entry(key.clone()).or_default();
                 }
-                ranges.push((at, call, from, to, shown));
+                several.push((at, call, keys, shown));
             }
         }
     }
-    for (at, call, from, to, shown) in ranges {
-        for (key, touches) in touched.iter_mut().filter(|(key, _)| from <= **key && **key < to) {
+    for (at, call, keys, shown) in several {
+        let is_touched = |key: &S::Key| match keys {
+            Keys::One(one) => one == key,
+            Keys::Range { from, to } => from <= key && key < to,
+            Keys::All => true,
+        };
+        for (key, touches) in touched.iter_mut().filter(|(key, _)| is_touched(key)) {
             let pair = shown.iter().find(|(known, _)| known == key);
             let content = pair.map_or(Content::Nothing, |(_, content)| *content);
             touches.push(Touch { at, call, is_answered: true, op: RegisterOp::Read(content) });
@@ -87,12 +91,9 @@ pub(super) fn by_key<'h, S: Spec>(
 impl Accesses {
     /// What the operations on a key saw of each other, where `initial` was there at the start.
     pub(super) fn new<'h>(touches: &[Touch<'h>], initial: Content<'h>) -> Self {
-        let mut values = Values::with_capacity(touches.len());
-        assert_eq!(values.number(initial), INITIAL, "the start has the first number");
-        let numbered = touches.iter().map(|touch| Numbered::of(touch.op, &mut values)).collect();
-        let has_appends = touches.iter().any(|touch| matches!(touch.op, RegisterOp::Append(_)));
-        let mut register = Register { operations: numbered, values, has_appends, fresh: 0 };
-        let sources = sources(&mut register);
+        let mut register = Register::new(initial);
+        touches.iter().for_each(|touch| register.add(touch.op));
+        let sources = sources(&mut register.claims());
         let mut accesses =
             Self { list: Vec::with_capacity(touches.len()), from_nowhere: None, is_certain: true };
         let mut built_on = vec![None; touches.len()];

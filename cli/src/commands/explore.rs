@@ -83,11 +83,13 @@ fn exploration(args: &ExploreArgs) -> Result<Exploration, Problem> {
         reads: bounds.reads,
         timers: bounds.timers,
         crashes: bounds.crashes,
+        overtakes: bounds.overtakes,
         duplicates: bounds.duplicates,
         disconnects: bounds.disconnects,
         flushes: bounds.flushes,
         retries: bounds.retries,
         slow_service: bounds.slow_service,
+        symmetric: bounds.symmetric,
         chunk_bytes: u32::try_from(bounds.chunk).unwrap_or(u32::MAX),
     };
     let protocol = args.protocol.clone();

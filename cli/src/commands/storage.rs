@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::storage::inspect::{self, Dump};
 use testbed::storage::{BTree, BTreeOptions, Journal, JournalOptions, LogStore, LogStoreOptions};
 use testbed::storage::{Lsm, LsmOptions, StdFs};
-use testbed::{Bugs, Engine, EngineError};
+use testbed::{Engine, TornTail};
 
 use crate::args::{DumpArgs, VerifyArgs};
 use crate::exit::Exit;
@@ -52,6 +52,51 @@ impl Kind {
     }
 }
 
+/// What there is to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Finding {
+    Intact,
+    /// What stands at the end of a log does not count. If the machine lost its power that is as it should
+    /// be; if not, what was written last is damaged. The files alone cannot tell.
+    Cut,
+    Damaged,
+}
+
+impl Finding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Intact => "intact",
+            Self::Cut => "intact up to a cut",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Intact => Style::Green,
+            Self::Cut => Style::Yellow,
+            Self::Damaged => Style::Red,
+        }
+    }
+}
+
+/// What was found of a store, and what there is to say about it.
+struct Found {
+    finding: Finding,
+    said: Vec<String>,
+}
+
+impl Found {
+    fn cut(torn: &[TornTail]) -> Self {
+        let finding = if torn.is_empty() { Finding::Intact } else { Finding::Cut };
+        Self { finding, said: torn.iter().map(ToString::to_string).collect() }
+    }
+
+    fn damaged(error: &dyn std::error::Error) -> Self {
+        Self { finding: Finding::Damaged, said: vec![error.to_string()] }
+    }
+}
+
 /// Reads every store in and below the folders, and checks all that can be checked.
 pub(crate) fn verify(args: &VerifyArgs, term: &Term) -> Result<Exit, Problem> {
     let mut stores = Vec::new();
@@ -62,21 +107,26 @@ pub(crate) fn verify(args: &VerifyArgs, term: &Term) -> Result<Exit, Problem> {
             return Err(Problem::NoStore(folder.clone()));
         }
     }
-    let mut worst = Exit::Holds;
+    let mut findings = Vec::new();
     let mut documents = Vec::new();
     for (path, kind) in stores {
-        let (said, intact) = one(&path, kind)?;
-        let style = if intact { Style::Green } else { Style::Red };
-        let verdict = term.paint(Term::people(args.json), style, if intact { "intact" } else { "damaged" });
+        let Found { finding, said } = one(&path, kind)?;
+        let verdict = term.paint(Term::people(args.json), finding.style(), finding.name());
+        let colon = if said.is_empty() { "" } else { ": " };
         term.write(
             Term::people(args.json),
-            &format!("{}: {}, {verdict}{said}\n", path.display(), kind.name()),
+            &format!("{}: {}, {verdict}{colon}{}\n", path.display(), kind.name(), said.join("; ")),
         );
-        documents.push(json!({ "store": path, "kind": kind.name(), "intact": intact, "said": said }));
-        if !intact {
-            worst = Exit::Violation;
-        }
+        documents.push(json!({
+            "store": path, "kind": kind.name(), "finding": finding.name(), "said": said,
+        }));
+        findings.push(finding);
     }
+    let worst = match findings.into_iter().max() {
+        None | Some(Finding::Intact) => Exit::Holds,
+        Some(Finding::Cut) => Exit::Inconclusive,
+        Some(Finding::Damaged) => Exit::Violation,
+    };
     if args.json {
         term.write(Out::Stdout, &format!("{:#}\n", json!({ "stores": documents })));
     }
@@ -100,17 +150,17 @@ fn find(folder: &Path, stores: &mut Vec<(PathBuf, Kind)>) -> Result<(), Problem>
     below.iter().try_for_each(|folder| find(folder, stores))
 }
 
-/// Opens a copy of a store and reads all of it: what there is to say, and whether it is intact.
-fn one(path: &Path, kind: Kind) -> Result<(String, bool), Problem> {
+/// Opens a copy of a store and reads all of it.
+fn one(path: &Path, kind: Kind) -> Result<Found, Problem> {
     let copy = std::env::temp_dir().join(format!("seedbed-verify-{}", std::process::id()));
     let _ = fs::remove_dir_all(&copy);
     let copied = copy_files(path, &copy.join("store"));
     let done = copied.map_err(|error| Problem::Read(path.to_owned(), error)).map(|()| {
         let fs = StdFs::new(&copy);
         match kind {
-            Kind::Lsm => told(verify_engine::<Lsm<StdFs>>(&fs, &LsmOptions::default())),
-            Kind::BTree => told(verify_engine::<BTree<StdFs>>(&fs, &BTreeOptions::default())),
-            Kind::LogStore => told(verify_engine::<LogStore<StdFs>>(&fs, &LogStoreOptions::default())),
+            Kind::Lsm => ready(verify_engine::<Lsm<StdFs>>(&fs, &LsmOptions::default())),
+            Kind::BTree => ready(verify_engine::<BTree<StdFs>>(&fs, &BTreeOptions::default())),
+            Kind::LogStore => ready(verify_engine::<LogStore<StdFs>>(&fs, &LogStoreOptions::default())),
             Kind::Journal => verify_journal(&fs),
         }
     });
@@ -129,22 +179,25 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn verify_engine<E: Engine>(fs: &E::Fs, options: &E::Options) -> Result<(), EngineError> {
-    E::open(fs, "store", options).await?.verify().await
-}
-
-fn told(verified: impl Future<Output = Result<(), EngineError>>) -> (String, bool) {
-    match ready(verified) {
-        Ok(()) => (String::new(), true),
-        Err(error) => (format!(": {error}"), false),
+async fn verify_engine<E: Engine>(fs: &E::Fs, options: &E::Options) -> Found {
+    let store = match E::open(fs, "store", options).await {
+        Ok(store) => store,
+        Err(error) => return Found::damaged(&error),
+    };
+    match store.verify().await {
+        Ok(()) => Found::cut(store.torn_tails()),
+        Err(error) => Found::damaged(&error),
     }
 }
 
-fn verify_journal(fs: &StdFs) -> (String, bool) {
-    let options = JournalOptions { segment_bytes: 1 << 20, bugs: Bugs::NONE };
-    match ready(Journal::open(fs.clone(), "store", options)) {
-        Ok((_, found)) => (format!(": {} records", found.entries.len()), true),
-        Err(error) => (format!(": {error}"), false),
+fn verify_journal(fs: &StdFs) -> Found {
+    match ready(Journal::open(fs.clone(), "store", JournalOptions::default())) {
+        Ok((_, recovery)) => {
+            let mut found = Found::cut(recovery.torn.as_slice());
+            found.said.push(format!("{} records", recovery.entries.len()));
+            found
+        }
+        Err(error) => Found::damaged(&error),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Bug, Bugs, Bytes, Effects, NodeId};
+use contract::{Bug, Bytes, Effects, NodeId};
 
 use super::message::Message;
 use super::record::Record;
@@ -25,7 +25,7 @@ impl Acceptor {
 }
 
 /// What a journal holds: of each key, what was written last.
-pub(super) fn fold(records: Vec<Record>, me: NodeId, bugs: Bugs) -> BTreeMap<Bytes, Acceptor> {
+pub(super) fn fold(records: Vec<Record>) -> BTreeMap<Bytes, Acceptor> {
     let mut acceptors = BTreeMap::<Bytes, Acceptor>::new();
     for Record { key, promised, accepted } in records {
         let acceptor = acceptors.entry(key).or_default();
@@ -36,12 +36,6 @@ pub(super) fn fold(records: Vec<Record>, me: NodeId, bugs: Bugs) -> BTreeMap<Byt
         );
         *acceptor = Acceptor { promised, accepted };
         acceptor.assert_laws();
-    }
-    if bugs.has(Bug::PromiseForgotten) {
-        // Its own ballots are another matter: they are not used again.
-        for acceptor in acceptors.values_mut().filter(|acceptor| acceptor.promised.node != me) {
-            acceptor.promised = acceptor.accepted.as_ref().map(|last| last.ballot).unwrap_or_default();
-        }
     }
     acceptors
 }
@@ -84,8 +78,12 @@ impl Paxos {
             acceptor.accepted = Some(proposal.clone());
         }
         acceptor.assert_laws();
-        if *acceptor != before {
-            self.round = self.round.max(ballot.round);
+        self.round = self.round.max(ballot.round);
+        // Its own ballots are another matter: they are not used again.
+        let forgets = self.cluster.bugs.has(Bug::PromiseForgotten)
+            && proposal.is_none()
+            && ballot.node != self.cluster.me;
+        if *acceptor != before && !forgets {
             let record = Record::of(key, acceptor);
             let all = self.acceptors.iter().map(|(key, acceptor)| Record::of(key, acceptor));
             self.journal.write(record, || all.collect(), fx);

@@ -152,7 +152,7 @@ impl Replica for Paxos {
     fn start(cluster: &Cluster<Options>, durable: Recovered<Record>, _: &mut Effects<Self>) -> Self {
         assert_eq!(cluster.options.check(), Ok(()), "options were checked when they were read");
         let journal = KeyedJournal::recovered(durable.records.len(), cluster.options.rewrite_after);
-        let acceptors = acceptor::fold(durable.records, cluster.me, cluster.bugs);
+        let acceptors = acceptor::fold(durable.records);
         let round = acceptors.values().map(|acceptor| acceptor.promised.round).max().unwrap_or(0);
         Self {
             cluster: Arc::new(cluster.clone()),

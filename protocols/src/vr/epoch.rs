@@ -68,6 +68,7 @@ impl Vr {
         } else if is_member {
             self.enter_view(first, fx);
         } else {
+            self.view = view;
             let handover = Handover { begun: BTreeSet::new(), forgot: false };
             self.enter(Status::Outside(was_member.then_some(handover)), fx);
         }

@@ -394,11 +394,9 @@ impl Vr {
         self.group.primary(self.view)
     }
 
+    /// Who is asked by clients. A replica that has no part in the group does not hear of later views.
     fn leader(&self) -> Option<NodeId> {
-        match self.status {
-            Status::Changing(_) | Status::Recovering(_) => None,
-            Status::Outside(_) | Status::Backup | Status::Primary(_) => Some(self.primary()),
-        }
+        self.is_normal().then(|| self.primary())
     }
 
     /// Whether it is in normal operation: its log is one of the present view.

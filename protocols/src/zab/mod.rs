@@ -104,6 +104,7 @@
 mod broadcast;
 mod discovery;
 mod election;
+mod law;
 mod learner;
 mod log;
 mod message;
@@ -116,7 +117,6 @@ mod standing;
 mod synchronisation;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use contract::{
@@ -125,6 +125,7 @@ use contract::{
     SnapshotChunk, Token, View,
 };
 
+pub use law::Law;
 pub use message::{Message, PeerState, Summary, Vote};
 pub use options::{OptionError, Options};
 pub use record::Record;
@@ -145,37 +146,6 @@ pub enum Timer {
     Tick,
     /// A learner: to give up a silent leader. A leader: to give up a recovery that takes too long.
     Limit,
-}
-
-/// A law that holds as long as every replica keeps to the protocol and its disk to its promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Law {
-    /// At most one leader is acknowledged in an epoch.
-    EpochUniqueness,
-    /// What is delivered here is in the history of every later leader (agreement).
-    Agreement,
-    /// A leader's transactions come in its order, without a gap (primary order).
-    PrimaryOrder,
-    /// Nobody acknowledges or confirms what this leader never said (integrity).
-    Integrity,
-}
-
-impl Law {
-    /// The law's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EpochUniqueness => "epoch uniqueness",
-            Self::Agreement => "agreement",
-            Self::PrimaryOrder => "primary order",
-            Self::Integrity => "integrity",
-        }
-    }
-}
-
-impl fmt::Display for Law {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// A replica. See the [module](self).

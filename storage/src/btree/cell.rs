@@ -7,8 +7,8 @@
 //! | key, then value: the first bytes | … | key: its first bytes | … |
 //! | first overflow page, if there is more | 4 | first overflow page, if there is more | 4 |
 //!
-//! A cell has in it at most as many bytes of key and value as let four cells fit into a page; what is
-//! more lies in a chain of overflow pages. Cell `i` of a branch leads to the keys at or behind its own
+//! A cell has in it at most as many bytes of key and value as let four cells fit into a page (see
+//! [`max_local`]); what is more lies in a chain of overflow pages. Cell `i` of a branch leads to the keys at or behind its own
 //! key and before that of cell `i + 1`; the first cell has no key and leads to all that come before.
 //!
 //! | Overflow page, behind the header | | |

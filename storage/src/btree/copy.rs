@@ -39,5 +39,5 @@ pub(super) async fn copy<F: Fs>(
         bytes += new.file.write(&pages).await?;
     }
     engine.count(|stats| stats.bytes_written_to_files += bytes);
-    new.finish(fs, dir).await
+    new.finish(fs, dir, engine.0.options.bugs).await
 }

@@ -205,7 +205,8 @@ impl<F: Fs> BTree<F> {
             if bytes.len() < page_bytes {
                 return Err(self.corrupt(no, "file ends within the page"));
             }
-            let page = Page::check(&bytes, no).map_err(|what| self.corrupt(no, what))?;
+            let page =
+                Page::check_with(&bytes, no, self.0.options.bugs).map_err(|what| self.corrupt(no, what))?;
             if page.group() > self.0.state.borrow().group {
                 return Err(self.corrupt(no, "page is of a group that never was"));
             }

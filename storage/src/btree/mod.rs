@@ -76,7 +76,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+    Batch, Bugs, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore,
+    TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -118,11 +119,19 @@ pub struct BTreeOptions {
     pub mode: Mode,
     /// In mode [`Mode::Wal`], the size in bytes at which a log is full.
     pub wal_bytes: u64,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for BTreeOptions {
     fn default() -> Self {
-        Self { page_bytes: 4 << 10, pool_bytes: 8 << 20, mode: Mode::default(), wal_bytes: 4 << 20 }
+        Self {
+            page_bytes: 4 << 10,
+            pool_bytes: 8 << 20,
+            mode: Mode::default(),
+            wal_bytes: 4 << 20,
+            bugs: Bugs::NONE,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use contract::{EngineError, EngineStats, File, Fs, OpenMode, TornTail};
+use contract::{Bug, Bugs, EngineError, EngineStats, File, Fs, OpenMode, TornTail};
 use futures::lock::Mutex;
 
 use super::commit::Bell;
@@ -56,13 +56,14 @@ pub(super) async fn open<F: Fs>(
         pages.iter_mut().for_each(|page| page.seal(1));
         let new = NewStore::begin(fs, dir, &header).await?;
         new.file.write(&pages).await?;
-        new.finish(fs, dir).await?;
+        new.finish(fs, dir, options.bugs).await?;
     }
     let path = data_path(dir);
     let file = fs.open(&path, OpenMode::Existing).await?;
     let len = file.len().await?;
     let data = DataFile::new(path, file, len);
-    let torn_tails = if logs.is_empty() { Vec::new() } else { replay(fs, dir, &data, &logs).await? };
+    let torn_tails =
+        if logs.is_empty() { Vec::new() } else { replay(fs, dir, &data, &logs, options.bugs).await? };
     if has("journal") {
         roll_back(fs, dir, &data).await?;
     }
@@ -115,10 +116,12 @@ impl<F: Fs> NewStore<F> {
     }
 
     /// Makes it durable, and gives it its name.
-    pub(super) async fn finish(self, fs: &F, dir: &str) -> Result<(), EngineError> {
+    pub(super) async fn finish(self, fs: &F, dir: &str, bugs: Bugs) -> Result<(), EngineError> {
         self.file.file.sync_data().await?;
         fs.rename(&self.file.path, &data_path(dir)).await?;
-        fs.sync_dir(dir).await?;
+        if !bugs.has(Bug::RenameNotSynced) {
+            fs.sync_dir(dir).await?;
+        }
         Ok(())
     }
 }
@@ -218,8 +221,12 @@ async fn commit_again<F: Fs>(
         let page =
             if bytes.len() < page_bytes { Err("file ends within the page") } else { Page::check(&bytes, no) };
         let page = page.map_err(|what| data.corrupt(no, page_bytes, what))?;
-        pages.extend(Some(page).filter(|page| page.group() == group));
+        if page.group() != group {
+            return Err(data.corrupt(no, page_bytes, "page is of an earlier group than its journal says"));
+        }
+        pages.push(page);
     }
+    assert!(pages.is_sorted_by(|a, b| a.no() < b.no()), "pages are read in order");
     paths::rewrite(fs, journal, &rollback::encode(group + 1, pages.iter())).await?;
     pages.iter_mut().for_each(|page| page.seal(group + 1));
     let (meta, others) = pages.split_first().expect("every group has the meta page");
@@ -299,6 +306,7 @@ async fn replay<F: Fs>(
     dir: &str,
     data: &DataFile<F>,
     logs: &BTreeSet<u64>,
+    bugs: Bugs,
 ) -> Result<Vec<TornTail>, EngineError> {
     let oldest = *logs.first().expect("there are logs");
     let meta = read_meta(data).await?;
@@ -324,13 +332,17 @@ async fn replay<F: Fs>(
         Err(what) if images.is_empty() => return Err(data.corrupt(PageNo(0), SMALLEST, what)),
         _ => {}
     }
+    let unvouched = if bugs.has(Bug::RecoveryNotDurable) { Vec::new() } else { unvouched };
     for (number, bytes) in unvouched {
         paths::rewrite(fs, &wal::path(dir, number), &bytes).await?;
     }
-    let images: Vec<Page> = images.into_values().collect();
+    let mut images: Vec<Page> = images.into_values().collect();
     if let Some(header) = images.first().and_then(Header::begin) {
-        let kept = images.partition_point(|page| page.no().0 < header.pages());
-        data.write(&images[..kept]).await?;
+        images.retain(|page| page.no().0 < header.pages());
+        if bugs.has(Bug::TornPageBelieved) {
+            leave_out_what_looks_copied(data, &mut images).await?;
+        }
+        data.write(&images).await?;
         data.sync_for_good().await?;
         data.trim(header.pages(), header.page_bytes()).await?;
     }
@@ -340,6 +352,20 @@ async fn replay<F: Fs>(
     fs.sync_dir(dir).await?;
     let told = |Place { log, offset, what }| TornTail { file: wal::path(dir, log).into(), offset, what };
     Ok(torn.into_iter().map(told).collect())
+}
+
+/// Planted: [`Bug::TornPageBelieved`].
+async fn leave_out_what_looks_copied<F: Fs>(
+    data: &DataFile<F>,
+    images: &mut Vec<Page>,
+) -> Result<(), EngineError> {
+    for i in (0..images.len()).rev() {
+        let offset = u64::from(images[i].no().0) * images[i].size() as u64;
+        if read_at(data, offset + 8, 8).await? == images[i].group().to_le_bytes() {
+            images.remove(i);
+        }
+    }
+    Ok(())
 }
 
 impl Replay {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use contract::{EngineError, Family, Fs};
+use contract::{Bug, EngineError, Family, Fs};
 
 use super::cell::OVERFLOW_HEADER;
 use super::header::Header;
@@ -162,7 +162,9 @@ impl<'a, F: Fs> Txn<'a, F> {
         state.seq += 1;
         for (no, touched) in std::mem::take(&mut self.touched) {
             if let Some(before) = &touched.before {
-                state.history.keep(no, before, state.seq);
+                if !self.engine.0.options.bugs.has(Bug::SnapshotPageLost) {
+                    state.history.keep(no, before, state.seq);
+                }
                 state.remember_original(no, before);
             }
             state.loads.changed(no);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use contract::{Bug, Bugs, File, Fs, FsError, OpenMode, TornTail};
 
 use super::{JournalEntry, JournalError, JournalRecovery, SegmentId};
-use crate::log::{Flaw, HEADER_BYTES, LogReader, read_whole};
+use crate::log::{Flaw, LogReader, read_whole};
 use crate::paths;
 
 /// What was found, and where to go on.
@@ -35,6 +35,9 @@ fn corrupt(file: &Rc<str>, flaw: Flaw) -> JournalError {
 pub(super) async fn recover<F: Fs>(fs: &F, dir: &str, bugs: Bugs) -> Result<Found, JournalError> {
     paths::create_dir_durably(fs, dir).await?;
     let names = fs.list(dir).await?;
+    for unfinished in names.iter().filter(|name| paths::numbered(name, ".journal.new").is_some()) {
+        fs.remove(&format!("{dir}/{unfinished}")).await?;
+    }
     let segments: Vec<_> =
         names.iter().filter_map(|name| Some(SegmentId(paths::numbered(name, ".journal")?))).collect();
     assert!(segments.is_sorted(), "ten digits sort as their numbers do");
@@ -69,9 +72,9 @@ pub(super) async fn recover<F: Fs>(fs: &F, dir: &str, bugs: Bugs) -> Result<Foun
             Err(flaw) if bugs.has(Bug::CorruptInteriorCut) => Some(flaw),
             end => end.map_err(|flaw| corrupt(&path, flaw))?,
         };
-        if last && reader.position() > reader.durable().max(HEADER_BYTES as u64) {
-            // What nothing vouches for may be in the page cache alone. All before the last segment was
-            // durable when that began.
+        if last && reader.position() > reader.durable() {
+            // What nothing vouches for, were it only the header, may be in the page cache alone. All before
+            // the last segment was durable when that began.
             paths::rewrite(fs, &path, reader.used()).await?;
         }
         end = Some(End { file: path, id, offset: reader.position(), torn });

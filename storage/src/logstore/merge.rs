@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use contract::{Durability, EngineError, Fs, FsError};
+use contract::{Bug, Durability, EngineError, Fs, FsError};
 
 use super::LogStore;
 use super::index::{Place, read_together};
@@ -153,15 +153,19 @@ impl<F: Fs> LogStore<F> {
     async fn complete(&self, running: &mut Running<F>) -> Result<(), EngineError> {
         let (fs, dir, number) = (&self.0.fs, &self.0.dir, running.output.number());
         // What made a value of the inputs stale must not be lost once they are gone.
-        let seq = self.0.state.borrow().seq;
-        self.sync_up_to(seq).await?;
+        if !self.0.options.bugs.has(Bug::MergeOutlivesBatch) {
+            let seq = self.0.state.borrow().seq;
+            self.sync_up_to(seq).await?;
+        }
         let trailer_at = running.output.log().push(TRAILER, |buffer| running.trailer.encode(buffer));
         running.hint.push(TRAILER, |buffer| buffer.extend_from_slice(&trailer_at.to_le_bytes()));
         self.write_merged(running).await?;
         running.hint.sync(fs).await?;
         running.output.log().sync(fs).await?;
         fs.rename(running.output.log().path(), &running.output.path(dir)).await?;
-        fs.sync_dir(dir).await?;
+        if !self.0.options.bugs.has(Bug::RenameNotSynced) {
+            fs.sync_dir(dir).await?;
+        }
         let mut state = self.0.state.borrow_mut();
         let (inputs, newer): (Vec<_>, Vec<_>) =
             state.sealed.drain(..).partition(|segment| segment.number() <= number);

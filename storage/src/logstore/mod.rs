@@ -43,7 +43,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -68,11 +68,13 @@ pub struct LogStoreOptions {
     pub segment_bytes: u64,
     /// Bytes of keys and values that one step of a merge copies.
     pub step_bytes: usize,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for LogStoreOptions {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 20, step_bytes: 256 << 10 }
+        Self { segment_bytes: 1 << 20, step_bytes: 256 << 10, bugs: Bugs::NONE }
     }
 }
 
@@ -297,6 +299,7 @@ impl<F: Fs> Engine for LogStore<F> {
     }
 
     async fn sync(&self) -> Result<(), EngineError> {
+        self.0.latch.check()?;
         let seq = self.0.state.borrow().seq;
         self.sync_up_to(seq).await
     }

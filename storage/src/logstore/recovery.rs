@@ -59,6 +59,10 @@ pub(super) async fn open<F: Fs>(
 ) -> Result<LogStore<F>, EngineError> {
     paths::create_dir_durably(fs, dir).await?;
     let files = Files::list(fs, dir).await?;
+    // They are made anew where they are needed.
+    for &number in &files.rewritten {
+        fs.remove(&format!("{dir}/{}", name(number, ".segment.new"))).await?;
+    }
     let mut found = Recovered { index: Index::default(), sealed: Vec::new(), stats: EngineStats::default() };
     let merged = files.merged.last().copied();
     if let Some(number) = merged {
@@ -71,7 +75,7 @@ pub(super) async fn open<F: Fs>(
             kept.insert(number);
         }
     }
-    for (path, file) in replay.make_durable(fs).await? {
+    for (path, file) in replay.make_durable(fs, options.bugs).await? {
         let segment = found.sealed.iter().find(|segment| segment.path(dir) == path);
         segment.expect("what counts is in a segment that is kept").log().set_file(file);
     }
@@ -206,7 +210,6 @@ async fn remove_orphans<F: Fs>(
     orphans.extend(files.merged.difference(&merged).map(|number| name(*number, Kind::Merged.suffix())));
     orphans.extend(files.hints.difference(&merged).map(|number| hint_name(*number)));
     orphans.extend(files.unfinished.iter().map(|number| name(*number, ".merging")));
-    orphans.extend(files.rewritten.iter().map(|number| name(*number, ".segment.new")));
     for name in &orphans {
         fs.remove(&format!("{dir}/{name}")).await?;
     }

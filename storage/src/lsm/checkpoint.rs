@@ -38,7 +38,7 @@ impl<F: Fs> Lsm<F> {
         }
         assert!(edit.added.iter().all(|(_, meta)| meta.number < number), "the manifest is the last file");
         // The manifest makes the names of the tables durable together with its own.
-        Manifest::create(fs, dir, number, &edit).await?;
+        Manifest::create(fs, dir, number, &edit, self.0.options.bugs).await?;
         Ok(())
     }
 }

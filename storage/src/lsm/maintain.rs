@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, File, Fs, OpenMode, Order};
+use contract::{Bug, EngineError, File, Fs, OpenMode, Order};
 
 use super::compaction::{Choice, pick};
 use super::manifest::{self, Edit, Manifest};
@@ -86,6 +86,10 @@ impl<F: Fs> Lsm<F> {
         let tables = self.open_tables(vec![meta]).await?;
         assert_eq!(tables.len(), 1, "a memtable becomes one table");
         let added = tables.into_iter().map(|table| (0, table)).collect();
+        if self.0.options.bugs.has(Bug::LogRemovedBeforeManifest) {
+            self.remove_logs(std::slice::from_ref(&oldest.wal)).await?;
+            self.0.fs.sync_dir(&self.0.dir).await?;
+        }
         self.install(upkeep, Change { removed: Vec::new(), added }, Some(&oldest)).await?;
         self.count(|stats| stats.flushes += 1);
         Ok(())
@@ -201,7 +205,8 @@ impl<F: Fs> Lsm<F> {
         let before = manifest.bytes();
         // What an edit before this one replaced: this one's record vouches for that.
         let mut unneeded = std::mem::take(&mut upkeep.replaced_logs);
-        let replaced = flushed.map(|flushed| Rc::clone(&flushed.wal));
+        let goes = |_: &&Generation<F>| !self.0.options.bugs.has(Bug::LogRemovedBeforeManifest);
+        let replaced = flushed.filter(goes).map(|flushed| Rc::clone(&flushed.wal));
         if manifest.is_full(&edit) {
             self.0.latch.or_shut(self.replace_manifest(manifest, &version, edit)).await?;
             self.count(|stats| stats.bytes_written_to_files += manifest.bytes());
@@ -211,6 +216,9 @@ impl<F: Fs> Lsm<F> {
             self.0.latch.or_shut(manifest.append(&edit)).await?;
             self.count(|stats| stats.bytes_written_to_files += manifest.bytes() - before);
             upkeep.replaced_logs.extend(replaced);
+        }
+        if self.0.options.bugs.has(Bug::LogRemovedUnvouched) {
+            unneeded.append(&mut upkeep.replaced_logs);
         }
         self.show(version, &change, flushed);
         self.remove_logs(&unneeded).await
@@ -268,7 +276,7 @@ impl<F: Fs> Lsm<F> {
         let number = self.0.state.borrow_mut().take_file_number();
         let added = version.tables().map(|(level, table)| (level, table.meta.clone())).collect();
         let state = Edit { next_file: number + 1, removed: Vec::new(), added, ..edit };
-        let fresh = Manifest::create(fs, dir, number, &state).await?;
+        let fresh = Manifest::create(fs, dir, number, &state, self.0.options.bugs).await?;
         let old = std::mem::replace(manifest, fresh);
         assert!(old.number < number, "numbers of files ascend");
         fs.remove(&manifest::path(dir, old.number)).await?;

@@ -6,7 +6,7 @@
 //! any moment exactly one does. A manifest that has grown too long, or was recovered, is replaced by
 //! a fresh one: nothing is written behind a tail that may be torn.
 //!
-//! | Edit (record payload) | Bytes | |
+//! | Edit (record payload, tag 0) | Bytes | |
 //! |---|---|---|
 //! | log floor | varint | write-ahead logs below this number are no longer needed |
 //! | flushed | varint | sequence number of the last batch that is in tables |
@@ -24,7 +24,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, File, Fs, FsError, OpenMode, TornTail};
+use contract::{Bug, Bugs, EngineError, File, Fs, FsError, OpenMode, TornTail};
 
 use super::table::TableMeta;
 use crate::encoding::{Input, put_bytes, put_varint};
@@ -116,7 +116,13 @@ pub(super) struct Manifest<F: Fs> {
 
 impl<F: Fs> Manifest<F> {
     /// Writes a fresh manifest and lets `CURRENT` name it.
-    pub(super) async fn create(fs: &F, dir: &str, number: u64, state: &Edit) -> Result<Self, EngineError> {
+    pub(super) async fn create(
+        fs: &F,
+        dir: &str,
+        number: u64,
+        state: &Edit,
+        bugs: Bugs,
+    ) -> Result<Self, EngineError> {
         assert!(state.removed.is_empty(), "a whole state removes nothing");
         assert!(number < state.next_file, "a manifest's own number is taken too");
         let file = fs.open(&path(dir, number), OpenMode::Truncate).await?;
@@ -128,7 +134,7 @@ impl<F: Fs> Manifest<F> {
         manifest.write_out().await?;
         // Its name must be durable before CURRENT says it.
         fs.sync_dir(dir).await?;
-        switch_current(fs, dir, number).await?;
+        switch_current(fs, dir, number, bugs).await?;
         Ok(manifest)
     }
 
@@ -191,7 +197,7 @@ impl<F: Fs> Manifest<F> {
     }
 }
 
-async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64) -> Result<(), EngineError> {
+async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64, bugs: Bugs) -> Result<(), EngineError> {
     let next = format!("{dir}/CURRENT.next");
     let mut content = CURRENT_MAGIC.to_vec();
     content.extend_from_slice(&number.to_le_bytes());
@@ -201,7 +207,9 @@ async fn switch_current<F: Fs>(fs: &F, dir: &str, number: u64) -> Result<(), Eng
     file.write_at(0, content).await.0?;
     file.sync_data().await?;
     fs.rename(&next, &current_path(dir)).await?;
-    fs.sync_dir(dir).await?;
+    if !bugs.has(Bug::RenameNotSynced) {
+        fs.sync_dir(dir).await?;
+    }
     Ok(())
 }
 

@@ -50,7 +50,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,8 @@ pub struct LsmOptions {
     pub compression: Compression,
     /// How tables are merged.
     pub compaction: Compaction,
+    /// Bugs planted in it.
+    pub bugs: Bugs,
 }
 
 impl Default for LsmOptions {
@@ -144,6 +146,7 @@ impl Default for LsmOptions {
             block_cache_bytes: 1 << 20,
             compression: Compression::None,
             compaction: Compaction::Leveled,
+            bugs: Bugs::NONE,
         }
     }
 }
@@ -379,6 +382,7 @@ impl<F: Fs> Engine for Lsm<F> {
     }
 
     async fn sync(&self) -> Result<(), EngineError> {
+        self.0.latch.check()?;
         let seq = self.0.state.borrow().seq;
         self.sync_up_to(seq).await
     }

@@ -94,7 +94,7 @@ pub(super) async fn open<F: Fs>(fs: &F, dir: &str, options: LsmOptions) -> Resul
     let (manifest_number, log_number) = (take_number(), take_number());
     (edit.log_floor, edit.next_file) = (log_number, next_file);
     assert!(manifest_number >= files.next(), "a fresh manifest replaces no file");
-    let manifest = Manifest::create(fs, dir, manifest_number, &edit).await?;
+    let manifest = Manifest::create(fs, dir, manifest_number, &edit, options.bugs).await?;
     remove_orphans(fs, dir, &files, &edit).await?;
     let state = State {
         seq: edit.flushed,

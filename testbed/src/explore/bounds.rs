@@ -47,6 +47,9 @@ pub struct Bounds {
     pub flushes: u8,
     /// How often a client sends again what was not answered.
     pub retries: u8,
+    /// Whether the protocol treats its nodes alike, whatever their numbers: then they do what they do first
+    /// in the order of their numbers. It is the caller who says so.
+    pub symmetric: bool,
     /// Whether the service works by itself: applies, reads and installs snapshots when it gets to it.
     /// Otherwise what is asked of it is done at once.
     pub slow_service: bool,
@@ -69,6 +72,7 @@ impl Default for Bounds {
             disconnects: 0,
             flushes: 0,
             retries: 0,
+            symmetric: false,
             slow_service: false,
             chunk_bytes: 1 << 20,
         }

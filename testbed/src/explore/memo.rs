@@ -50,9 +50,4 @@ impl<R: Replica> Memo<R> {
         let mut shard = self.sites[shard(site.print)].lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(shard.entry(site.print).or_insert_with(|| Arc::new(site)))
     }
-
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let len = |n: &Shard<R>| n.lock().unwrap().len();
-        (self.outcomes.iter().map(len).sum(), self.sites.iter().map(|s| s.lock().unwrap().len()).sum())
-    }
 }

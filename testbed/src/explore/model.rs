@@ -16,8 +16,6 @@ use super::node::{Hosting, Input, Node, Output, Sent};
 use super::state::{Action, Left, Outcome, Site, State};
 use crate::panics;
 
-const SYMMETRIC: bool = true;
-
 /// A protocol within bounds.
 pub(super) struct System<R: Replica> {
     hosting: Hosting<R>,
@@ -58,7 +56,14 @@ impl<R: Replica> System<R> {
             chunk_bytes: bounds.chunk_bytes as usize,
         };
         let first = Default::default();
-        Self { hosting, bounds, memo: Memo::new(), stop: AtomicBool::new(false), reached: AtomicU32::new(0), first }
+        Self {
+            hosting,
+            bounds,
+            memo: Memo::new(),
+            stop: AtomicBool::new(false),
+            reached: AtomicU32::new(0),
+            first,
+        }
     }
 
     /// Which situations came about, and which did not.
@@ -229,7 +234,9 @@ impl<R: Replica> System<R> {
         let mut next = state.clone();
         next.depth += 1;
         if let Some(node) = action.node() {
-            next.awake = next.awake.max(node.0);
+            if self.bounds.symmetric {
+                next.awake = next.awake.max(node.0);
+            }
             let overtakes = state.sites[node.slot()].node.is_writing() && !action.is_of_writes();
             next.left.overtakes -= u8::from(overtakes);
         }
@@ -302,11 +309,16 @@ impl<R: Replica> Model for System<R> {
             broken: None,
             depth: 0,
         };
+        let mut outs = Vec::new();
         for me in (1..=self.bounds.nodes).map(NodeId) {
             let mut out = Output::default();
-            state.sites.push(Arc::new(Site::new(Node::begin(&self.hosting, me, &mut out))));
+            let site = Site::new(Node::begin(&self.hosting, me, &mut out));
+            state.sites.push(self.memo.site(site));
+            outs.push((me, out));
+        }
+        for (me, out) in &outs {
             let site = Arc::clone(&state.sites[me.slot()]);
-            self.spread(&mut state, me, &site, &out);
+            self.spread(&mut state, *me, &site, out);
         }
         vec![state]
     }
@@ -348,7 +360,7 @@ impl<R: Replica> Model for System<R> {
             self.node_actions(state, node, actions);
         }
         self.client_actions(state, actions);
-        if SYMMETRIC {
+        if self.bounds.symmetric {
             actions.retain(|action| action.node().is_none_or(|node| node.0 <= state.awake + 1));
         }
     }

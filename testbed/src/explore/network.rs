@@ -36,12 +36,14 @@ impl<T: Hash> Printed<T> {
     }
 }
 
-impl<T: Clone + Hash> Printed<T> {
+impl<T: Clone + PartialEq + Hash> Printed<T> {
     /// Changes the value.
     pub(super) fn change<A>(&mut self, change: impl FnOnce(&mut T) -> A) -> A {
         let mut value = T::clone(&self.value);
         let answer = change(&mut value);
-        *self = Self::new(value);
+        if value != *self.value {
+            *self = Self::new(value);
+        }
         answer
     }
 }

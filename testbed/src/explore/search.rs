@@ -127,7 +127,6 @@ impl<R: Replica, C: Checker<System<R>>> Running for Checking<R, C> {
                 }
             }
         });
-        eprintln!("MEMO {:?}", system.memo.counts());
         let (reached, missed) = system.situations();
         Outcome {
             progress: Progress {

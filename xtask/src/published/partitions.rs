@@ -5,8 +5,6 @@
 //! the same, with the leader away altogether and the log of the middle behind the others'. *Chained*: the
 //! leader, at one end of a row, does not reach the other end.
 
-use std::fmt::Write;
-
 use contract::Seed;
 use testbed::scenario::Scenario;
 use testbed::{RunOptions, registry, run};
@@ -44,32 +42,42 @@ struct Row {
     published: [Option<bool>; 3],
 }
 
-const COMMON: &str = "election-timeout = [\"50ms\", \"100ms\"], heartbeat-interval = \"15ms\"";
-
 const ROWS: [Row; 5] = [
     Row {
         name: "raft, plain",
         protocol: "raft",
-        options: "pre-vote = false, check-quorum = false",
+        options: "election-timeout = [\"50ms\", \"100ms\"], heartbeat-interval = \"15ms\", pre-vote = false, check-quorum = false",
         published: [None, Some(false), None],
     },
     Row {
         name: "raft, pre-vote and check-quorum",
         protocol: "raft",
-        options: "pre-vote = true, check-quorum = true",
+        options: "election-timeout = [\"50ms\", \"100ms\"], heartbeat-interval = \"15ms\", pre-vote = true, check-quorum = true",
         published: [Some(true), Some(false), Some(true)],
     },
-    Row { name: "multi-paxos", protocol: "multi-paxos", options: "", published: [None, Some(true), None] },
-    Row { name: "zab", protocol: "zab", options: "", published: [None, None, None] },
-    Row { name: "vr", protocol: "vr", options: "", published: [None, None, None] },
+    Row {
+        name: "multi-paxos",
+        protocol: "multi-paxos",
+        options: "election-timeout = [\"50ms\", \"100ms\"], heartbeat-interval = \"15ms\"",
+        published: [None, Some(true), None],
+    },
+    Row {
+        name: "zab",
+        protocol: "zab",
+        options: "tick-time = \"25ms\", notification-interval = \"20ms\", finalize-wait = \"20ms\"",
+        published: [None, None, None],
+    },
+    Row {
+        name: "vr",
+        protocol: "vr",
+        options: "view-change-timeout = [\"50ms\", \"100ms\"], heartbeat-interval = \"15ms\"",
+        published: [None, None, None],
+    },
 ];
 
 /// The longest time without an answer, in ms, if the protocol takes these options.
 fn downtime(row: &Row, nodes: u16, faults: &str, seed: u64) -> Option<f64> {
-    let mut options = COMMON.to_owned();
-    if !row.options.is_empty() {
-        let _ = write!(options, ", {}", row.options);
-    }
+    let options = row.options;
     let text = format!(
         "name = \"partial\"\n[cluster]\nnodes = {nodes}\nclients = {nodes}\nprotocol = \"{}\"\noptions = {{ {options} }}\n\
          [net]\nlatency = {{ constant = \"1ms\" }}\n[disk]\nprofile = \"nvme-plp\"\n\

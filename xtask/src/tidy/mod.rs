@@ -37,7 +37,10 @@ pub(crate) fn check(root: &Path) -> Vec<String> {
     if scenarios.is_empty() {
         complaints.push("scenarios/: there is none".to_owned());
     }
-    complaints.extend(bugs::check(&files(&root.join("replays"), "json")));
+    let proofs = CRATES.iter().flat_map(|name| files(&root.join(name).join("tests"), "rs"));
+    let scripts = every_file(&root.join("protocols/testscripts"));
+    let tests: Vec<String> = proofs.chain(scripts).map(|path| read(&path)).collect();
+    complaints.extend(bugs::check(&files(&root.join("replays"), "json"), &tests));
     complaints
 }
 
@@ -47,6 +50,12 @@ fn read(path: &Path) -> String {
 
 /// The files of an extension below a folder, sorted; build output is passed over.
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = every_file(folder);
+    found.retain(|path| path.extension().is_some_and(|found| found == extension));
+    found
+}
+
+fn every_file(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -54,7 +63,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
             let path = entry.path();
             if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
+            } else if path.is_file() {
                 found.push(path);
             }
         }

@@ -7,6 +7,8 @@
 mod leveled;
 mod tiered;
 
+use contract::Bug;
+
 use super::table::TableMeta;
 use super::{Compaction, LsmOptions};
 
@@ -33,10 +35,14 @@ impl Choice {
 /// The most urgent compaction, if any is due.
 pub(super) fn pick(levels: &[Vec<&TableMeta>], options: &LsmOptions) -> Option<Choice> {
     assert!(levels.len() > 1, "there is a level to compact into");
-    match options.compaction {
+    let mut choice = match options.compaction {
         Compaction::Leveled => leveled::pick(levels, options),
         Compaction::Tiered => tiered::pick(levels, options),
+    };
+    if options.bugs.has(Bug::TombstoneDroppedEarly) {
+        choice.iter_mut().for_each(|choice| choice.keep_tombstones = false);
     }
+    choice
 }
 
 /// The choice of these runs, newest first. Below `output` nothing of them remains.
