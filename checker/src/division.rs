@@ -6,7 +6,7 @@
 //!
 //! A long history does not fit into the caches of a processor. So it is walked through once: what each
 //! operation does to a register is written down in numbers while its events are near. That is all that
-//! [`zones`](crate::zones) needs; a part's operations are gathered only if somebody asks for them.
+//! `zones` needs; a part's operations are gathered only if somebody asks for them.
 
 use std::cell::OnceCell;
 use std::hash::{Hash, Hasher};

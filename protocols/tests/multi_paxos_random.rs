@@ -103,7 +103,7 @@ fn planted_bugs_are_found() {
         Bug::AcceptBelowPromise,
         Bug::ReadWithoutQuorum,
     ];
-    let found = bugs.map(|bug| (bug, first_violation(bug, 300)));
+    let found = bugs.map(|bug| (bug, first_violation(bug, 3000)));
     for (bug, found) in found {
         assert!(found.is_some_and(|(_, violation)| violation != "no progress"), "{bug}: {found:?}");
     }
