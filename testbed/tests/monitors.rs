@@ -133,6 +133,10 @@ fn a_leader_that_lacks_what_is_committed() {
     // Node 3 began to lead before it was known that the entry is committed.
     let mut monitor = self::monitor("primary-integrity");
     assert_eq!(monitor.stepped(NodeId(3), &still, &leads(3), &wrote(&[entry(3, 1, "x")])), Ok(()));
-    assert_eq!(monitor.stepped(N1, &still, &still, &[Effect::Commit(vec![entry(4, 1, "y")])]), Ok(()), "later");
+    assert_eq!(
+        monitor.stepped(N1, &still, &still, &[Effect::Commit(vec![entry(4, 1, "y")])]),
+        Ok(()),
+        "later"
+    );
     assert!(monitor.stepped(N1, &still, &still, &[Effect::Commit(first.to_vec())]).is_err());
 }

@@ -120,9 +120,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contract::{
-    Channel, Cluster, Command, Control, Effect, Effects, Entry, Epoch, FailureModel, Index, Mark,
-    Membership, NodeId, Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role,
-    SnapshotChunk, Token, View,
+    Channel, Cluster, Command, Control, Effect, Effects, Entry, Epoch, FailureModel, Index, Mark, Membership,
+    NodeId, Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role, SnapshotChunk, Token,
+    View,
 };
 
 pub use law::Law;

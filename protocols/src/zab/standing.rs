@@ -215,5 +215,4 @@ impl Zab {
             Then::Rest => self.standing = Standing::Resting,
         }
     }
-
 }

@@ -32,7 +32,12 @@ impl PrimaryIntegrity {
         Err(format!("{leader} leads {epoch} and lacks the entry {mark}, which is committed"))
     }
 
-    fn wrote(&mut self, node: NodeId, record: &impl JournalRecord, leads: Option<Epoch>) -> Result<(), Broken> {
+    fn wrote(
+        &mut self,
+        node: NodeId,
+        record: &impl JournalRecord,
+        leads: Option<Epoch>,
+    ) -> Result<(), Broken> {
         if let Some(mark) = record.log_start() {
             self.logs[node.slot()].begin_behind(mark);
         }
