@@ -106,6 +106,10 @@ pub const MONITORS: &[Named] = &[
         name: "promises-kept",
         about: "no Paxos acceptor accepts below its promise, no ballot proposes two values",
     },
+    Named {
+        name: "primary-integrity",
+        about: "a leader's log holds what is committed of earlier terms before it adds to it",
+    },
     Named { name: "protocol-laws", about: "no replica is told what contradicts a law of its protocol" },
 ];
 

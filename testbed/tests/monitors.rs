@@ -165,3 +165,28 @@ fn laws_of_other_logs_are_not_watched() {
     assert!(by_name::<Raft>("promises-kept", 3).is_none());
     assert!(by_name::<MultiPaxos>("log-matching", 3).is_none());
 }
+
+#[test]
+fn a_leader_that_lacks_what_is_committed() {
+    let mut monitor = monitor("primary-integrity");
+    let still = view(Role::Follower, 1, 0);
+    let first = [entry(1, 1, "a"), entry(1, 2, "b")];
+    for node in [N1, N2] {
+        assert_eq!(monitor.stepped(node, &still, &still, &wrote(&first[..1])), Ok(()));
+    }
+    assert_eq!(monitor.stepped(N1, &still, &still, &wrote(&first[1..])), Ok(()));
+    assert_eq!(monitor.stepped(N1, &still, &still, &[Effect::Commit(first.to_vec())]), Ok(()));
+    let leads = |epoch| view(Role::Leader, epoch, 0);
+    assert_eq!(monitor.stepped(N1, &still, &leads(2), &wrote(&[entry(2, 3, "c")])), Ok(()), "it holds both");
+    let broken = monitor.stepped(N2, &still, &leads(3), &wrote(&[entry(3, 2, "d")]));
+    assert_eq!(broken, Err("n2 leads e3 and lacks the entry 2@e1, which is committed".to_owned()));
+    // Node 3 began to lead before it was known that the entry is committed.
+    let mut monitor = self::monitor("primary-integrity");
+    assert_eq!(monitor.stepped(NodeId(3), &still, &leads(3), &wrote(&[entry(3, 1, "x")])), Ok(()));
+    assert_eq!(
+        monitor.stepped(N1, &still, &still, &[Effect::Commit(vec![entry(4, 1, "y")])]),
+        Ok(()),
+        "later"
+    );
+    assert!(monitor.stepped(N1, &still, &still, &[Effect::Commit(first.to_vec())]).is_err());
+}

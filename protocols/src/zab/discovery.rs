@@ -158,8 +158,8 @@ impl Zab {
             return self.breaks(Law::EpochUniqueness);
         }
         (following.phase, following.epoch) = (Phase::Synchronisation, epoch);
-        let fresh = epoch > self.accepted || planted;
-        let after = (epoch > self.accepted).then(|| {
+        let fresh = epoch != self.accepted;
+        let after = fresh.then(|| {
             self.accepted = epoch;
             self.save_epochs(fx)
         });

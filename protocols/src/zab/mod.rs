@@ -1,10 +1,105 @@
-//! ZAB 1.0: primary-backup with crash recovery, after F. Junqueira, B. Reed and M. Serafini, *Zab:
-//! High-performance broadcast for primary-backup systems* (DSN 2011).
+//! ZAB 1.0, the atomic broadcast of ZooKeeper: F. Junqueira, B. Reed and M. Serafini, *Zab:
+//! High-performance broadcast for primary-backup systems* (DSN 2011), cited as §; the Zab 1.0
+//! specification of the ZooKeeper project, cited as such; B. Reed and F. Junqueira, *A simple totally
+//! ordered broadcast protocol* (LADIS 2008); and for changes of the group A. Shraer and others, *Dynamic
+//! Reconfiguration of Primary/Backup Clusters* (ATC 2012).
 //!
-//! A server looks for a leader (`election.rs`), agrees with a quorum on a new epoch (`discovery.rs`), brings its
-//! learners to its own history by DIFF, TRUNC or SNAP (`synchronisation.rs`, `snapshot.rs`), and then broadcasts
-//! transactions in order (`broadcast.rs`). Messages travel over streams: in order, until one breaks. A transaction's
-//! index counts on over epochs; the counter of its zxid is how far it stands behind the first one of its epoch.
+//! # The protocol
+//!
+//! A leader turns commands into *transactions* and broadcasts them. A transaction has a place (its *zxid*):
+//! the leader's *epoch*, and a counter in it. What a server holds of them is its *history*. A leader does
+//! not pick up what its predecessors left one by one, as in Paxos: at the beginning of its epoch its whole
+//! history becomes that of a quorum, in one step, and then it broadcasts. So each epoch's transactions
+//! stand behind all that was committed before, in the order in which its leader proposed them: a primary
+//! may propose changes that depend on each other without waiting (§2, *primary order*).
+//!
+//! A server goes through four phases:
+//!
+//! **Election** (phase 0, `election.rs`): whom to follow. A hint, of which nothing is durable.
+//!
+//! **Discovery** (phase 1, `discovery.rs`): learners tell their last `acceptedEpoch` (CEPOCH); the leader
+//! proposes an epoch above those of a quorum (NEWEPOCH); they promise to follow no older one and tell how
+//! recent their histories are (ACKEPOCH). A leader that meets a more recent one than its own gives up.
+//!
+//! **Synchronisation** (phase 2, `synchronisation.rs`, `snapshot.rs`): a learner's history becomes the
+//! leader's, by TRUNC, DIFF or SNAP. NEWLEADER says that all was sent; the learner has it on its disk,
+//! *then* writes its `currentEpoch`, *then* acknowledges. When a quorum did, the history is committed, and
+//! UPTODATE opens the service.
+//!
+//! **Broadcast** (phase 3, `broadcast.rs`): proposals, acknowledgements, commits, each in order.
+//!
+//! Beside these: linearizable reads (`read.rs`), changes of the group and of the leader
+//! (`reconfiguration.rs`), and observers, who learn what is committed and do not vote. Followers and
+//! observers together are *learners*. Reading order: `message.rs`, then the phases.
+//!
+//! # Streams
+//!
+//! ZAB assumes FIFO channels, and connections whose end both sides notice (§3). A learner belongs to its
+//! leader for one connection: whoever gives the other up breaks it, so that nothing of what was said by it
+//! comes later, and a learner that comes again begins again, with CEPOCH. That is why messages need not
+//! carry epochs, why acknowledgements may say "all up to here", and why a proposal to a learner that still
+//! takes over the history needs no special case: it stands behind NEWLEADER.
+//!
+//! # Zxids and marks
+//!
+//! A zxid is (epoch, counter); a log here is an array in which indices have no gaps and go on over epochs.
+//! So a transaction has a [`contract::Mark`] of its epoch and its index, and its counter is the distance to
+//! the epoch's first index. Within an epoch both grow by one with each transaction, so that marks are ordered
+//! as zxids are. The index alone identifies nothing: two histories may hold different transactions there.
+//!
+//! # How two histories part
+//!
+//! A learner tells only where its history ends, at (e, i). The leader takes the last transaction of its own
+//! whose epoch is at most e and whose index is at most i, and that *is* the last one that both hold:
+//!
+//! - Both histories are prefixes of what some leader had, so a mark stands for a prefix ([`LogShape::Chain`]).
+//! - If the leader holds transactions of e, both hold them from the epoch's first index on, without a gap.
+//! - If not: e's leader broadcast, so a quorum had taken over its initial history. That quorum meets the one
+//!   that promised itself to the present leader; so this leader's `currentEpoch` is at least e, and its
+//!   history goes on from that initial history. All that it holds of epochs below e is just that.
+//!
+//! So one message suffices where Raft probes, and TRUNC never reaches back to what was delivered.
+//!
+//! # Invariants
+//!
+//! - `acceptedEpoch` and `currentEpoch` never fall; `acceptedEpoch` is at least `currentEpoch`, and at least the
+//!   epoch of every transaction held. (`currentEpoch` may be below that: a learner that was interrupted.)
+//! - A leader only adds to its history. A learner cuts its own off only in synchronisation.
+//! - What was delivered is never cut off.
+//! - Nothing is promised or acknowledged before it is durable.
+//! - Nothing is delivered before UPTODATE, so that what was cut off or taken over before is durable; and no
+//!   membership before it is durable. So the service may run ahead of the journal only by transactions that
+//!   follow it, and who takes part is known of all that the service includes.
+//! - While a snapshot is installed the history stands still, and its server takes no part in elections.
+//!
+//! These are asserted. Laws that hold only because *others* keep to the protocol are not: a message that
+//! contradicts one is dropped, and [`Zab::broken_law`] tells.
+//!
+//! # Deviations from ZooKeeper and the papers
+//!
+//! - One stream between two servers carries what ZooKeeper has two connections for (elections, and the
+//!   leader's). Who repeats a vote opens the streams anew over which nothing came.
+//! - A vote that *all* voters share is believed at once, without the moment of waiting.
+//! - Those who have a leader are compared by whom they follow, not by the zxid and round of the votes that
+//!   made them (ZOOKEEPER-1732, 1805: those differ among followers of one leader).
+//! - A server that could not follow whom it was told to waits one to two ticks before it looks again. A
+//!   limit (`init-limit`) counts for each step of a recovery, not for the whole, and a learner that receives a
+//!   snapshot is kept as long as it answers pings.
+//! - Acknowledgements and commits are cumulative. A leader sends everything up to the last transaction before
+//!   NEWLEADER, not only what is committed (ZooKeeper sends the rest as proposals behind it).
+//! - Learners deliver at UPTODATE what they were told to be committed before.
+//! - A snapshot is the service's state at one mark (not fuzzy), and moves in parts that each wait for the
+//!   learner's word. The history of whoever is sent one is dropped whole. The leader does not compact
+//!   beyond a snapshot that is on its way.
+//! - `sync` confirms the leader by a round of pings, so reads behind it are linearizable (ZooKeeper's is not,
+//!   when a leader does not know yet that it was replaced). By default only leaders serve reads.
+//! - Of a new group ZooKeeper expects that it was started as observers; here the leader invites it, and any
+//!   member that is absent for long, since that may not know whom to ask.
+//! - A leader that leaves the group hands over by a message instead of naming its successor in the commit; the
+//!   same message serves an operator who wants another leader.
+//! - Membership changes wait until a quorum of the new voters keeps up, for as long as `init-limit`; ZooKeeper
+//!   refuses at once.
+//! - There are no sessions, ACLs, weights or groups of servers.
 
 mod broadcast;
 mod discovery;
@@ -18,15 +113,16 @@ mod read;
 mod reconfiguration;
 mod record;
 mod snapshot;
+mod standing;
 mod synchronisation;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contract::{
-    Bug, Channel, Cluster, Command, Control, Effect, Effects, Entry, Epoch, FailureModel, Index, Mark,
-    Membership, NodeId, Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role,
-    SnapshotChunk, Token, View,
+    Channel, Cluster, Command, Control, Effect, Effects, Entry, Epoch, FailureModel, Index, Mark, Membership,
+    NodeId, Payload, ProtocolOptions, Recovered, Rejection, Replica, RequestId, Role, SnapshotChunk, Token,
+    View,
 };
 
 pub use law::Law;
@@ -34,12 +130,10 @@ pub use message::{Message, PeerState, Summary, Vote};
 pub use options::{OptionError, Options};
 pub use record::Record;
 
-use election::Looking;
 use learner::Learner;
 use log::Log;
-use read::Reads;
-use reconfiguration::Change;
 use snapshot::Incoming;
+use standing::{Following, Leading, Phase, Stage, Standing, Then};
 
 /// What a replica waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,87 +175,6 @@ pub struct Zab {
     /// The journal refused a write: nothing can be promised any more.
     failed: bool,
     broken: Option<Law>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Standing {
-    /// Takes no part, until it is invited.
-    Resting,
-    Looking(Looking),
-    Following(Following),
-    Leading(Leading),
-}
-
-/// What a learner knows of its leader: followers and observers are learners.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Following {
-    leader: NodeId,
-    /// The vote by which it came to follow.
-    vote: Vote,
-    phase: Phase,
-    /// The leader's, once it is known.
-    epoch: Epoch,
-    /// Reads that wait for the leader's word, by number.
-    syncs: VecDeque<(u64, RequestId)>,
-    last_sync: u64,
-    /// Planted: [`Bug::DiffNotLogged`]. Transactions that came before UPTODATE and are not logged yet.
-    unlogged: Vec<Entry>,
-}
-
-/// How far a learner has come with its leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Phase {
-    /// It told which epoch it accepted last.
-    Discovery,
-    /// It accepted the leader's epoch, and takes over its history.
-    Synchronisation,
-    /// It has the whole history, and acknowledges that once it is durable.
-    Acknowledged,
-    /// A quorum has: it serves.
-    Broadcast,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Leading {
-    vote: Vote,
-    stage: Stage,
-    learners: BTreeMap<NodeId, Learner>,
-    /// The write by which this server accepts its own epoch, or its own history, while it is under way.
-    own: Option<Token>,
-    /// The first index of its epoch: counters count from there.
-    first: Index,
-    reads: Reads,
-    change: Option<Change>,
-    /// Ticks since absent members were last invited.
-    uninvited: u32,
-}
-
-/// How far a leader has come. Each stage waits for a quorum, itself among it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Stage {
-    /// For learners, who tell which epochs they accepted.
-    Connecting,
-    /// For their promises to accept none below its own.
-    Electing,
-    /// For their word that they hold its history.
-    Synchronisation,
-    /// It is established, and broadcasts.
-    Broadcast,
-}
-
-/// What a server does after it gave up its part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    /// Looks for a leader.
-    Look,
-    /// Looks for a leader, after a while: the last attempt came to nothing.
-    Pause,
-    /// Follows somebody.
-    Follow(NodeId),
-    /// Takes over.
-    Lead,
-    /// Nothing: it is of no use any more.
-    Rest,
 }
 
 impl Replica for Zab {
@@ -415,80 +428,6 @@ impl Zab {
         }) && leading.own.is_none()
     }
 
-    /// A leader pings, gives up the learners that are silent, and itself if no quorum is left.
-    fn on_tick(&mut self, fx: &mut Effects<Self>) {
-        let Standing::Leading(leading) = &mut self.standing else { return };
-        let options = &self.cluster.options;
-        leading.learners.retain(|node, learner| {
-            learner.silent += 1;
-            let limit = if learner.is_synced() { options.sync_limit } else { options.init_limit };
-            let silent = learner.silent > limit;
-            if silent {
-                fx.disconnect(*node);
-            }
-            !silent
-        });
-        leading.uninvited += 1;
-        let invites = leading.uninvited >= options.init_limit;
-        if self.serves_as_leader() && !self.has_quorum(Learner::is_synced) {
-            return self.abandon(Then::Look, fx);
-        }
-        self.arm_tick(fx);
-        self.ping(fx);
-        if invites && self.serves_as_leader() {
-            self.invite_absent(fx);
-        }
-        self.count_change(fx);
-    }
-
-    fn arm_tick(&self, fx: &mut Effects<Self>) {
-        let tick = self.cluster.options.tick_time;
-        fx.push(Effect::SetTimer { timer: Timer::Tick, within: tick..=tick });
-    }
-
-    fn leading(&self) -> &Leading {
-        match &self.standing {
-            Standing::Leading(leading) => leading,
-            _ => panic!("only leaders lead"),
-        }
-    }
-
-    fn leading_mut(&mut self) -> &mut Leading {
-        match &mut self.standing {
-            Standing::Leading(leading) => leading,
-            _ => panic!("only leaders lead"),
-        }
-    }
-
-    fn following_mut(&mut self) -> &mut Following {
-        match &mut self.standing {
-            Standing::Following(following) => following,
-            _ => panic!("only learners follow"),
-        }
-    }
-
-    fn learner_mut(&mut self, node: NodeId) -> &mut Learner {
-        let learner = self.leading_mut().learners.get_mut(&node);
-        learner.expect("a learner is looked up where its message enters")
-    }
-
-    /// Whom this server follows or is, once that one's epoch is accepted.
-    fn leader(&self) -> Option<NodeId> {
-        match &self.standing {
-            Standing::Following(following) if following.phase > Phase::Discovery => Some(following.leader),
-            Standing::Leading(leading) if leading.stage > Stage::Electing => Some(self.cluster.me),
-            _ => None,
-        }
-    }
-
-    /// The leader to whom clients may be sent.
-    fn serving_leader(&self) -> Option<NodeId> {
-        match &self.standing {
-            Standing::Following(following) if following.phase == Phase::Broadcast => Some(following.leader),
-            _ => None,
-        }
-    }
-
     /// Why a proposal cannot be taken now.
     fn refusal(&self) -> Option<Rejection> {
         let outstanding = self.log.last().index.0 - self.commit.0;
@@ -502,55 +441,6 @@ impl Zab {
             Some(Rejection::Overloaded)
         } else {
             None
-        }
-    }
-
-    /// Gives up its part: breaks the streams that it had by it, so that nothing of it comes late, and
-    /// refuses what it still holds.
-    fn abandon(&mut self, then: Then, fx: &mut Effects<Self>) {
-        let reason = if self.failed { Rejection::Stopped } else { Rejection::NotLeader { leader: None } };
-        let mut held = Vec::new();
-        match std::mem::replace(&mut self.standing, Standing::Resting) {
-            Standing::Leading(leading) => {
-                leading.learners.keys().for_each(|learner| fx.disconnect(*learner));
-                held.extend(leading.reads.into_requests());
-                held.extend(leading.change.and_then(|change| change.request));
-                fx.push(Effect::CancelTimer(Timer::Tick));
-                fx.push(Effect::CancelTimer(Timer::Limit));
-            }
-            Standing::Following(following) => {
-                fx.disconnect(following.leader);
-                held.extend(following.syncs.into_iter().map(|(_, request)| request));
-                fx.push(Effect::CancelTimer(Timer::Limit));
-            }
-            Standing::Looking(_) => {
-                fx.push(Effect::CancelTimer(Timer::Notify));
-                fx.push(Effect::CancelTimer(Timer::Finalize));
-            }
-            Standing::Resting => {}
-        }
-        for request in held {
-            fx.push(Effect::Reject { request, reason });
-        }
-        if self.cluster.bugs.has(Bug::ElectionByDeliveredState) && self.commit < self.log.last().index {
-            self.log.truncate(self.commit);
-            self.regroup();
-        }
-        self.begin(then, fx);
-    }
-
-    /// Begins a new part.
-    fn begin(&mut self, then: Then, fx: &mut Effects<Self>) {
-        match then {
-            _ if self.failed => {}
-            Then::Follow(leader) => self.follow(self.vote_for(leader), fx),
-            Then::Lead => self.lead(self.vote_for(self.cluster.me), fx),
-            Then::Look | Then::Pause if !self.group.contains(self.cluster.me) => {
-                self.standing = Standing::Resting;
-            }
-            Then::Look if !self.is_installing() => self.look(fx),
-            Then::Look | Then::Pause => self.pause(fx),
-            Then::Rest => self.standing = Standing::Resting,
         }
     }
 

@@ -98,6 +98,7 @@ impl Zab {
     /// Whether what a change waited for has come.
     pub(super) fn go_on_with_change(&mut self, fx: &mut Effects<Self>) {
         let (me, last, epoch) = (self.cluster.me, self.log.last().index, self.accepted);
+        let used_up = self.is_used_up();
         let leading = self.leading_mut();
         let Some(change) = &mut leading.change else { return };
         match &mut change.what {
@@ -105,6 +106,9 @@ impl Zab {
                 let learners = &leading.learners;
                 let synced = |node| learners.get(&node).is_some_and(Learner::is_synced);
                 if to.is_quorum(|node| node == me || synced(node)) {
+                    if used_up {
+                        return self.abandon(Then::Look, fx);
+                    }
                     let (request, to) = (change.request, to.clone());
                     leading.change = None;
                     self.propose_membership(request, to, fx);

@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 
-use contract::{Effect, Entry, Epoch, Index, JournalRecord, Mark, NodeId, Replica, View};
+use contract::{Effect, Entry, Epoch, JournalRecord, NodeId, Replica, View};
 
+use super::log::{Log, Misplaced};
 use super::{Broken, Monitor, fingerprint};
 
 /// One entry that some log holds or held.
@@ -18,41 +19,6 @@ struct Known {
     /// The term of the entry before it, where it is known.
     before: Option<Epoch>,
     first: NodeId,
-}
-
-/// The terms of one node's log. The first one is that of the mark behind which the log begins; it is
-/// unknown while a recovered journal has not told it.
-#[derive(Clone)]
-struct Log {
-    start: Index,
-    epochs: Vec<Option<Epoch>>,
-}
-
-impl Log {
-    fn beginning_behind(start: Index, epoch: Option<Epoch>) -> Self {
-        Self { start, epochs: vec![epoch] }
-    }
-
-    fn place(&self, index: Index) -> Option<usize> {
-        usize::try_from(index.0.checked_sub(self.start.0)?).ok()
-    }
-
-    fn begin_behind(&mut self, mark: Mark) {
-        // A recovered journal may tell of a start whose entries went with later ones.
-        if mark.index < self.start {
-            return;
-        }
-        let held =
-            |place: &usize| self.epochs.get(*place).is_some_and(|held| held.is_none_or(|e| e == mark.epoch));
-        match self.place(mark.index).filter(held) {
-            Some(place) => {
-                self.epochs.drain(..place);
-                self.epochs[0] = Some(mark.epoch);
-                self.start = mark.index;
-            }
-            None => *self = Self::beginning_behind(mark.index, Some(mark.epoch)),
-        }
-    }
 }
 
 pub(super) struct LogMatching {
@@ -66,12 +32,12 @@ pub(super) struct LogMatching {
 
 impl LogMatching {
     pub(super) fn new(nodes: usize) -> Self {
-        let logs = vec![Log::beginning_behind(Index::ZERO, Some(Epoch::ZERO)); nodes];
+        let logs = vec![Log::empty(); nodes];
         Self { known: VecDeque::new(), from: 0, logs }
     }
 
     fn forget(&mut self) {
-        let lowest = self.logs.iter().map(|log| log.start.0).min().unwrap_or(0);
+        let lowest = self.logs.iter().map(|log| log.start().0).min().unwrap_or(0);
         while self.from < lowest && self.known.pop_front().is_some() {
             self.from += 1;
         }
@@ -83,21 +49,16 @@ impl LogMatching {
             log.begin_behind(mark);
             self.forget();
         }
-        let log = &mut self.logs[node.slot()];
         let Some(entry) = record.entry() else { return Ok(()) };
-        // What is left of a recovered journal may begin with entries that were soon replaced.
-        if entry.mark.index <= log.start && log.epochs[0].is_none() {
-            *log = Log::beginning_behind(entry.mark.index.prev(), None);
+        match self.logs[node.slot()].write(entry) {
+            Ok(before) => self.compare(node, entry, before),
+            Err(Misplaced::BelowStart) => {
+                Err(format!("{node} wrote entry {} below the start of its log", entry.mark))
+            }
+            Err(Misplaced::BehindHole) => {
+                Err(format!("{node} wrote entry {} but holds none before it", entry.mark))
+            }
         }
-        let Some(place) = log.place(entry.mark.index).filter(|place| *place > 0) else {
-            return Err(format!("{node} wrote entry {} below the start of its log", entry.mark));
-        };
-        let Some(before) = log.epochs.get(place - 1).copied() else {
-            return Err(format!("{node} wrote entry {} but holds none before it", entry.mark));
-        };
-        log.epochs.truncate(place);
-        log.epochs.push(Some(entry.mark.epoch));
-        self.compare(node, entry, before)
     }
 
     fn compare(&mut self, node: NodeId, entry: &Entry, before: Option<Epoch>) -> Result<(), Broken> {
@@ -127,10 +88,7 @@ impl LogMatching {
 
 impl<R: Replica> Monitor<R> for LogMatching {
     fn started(&mut self, node: NodeId, _view: &View, records: &[R::Record]) -> Result<(), Broken> {
-        // Older segments of the journal may be gone: what is left then begins behind its first entry.
-        let first = records.iter().find_map(JournalRecord::entry).map_or(Index(1), |entry| entry.mark.index);
-        let epoch = (first == Index(1)).then_some(Epoch::ZERO);
-        self.logs[node.slot()] = Log::beginning_behind(first.prev(), epoch);
+        self.logs[node.slot()] = Log::before(records);
         records.iter().try_for_each(|record| self.write(node, record))
     }
 

@@ -5,8 +5,10 @@
 //! its constructor in [`by_name`].
 
 mod commit_monotonic;
+mod log;
 mod log_matching;
 mod one_leader;
+mod primary_integrity;
 mod promises_kept;
 mod protocol_laws;
 mod state_machine_safety;
@@ -52,6 +54,8 @@ pub fn by_name<R: Replica>(name: &str, nodes: usize) -> Option<Box<dyn Monitor<R
         "state-machine-safety" => Box::new(state_machine_safety::StateMachineSafety::new(nodes)),
         "promises-kept" if R::LOG != LogShape::Slots => return None,
         "promises-kept" => Box::new(promises_kept::PromisesKept::new(nodes)),
+        "primary-integrity" if R::LOG != LogShape::Chain => return None,
+        "primary-integrity" => Box::new(primary_integrity::PrimaryIntegrity::new(nodes)),
         "protocol-laws" => Box::new(protocol_laws::ProtocolLaws),
         "commit-monotonic" => Box::new(commit_monotonic::CommitMonotonic),
         _ => return None,
