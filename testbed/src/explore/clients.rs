@@ -1,6 +1,6 @@
-//! What the clients did and saw.
+//! What clients and operators did and saw.
 //!
-//! A client asks once. Its request is at the server at the moment of its invocation, and the answer back
+//! Each asks once. Its request is at the server at the moment of its invocation, and the answer back
 //! at the moment at which it is given: any delay would only widen what is allowed. One that was refused
 //! took no effect, and is forgotten; one that was lost, or whose server crashed, stays open.
 //!
@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 
 use checker::{Budget, Verdict};
-use contract::kv::{Op, Ret};
+use contract::kv::Ret;
 use contract::{ClientId, History, OpId, Outcome, RequestId, Time};
+
+use super::bounds::Request;
 
 /// One end of a client's request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +22,7 @@ enum End {
     Return(RequestId, Ret),
 }
 
-/// The clients' history.
+/// What was asked, and what came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Clients {
     ends: Vec<End>,
@@ -55,7 +57,7 @@ impl Clients {
         ends.into_iter().for_each(|end| self.push(end));
     }
 
-    /// The first answer counts: a client that asked twice does not look at the second.
+    /// The first answer counts: who asked twice does not look at the second.
     pub(super) fn returned(&mut self, request: RequestId, ret: Ret) {
         if !self.has_returned(request) {
             self.push(End::Return(request, ret));
@@ -71,16 +73,18 @@ impl Clients {
         self.ends.insert(place, end);
     }
 
-    /// What is wrong with the history, if it is not linearizable.
-    pub(super) fn judge(&self, operations: &[Op]) -> Option<String> {
+    /// What is wrong with the clients' history, if it is not linearizable.
+    pub(super) fn judge(&self, requests: &[Request]) -> Option<String> {
         let mut history = History::default();
-        let mut ids = vec![OpId(0); operations.len()];
-        for (time, end) in (1..).map(Time).zip(&self.ends) {
+        let mut ids = vec![OpId(0); requests.len()];
+        for (second, end) in (1..).zip(&self.ends) {
             let (End::Invoke(request) | End::Return(request, _)) = end;
-            let slot = usize::try_from(request.0).expect("clients are few") - 1;
+            let slot = usize::try_from(request.0).expect("requests are few") - 1;
+            let Request::Client(op) = &requests[slot] else { continue };
+            let time = Time(second * 1_000_000_000);
             let client = ClientId(u16::try_from(request.0).expect("clients are few"));
             match end {
-                End::Invoke(_) => ids[slot] = history.invoke(time, client, operations[slot].clone()),
+                End::Invoke(_) => ids[slot] = history.invoke(time, client, op.clone()),
                 End::Return(_, ret) => history.complete(time, client, ids[slot], Outcome::Ok(ret.clone())),
             }
         }

@@ -25,6 +25,9 @@ pub(super) enum Law {
     LeaderCompleteness,
     /// What is committed at an index is so for ever, and everywhere (Raft §5.4.3).
     StateMachineSafety,
+    /// An acceptor accepts nothing below what it has promised, and a ballot proposes one value in a slot
+    /// (Paxos Made Simple, §2.2), in the journals as they stand.
+    PromisesKept,
     /// The commit index and the epoch never fall while a node is up.
     CommitMonotonic,
     /// Nobody is told what contradicts a law of the protocol.
@@ -36,11 +39,12 @@ pub(super) enum Law {
 }
 
 impl Law {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::OneLeader,
         Self::LogMatching,
         Self::LeaderCompleteness,
         Self::StateMachineSafety,
+        Self::PromisesKept,
         Self::CommitMonotonic,
         Self::ProtocolLaws,
         Self::Linearizable,
@@ -53,6 +57,7 @@ impl Law {
             Self::LogMatching => "log-matching",
             Self::LeaderCompleteness => "leader-completeness",
             Self::StateMachineSafety => "state-machine-safety",
+            Self::PromisesKept => "promises-kept",
             Self::CommitMonotonic => "commit-monotonic",
             Self::ProtocolLaws => "protocol-laws",
             Self::Linearizable => "linearizable",
@@ -122,6 +127,34 @@ impl Log {
 
     fn at(&self, mark: Mark) -> Option<usize> {
         self.entries.iter().position(|entry| entry.mark == mark)
+    }
+}
+
+/// What a node's journal says that it promised and accepted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Acceptor {
+    accepted: Vec<(Mark, Payload)>,
+    /// A promise, and the lower ballot that it promised or accepted behind it.
+    went_back: Option<(Epoch, Epoch)>,
+}
+
+impl Acceptor {
+    /// What records amount to, the oldest of which may be gone.
+    pub(super) fn of<'a, Rec: JournalRecord + 'a>(records: impl Iterator<Item = &'a Rec>) -> Self {
+        let (mut acceptor, mut promised) = (Self::default(), Epoch::ZERO);
+        for record in records {
+            let ballots = [record.promised(), record.accepted().map(|mark| mark.epoch)];
+            for ballot in ballots.into_iter().flatten() {
+                if ballot < promised {
+                    acceptor.went_back.get_or_insert((promised, ballot));
+                }
+                promised = ballot;
+            }
+            if let (Some(mark), Some(entry)) = (record.accepted(), record.entry()) {
+                acceptor.accepted.push((mark, entry.payload.clone()));
+            }
+        }
+        acceptor
     }
 }
 
@@ -211,8 +244,11 @@ impl Past {
                 );
                 Some(broken(Law::StateMachineSafety, message))
             }
+            None if place > self.committed.len() => {
+                let message = format!("{me} took {} for committed before what stands before it", entry.mark);
+                Some(broken(Law::StateMachineSafety, message))
+            }
             None => {
-                assert_eq!(place, self.committed.len(), "what comes first is committed first");
                 self.committed.push((entry.clone(), epoch));
                 None
             }
@@ -231,20 +267,48 @@ impl Past {
 fn told(entry: &Entry) -> String {
     match &entry.payload {
         Payload::Noop => "nothing in it".to_owned(),
-        Payload::Command(command) => {
-            format!("{}", KvService::decode(&command.data).op)
-        }
+        Payload::Command(command) => KvService::decode(&command.data).op.to_string(),
         Payload::Membership(membership) => format!("the members {membership}"),
     }
 }
 
-/// Whether a node's log agrees with each other one, as they stand.
-pub(super) fn log_matching<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broken> {
-    if R::LOG != LogShape::Chain {
-        return None;
+/// Whether a node's journal agrees with each other one, as they stand.
+pub(super) fn journals<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broken> {
+    match R::LOG {
+        LogShape::Chain => log_matching(me, sites),
+        LogShape::Slots => promises_kept(me, sites),
+        LogShape::None => None,
     }
+}
+
+/// Whether a node's acceptor keeps its promises, and its ballots' values are those of the others.
+fn promises_kept<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broken> {
+    let mine = &sites[me.slot()].acceptor;
+    if let Some((promised, ballot)) = mine.went_back {
+        let message = format!("{me} went back from its promise of {promised} to {ballot}");
+        return Some(broken(Law::PromisesKept, message));
+    }
+    others(me, sites).find_map(|(other, site)| {
+        let theirs = &site.acceptor.accepted;
+        let differs = |(mark, value): &&(Mark, Payload)| {
+            theirs.iter().any(|(same, another)| same == mark && another != value)
+        };
+        let (mark, _) = mine.accepted.iter().find(differs)?;
+        Some(broken(Law::PromisesKept, format!("{me} and {other} accepted different values at {mark}")))
+    })
+}
+
+fn others<R: Replica>(
+    me: NodeId,
+    sites: &[Arc<Site<R>>],
+) -> impl Iterator<Item = (NodeId, &Arc<Site<R>>)> {
+    (1..).map(NodeId).zip(sites).filter(move |(other, _)| *other != me)
+}
+
+/// Whether a node's log agrees with each other one, as they stand.
+fn log_matching<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broken> {
     let mine = &sites[me.slot()].log;
-    (1..).map(NodeId).zip(sites).filter(|(other, _)| *other != me).find_map(|(other, site)| {
+    others(me, sites).find_map(|(other, site)| {
         // Where two logs agree they must agree on all before that both hold.
         let shared = |(here, entry): (usize, &Entry)| Some((here, site.log.at(entry.mark)?));
         let (here, there) = mine.entries.iter().enumerate().rev().find_map(shared)?;

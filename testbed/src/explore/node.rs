@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use contract::kv::{Op, Ret};
+use contract::kv::Ret;
 use contract::{
-    Answers, ClientId, Cluster, Command, Effect, Effects, Entry, Index, LogShape, Mark, NodeId, Recovered,
-    Rejection, Replica, Request, RequestId, Service, SnapshotChunk, Time, Token, View,
+    Answers, Bugs, ClientId, Cluster, Command, Effect, Effects, Entry, Index, LogShape, Mark, NodeId, Recovered,
+    Rejection, Replica, RequestId, Service, SnapshotChunk, Time, Token, View,
 };
 use protocols::KvService;
 
+use super::bounds::Request;
 use super::network::Printed;
 use super::service;
 
@@ -20,15 +21,19 @@ use super::service;
 pub(super) struct Hosting<R: Replica> {
     /// Each node's own.
     pub(super) clusters: Vec<Cluster<R::Options>>,
-    /// What clients ask: request 1 is the first.
-    pub(super) operations: Vec<Op>,
+    /// What is asked: request 1 is the first.
+    pub(super) requests: Vec<Request>,
     pub(super) slow_service: bool,
     pub(super) chunk_bytes: usize,
 }
 
 impl<R: Replica> Hosting<R> {
-    pub(super) fn operation(&self, request: RequestId) -> &Op {
-        &self.operations[usize::try_from(request.0).expect("requests are few") - 1]
+    pub(super) fn request(&self, request: RequestId) -> &Request {
+        &self.requests[usize::try_from(request.0).expect("requests are few") - 1]
+    }
+
+    fn bugs(&self) -> Bugs {
+        self.clusters[0].bugs
     }
 }
 
@@ -257,13 +262,19 @@ impl<R: Replica> Node<R> {
     }
 
     fn request(&mut self, request: RequestId, hosting: &Hosting<R>, out: &mut Output<R>) {
-        let op = hosting.operation(request);
-        assert!(self.waiting.insert(request), "a client asks a server once at a time");
+        assert!(self.waiting.insert(request), "nobody asks a server twice at once");
+        let op = match hosting.request(request) {
+            Request::Client(op) => op.clone(),
+            Request::Operator(control) => {
+                let control = control.clone();
+                return self.step(out, |replica, fx| replica.control(request, control, fx));
+            }
+        };
         if op.is_read() && R::ANSWERS == Answers::Service {
             return self.step(out, |replica, fx| replica.read(request, fx));
         }
         let client = ClientId(u16::try_from(request.0).expect("clients are few"));
-        let data = KvService::encode(&Request { client, seq: 1, op: op.clone() });
+        let data = KvService::encode(&contract::Request { client, seq: 1, op });
         let command = Command { proposed_at: Time::ZERO, data };
         self.step(out, |replica, fx| replica.propose(request, command, fx));
     }
@@ -340,7 +351,7 @@ impl<R: Replica> Node<R> {
                     None => self.answer(request, Ok(answer), out),
                 }
             }
-            Effect::Controlled { request } => panic!("{request} is a client's, and not an operator's"),
+            Effect::Controlled { request } => self.answer(request, Ok(Ret::Done), out),
             Effect::ReadAt { request, index } if index.0 <= self.applied.len() as u64 => {
                 self.work.push_back(Work::Query(request));
             }
@@ -419,8 +430,10 @@ impl<R: Replica> Node<R> {
                 self.tell_applied(out);
             }
             Work::Query(request) => {
-                let op = hosting.operation(request);
-                let ret = service::query(op, &self.applied, hosting.clusters[0].bugs);
+                let Request::Client(op) = hosting.request(request) else {
+                    panic!("{request} is an operator's, and no read");
+                };
+                let ret = service::query(op, &self.applied, hosting.bugs());
                 self.answer(request, Ok(ret), out);
             }
             Work::ReadChunk { to, snapshot, offset } => {
@@ -440,7 +453,7 @@ impl<R: Replica> Node<R> {
         self.applied.push(entry);
         if let Some((proposed, request)) = self.proposals.remove(&mark.index) {
             let answer = match proposed == mark {
-                true => service::answer(&self.applied, hosting.clusters[0].bugs),
+                true => service::answer(&self.applied, hosting.bugs()),
                 false => Err(Rejection::Lost),
             };
             self.answer(request, answer, out);

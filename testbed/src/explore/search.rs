@@ -9,7 +9,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::laws::Law;
 use super::model::System;
-use super::trace::{Ending, Followed, Step, follow, texts};
+use super::trace::{Ending, Followed, Step, follow, shortened, texts};
 
 /// In which order states are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -85,13 +85,14 @@ pub trait Running {
 pub(super) fn start<R: Replica>(system: System<R>, search: Search) -> Box<dyn Running> {
     let builder = system.checker().threads(search.threads).finish_when(HasDiscoveries::AnyFailures);
     match search.order {
-        Order::Breadth => Box::new(Checking { checker: builder.spawn_bfs(), system: PhantomData }),
-        Order::Depth => Box::new(Checking { checker: builder.spawn_dfs(), system: PhantomData }),
+        Order::Breadth => Box::new(Checking { checker: builder.spawn_bfs(), search, system: PhantomData }),
+        Order::Depth => Box::new(Checking { checker: builder.spawn_dfs(), search, system: PhantomData }),
     }
 }
 
 struct Checking<R: Replica, C> {
     checker: C,
+    search: Search,
     system: PhantomData<R>,
 }
 
@@ -114,12 +115,17 @@ impl<R: Replica, C: Checker<System<R>>> Running for Checking<R, C> {
     }
 
     fn finish(self: Box<Self>) -> Outcome {
+        let search = self.search;
         let checker = self.checker.join();
         let system = checker.model();
         let stopped = system.stop.swap(false, Ordering::Relaxed);
         let paths = Law::ALL.iter().filter_map(|law| checker.discovery(law.name()));
         let found = paths.map(|path| path.into_actions()).min_by_key(Vec::len).map(|actions| {
-            let Followed { steps, ending } = follow(system, &texts(system, &actions));
+            let mut actions = texts(system, &actions);
+            if search != (Search { order: Order::Breadth, threads: 1 }) {
+                actions = shortened(system, actions);
+            }
+            let Followed { steps, ending } = follow(system, &actions);
             match ending {
                 Ending::Broken { law, message } => Found { law, message, steps },
                 ending @ (Ending::Holds | Ending::Impossible { .. }) => {

@@ -4,12 +4,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use contract::kv::Op;
 use contract::{NodeId, Replica, RequestId, View};
 
-use super::bounds::Bounds;
+use super::bounds::{Bounds, Request};
 use super::clients::Clients;
-use super::laws::{Broken, Log, Past};
+use super::laws::{Acceptor, Broken, Log, Past};
 use super::network::{Network, Printed, print};
 use super::node::{Node, Output};
 
@@ -20,11 +19,13 @@ pub(super) struct Site<R: Replica> {
     pub(super) print: u64,
     pub(super) view: View,
     pub(super) log: Log,
+    pub(super) acceptor: Acceptor,
 }
 
 impl<R: Replica> Site<R> {
     pub(super) fn new(node: Node<R>) -> Self {
-        Self { print: print(&node), view: node.view(), log: Log::of(node.records()), node }
+        let (log, acceptor) = (Log::of(node.records()), Acceptor::of(node.records()));
+        Self { print: print(&node), view: node.view(), log, acceptor, node }
     }
 }
 
@@ -47,6 +48,8 @@ pub(super) struct Outcome<R: Replica> {
     pub(super) site: Arc<Site<R>>,
     /// Whether that is as it was, and nobody else is concerned.
     pub(super) idle: bool,
+    /// Whether its journal is another one.
+    pub(super) wrote: bool,
     /// For the others; what an assertion said instead, if one failed.
     pub(super) out: Result<Output<R>, Broken>,
 }
@@ -150,8 +153,8 @@ pub(super) enum Action<R: Replica> {
     Flushed { node: NodeId },
     /// A node crashes and restarts.
     Crash { node: NodeId },
-    /// A client asks a server; `again` if it did before.
-    Ask { request: RequestId, op: Op, node: NodeId, again: bool },
+    /// A client or an operator asks a node; `again` if another was asked before.
+    Ask { id: RequestId, request: Request, node: NodeId, again: bool },
 }
 
 impl<R: Replica> Action<R> {
@@ -193,9 +196,12 @@ impl<R: Replica> fmt::Display for Action<R> {
             Self::Worked { node } => write!(f, "{node} service at work"),
             Self::Flushed { node } => write!(f, "{node} service flushed"),
             Self::Crash { node } => write!(f, "{node} crashes and restarts"),
-            Self::Ask { request, op, node, again } => {
-                let again = if *again { " again" } else { "" };
-                write!(f, "{node} < c{} {op}{again}", request.0)
+            Self::Ask { id, request, node, again } => {
+                match request {
+                    Request::Client(_) => write!(f, "{node} < c{} {request}", id.0)?,
+                    Request::Operator(_) => write!(f, "{node} < operator {request}")?,
+                }
+                f.write_str(if *again { " again" } else { "" })
             }
         }
     }

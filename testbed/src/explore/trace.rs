@@ -131,6 +131,54 @@ pub(super) fn texts<R: Replica>(system: &System<R>, actions: &[Action<R>]) -> Ve
     actions.iter().map(text).collect()
 }
 
+/// The same violation on fewer actions, if leaving some out still leads to it: what a search comes upon that
+/// does not go by depth. What is no longer possible without them is left out too.
+pub(super) fn shortened<R: Replica>(system: &System<R>, actions: Vec<String>) -> Vec<String> {
+    let law = |followed: &Followed| match &followed.ending {
+        Ending::Broken { law, .. } => Some(law.clone()),
+        Ending::Holds | Ending::Impossible { .. } => None,
+    };
+    let broken = law(&follow(system, &actions));
+    let mut best = actions;
+    let mut size = best.len() / 2;
+    while size > 0 {
+        let mut from = 0;
+        let mut shorter = false;
+        while from < best.len() {
+            let rest = best.iter().take(from).chain(best.iter().skip(from + size)).cloned();
+            let followed = follow_possible(system, rest);
+            if law(&followed) == broken && followed.steps.len() < best.len() {
+                best = followed.steps.into_iter().map(|step| step.action).collect();
+                shorter = true;
+            } else {
+                from += size;
+            }
+        }
+        // What had to stay may go once other things have.
+        size = if shorter { size.min(best.len() / 2).max(1) } else { size / 2 };
+    }
+    best
+}
+
+/// Carries out those of the actions that are possible.
+fn follow_possible<R: Replica>(system: &System<R>, actions: impl Iterator<Item = String>) -> Followed {
+    let mut taken = Vec::new();
+    let mut state = start(system);
+    for text in actions {
+        if state.broken.is_some() {
+            break;
+        }
+        let found = named(system, &state).into_iter().find(|(other, _)| *other == text);
+        if let Some(next) = found.and_then(|(_, action)| system.next_state(&state, action))
+            && system.within_boundary(&next)
+        {
+            state = next;
+            taken.push(text);
+        }
+    }
+    follow(system, &taken)
+}
+
 /// Carries out actions by their texts.
 pub(super) fn follow<R: Replica>(system: &System<R>, actions: &[String]) -> Followed {
     let mut state = start(system);
