@@ -15,8 +15,8 @@ use seedbed_checker::models::kv::Kv;
 use seedbed_checker::spec::Whole;
 use seedbed_checker::{Budget, Keys, Spec, Stream, Verdict, judge};
 
-const MIXED: Mix = Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5 };
-const READ_WRITE: Mix = Mix { get: 50, put: 50, append: 0, delete: 0, cas: 0, scan: 0 };
+const MIXED: Mix = Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5, decide: 0 };
+const READ_WRITE: Mix = Mix { get: 50, put: 50, append: 0, delete: 0, cas: 0, scan: 0, decide: 0 };
 const UNIQUE: Values = Values::Unique { bytes_min: 1 };
 const FEW: Values = Values::Few(&["a", "b", "c", "d", "e"]);
 
@@ -42,7 +42,7 @@ const APPENDS: Workload = Workload {
     clients: 50,
     operations: 2_000,
     keys: 5,
-    mix: Mix { get: 50, put: 0, append: 50, delete: 0, cas: 0, scan: 0 },
+    mix: Mix { get: 50, put: 0, append: 50, delete: 0, cas: 0, scan: 0, decide: 0 },
     ..REGISTER
 };
 
@@ -87,8 +87,10 @@ fn cases() -> Vec<Case> {
         "cas-100k",
         Workload { values: FEW, mix: Mix { get: 34, put: 33, cas: 33, ..READ_WRITE }, ..REGISTER },
     );
-    let deletes =
-        Workload { mix: Mix { get: 50, put: 45, delete: 5, append: 0, cas: 0, scan: 0 }, ..REGISTER };
+    let deletes = Workload {
+        mix: Mix { get: 50, put: 45, delete: 5, append: 0, cas: 0, scan: 0, decide: 0 },
+        ..REGISTER
+    };
     good_and_broken(&mut cases, "deletes-100k", false, deletes);
     let unsure = Workload { operations: 10_000, unknown_per_mille: 10, ..deletes };
     good_and_broken(&mut cases, "deletes-10k-unknown", false, unsure);
@@ -104,8 +106,10 @@ fn cases() -> Vec<Case> {
         Workload { mix: Mix { scan: 1, ..READ_WRITE }, ..ten },
     );
     good_and_broken(&mut cases, "appends-50-clients-2k", false, APPENDS);
-    let few_reads =
-        Workload { mix: Mix { get: 10, put: 0, append: 90, delete: 0, cas: 0, scan: 0 }, ..APPENDS };
+    let few_reads = Workload {
+        mix: Mix { get: 10, put: 0, append: 90, delete: 0, cas: 0, scan: 0, decide: 0 },
+        ..APPENDS
+    };
     good_and_broken(&mut cases, "appends-few-reads", false, few_reads);
     let unknown = Workload { unknown_per_mille: 20, ..APPENDS };
     good_and_broken(&mut cases, "appends-unknown", false, unknown);
@@ -216,15 +220,6 @@ fn explain() {
         let took = processor_ns() - start;
         let Verdict::Violation(violation) = verdict else { continue };
         bad += took;
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "DBG == seed {seed} {} core {} win {} took {:.2}",
-                violation.reason.kind,
-                violation.core.len(),
-                violation.window.len(),
-                took / 1e6
-            );
-        }
         lines.push(violation.window.len());
         cores.push(violation.core.len());
         let history = generate::kv(&Workload { flaw: Flaw::None, ..workload }, seed);

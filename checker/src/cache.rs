@@ -89,9 +89,6 @@ impl<S: Spec> States<S> {
         self.bytes + STEP_BYTES * steps as u64
     }
 
-    pub(crate) fn steps_known(&self) -> usize {
-        self.steps.as_ref().map_or(0, |s| s.known.len())
-    }
     pub(crate) fn get(&self, number: u32) -> &S {
         &self.states[number as usize]
     }
@@ -207,21 +204,26 @@ impl Configurations {
         }
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.newest.len()
-    }
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// Whether a configuration with these words was visited.
+    pub(crate) fn contains(&self, words: &[u64]) -> bool {
+        self.number(hash_words(words), words).is_some()
+    }
+
+    fn number(&self, hash: u64, words: &[u64]) -> Option<u32> {
+        self.table.find(hash, |n| &self.words[n as usize * self.width..][..self.width] == words)
     }
 
     /// Remembers a configuration.
     pub(crate) fn visit(&mut self, words: &[u64], set: &[u64]) -> Visit {
         let hash = hash_words(words);
         let width = self.width;
-        let at = |n: u32| n as usize * width..(n as usize + 1) * width;
-        let Some(number) = self.table.find(hash, |n| &self.words[at(n)] == words) else {
+        let Some(number) = self.number(hash, words) else {
             let number = self.newest.len() as u32;
-            self.table.add(hash, number, |n| hash_words(&self.words[at(n)]));
+            self.table.add(hash, number, |n| hash_words(&self.words[n as usize * width..][..width]));
             self.words.extend_from_slice(words);
             self.newest.push(EMPTY);
             self.keep(number, set);

@@ -59,6 +59,8 @@ pub struct Mix {
     pub cas: u32,
     /// Reads of all keys.
     pub scan: u32,
+    /// Decisions of a key's value.
+    pub decide: u32,
 }
 
 /// What goes wrong, if anything.
@@ -191,7 +193,11 @@ impl World<'_> {
         }
         let ret = self.store.invoke(op);
         if let (
-            Op::Put { key, .. } | Op::Append { key, .. } | Op::Cas { key, .. } | Op::Delete { key },
+            Op::Put { key, .. }
+            | Op::Append { key, .. }
+            | Op::Cas { key, .. }
+            | Op::Delete { key }
+            | Op::Decide { key, .. },
             true,
         ) = (op, self.is_flaw_due)
         {
@@ -202,9 +208,9 @@ impl World<'_> {
     }
 
     fn op(&mut self) -> Op {
-        let Mix { get, put, append, delete, cas, scan } = self.workload.mix;
+        let Mix { get, put, append, delete, cas, scan, decide } = self.workload.mix;
         let key: Bytes = format!("k{}", self.draw.below(self.workload.keys)).as_str().into();
-        let mut choice = self.draw.below(get + put + append + delete + cas + scan);
+        let mut choice = self.draw.below(get + put + append + delete + cas + scan + decide);
         let mut chosen = |weight: u32| {
             let is_chosen = choice < weight;
             choice = choice.wrapping_sub(weight);
@@ -222,8 +228,10 @@ impl World<'_> {
             let expected =
                 if self.draw.below(2) == 0 { self.store.get(&key).cloned() } else { Some(self.value()) };
             Op::Cas { key, expected, value: self.value() }
-        } else {
+        } else if chosen(scan) {
             Op::Scan { from: "k".into(), to: "l".into() }
+        } else {
+            Op::Decide { key, value: self.value() }
         }
     }
 

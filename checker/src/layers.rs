@@ -230,7 +230,10 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
         self.steps += 1;
         let after = self.states.after(open.state, operation as u32, &self.part.operations[operation]);
         let Some(state) = after else { return false };
-        if target.is_some() && state == open.state {
+        if let Some(target) = target
+            && (state == open.state
+                || !self.states.get(state).is_helped(self.part, operation, target as usize))
+        {
             return false;
         }
         let mut next =
@@ -326,7 +329,7 @@ mod tests {
                 clients: 5,
                 operations: 1_500,
                 keys: 4,
-                mix: Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5 },
+                mix: Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5, decide: 0 },
                 values: Values::Unique { bytes_min: 1 },
                 unknown_per_mille: seed as u32 % 3,
                 flaw: if seed % 2 == 0 { Flaw::None } else { Flaw::StaleRead { from: 1_200 } },

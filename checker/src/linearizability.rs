@@ -21,16 +21,17 @@
 //!   could stand nowhere better.
 //! - *Helpers.* An operation of unknown outcome is placed only for the sake of an answered one, the
 //!   *target*, which must follow with nothing but further helpers between ([`Spec::helpers`]), and only
-//!   if it changes the state; and of several that do the same, the one that was invoked first.
+//!   if it changes the state and can lead to the target from there ([`Spec::is_helped`]); and of several
+//!   that do the same, the one that was invoked first.
 //! - *Dominance.* A configuration is not visited if one was that differs only in that fewer operations
 //!   of unknown outcome are used up: what the one leads to, the other does too.
 //!
 //! The front that the search never gets past is the first return of the history that no order
-//! explains, whichever way the search took.
+//! explains, given how what was open then was answered later, whichever way the search took.
 
 use crate::cache::{Configurations, States};
-use crate::parts::Part;
-use crate::spec::{Helpers, Spec};
+use crate::parts::{Operation, Part};
+use crate::spec::{Helpers, RegisterOp, Spec};
 use crate::windows::Windows;
 
 /// How far a search has come.
@@ -94,6 +95,8 @@ pub struct Search<'p, 'h, S: Spec> {
     placed: Vec<bool>,
     /// The operations of unknown outcome that have a place, one bit each.
     used: Vec<u64>,
+    /// Set if these may have as many places as one likes: the configurations in which a target was helped.
+    lavish: Option<Configurations>,
     path: Vec<Placement>,
     at: Configuration,
     longest: Longest,
@@ -154,12 +157,20 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
             visited: Configurations::new(width, optional.div_ceil(64)),
             placed: vec![false; part.operations.len()],
             used: vec![0; optional.div_ceil(64)],
+            lavish: None,
             path: Vec::with_capacity(part.operations.len()),
             at: Configuration { front: 0, state, target: None, next: Choice::Read(0) },
             longest: Longest::default(),
             words: Vec::with_capacity(width),
             steps: 0,
         }
+    }
+
+    /// Lets operations of unknown outcome take effect as often as one likes. Then it does not matter which
+    /// were used, so that the search is short; and if even so there is no order, there is none.
+    pub(crate) fn lavish(part: &'p Part<'h, S>, initial: &S) -> Self {
+        let search = Self::new(part, initial);
+        Self { lavish: Some(Configurations::new(search.visited.width(), 0)), ..search }
     }
 
     /// Goes on for about `steps` steps.
@@ -194,10 +205,6 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         self.steps
     }
 
-    /// TMP
-    pub fn stats(&self) -> String {
-        format!("configs {} steps known {}", self.visited.count(), self.states.steps_known())
-    }
     /// How many states are stored.
     pub fn states(&self) -> usize {
         self.states.len()
@@ -256,7 +263,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
                 }
                 Choice::Helper(at, from) => {
                     let target = *focus.get(at as usize)?;
-                    let helper = match self.placed[target as usize] {
+                    let helper = match self.placed[target as usize] || self.is_helped(target) {
                         true => None,
                         false => self.helper(target, from),
                     };
@@ -272,6 +279,9 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
                 }
                 Choice::More(from) => {
                     let target = self.at.target.expect("helpers have a target");
+                    if self.is_helped(target) {
+                        return None;
+                    }
                     let (helper, next) = self.helper(target, from)?;
                     self.at.next = Choice::More(next);
                     return Some((helper, Some(target)));
@@ -286,6 +296,7 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     fn helper(&mut self, target: u32, from: u32) -> Option<(usize, u32)> {
         let invoked = self.part.answered + self.windows.optional(self.at.front as usize);
         let (part, windows, placed) = (self.part, &self.windows, &self.placed);
+        // Of those that do the same the first will do if it has no place yet, or may have another.
         let is_possible = |helper: usize| {
             let is_next = |twin: usize| placed[part.answered + twin];
             helper < invoked && !placed[helper] && windows.twin(helper - part.answered).is_none_or(is_next)
@@ -304,15 +315,41 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         Some((*one, each.len() as u32 + 1))
     }
 
+    /// Whether helpers led to this target before from the same front with the same operations placed, and
+    /// whatever else leads there ends in the same state.
+    fn is_helped(&mut self, target: u32) -> bool {
+        self.describe(u64::from(self.at.front), Some(target));
+        self.lavish.as_ref().is_some_and(|helped| helped.contains(&self.words))
+    }
+
+    /// Notes that helpers led to their target, if the state behind it does not depend on the one before.
+    fn note_helped(&mut self, target: u32) {
+        let Operation { op, ret, .. } = self.part.operations[target as usize];
+        let determines =
+            matches!(S::register_op(op, ret), Some(RegisterOp::Read(_) | RegisterOp::Swap { .. }));
+        if determines && self.part.keys.len() == 1 {
+            self.describe(u64::from(self.at.front), Some(target));
+            if let Some(helped) = &mut self.lavish {
+                helped.visit(&self.words, &[]);
+            }
+        }
+    }
+
     fn place(&mut self, operation: usize, target: Option<u32>) {
         self.steps += 1;
         let after = self.states.after(self.at.state, operation as u32, &self.part.operations[operation]);
         let Some(after) = after else { return };
-        if target.is_some() && after == self.at.state {
+        if let Some(target) = target
+            && (after == self.at.state
+                || !self.states.get(after).is_helped(self.part, operation, target as usize))
+        {
             return;
         }
         if target.is_none() && self.is_read[operation] {
             self.at.next = Choice::Nothing;
+        }
+        if self.lavish.is_some() && self.at.target == Some(operation as u32) {
+            self.note_helped(operation as u32);
         }
         self.mark(operation, true);
         self.path.push(Placement { operation: operation as u32, before: self.at });
@@ -328,10 +365,18 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
 
     /// Whether the configuration can do more than those visited before.
     fn visit(&mut self) -> bool {
+        self.describe(u64::from(self.at.front) << 32 | u64::from(self.at.state), self.at.target);
+        let visit = self.visited.visit(&self.words, &self.used);
+        self.steps += visit.compared / 16;
+        visit.is_new
+    }
+
+    /// Puts into words what is `first`, the target if there can be one, and which operations have a place.
+    fn describe(&mut self, first: u64, target: Option<u32>) {
         self.words.clear();
-        self.words.push(u64::from(self.at.front) << 32 | u64::from(self.at.state));
+        self.words.push(first);
         if !self.used.is_empty() {
-            self.words.push(self.at.target.map_or(0, |target| u64::from(target) + 1));
+            self.words.push(target.map_or(0, |target| u64::from(target) + 1));
         }
         for others in self.windows.open(self.at.front as usize)[1..].chunks(64) {
             let mut word = 0;
@@ -341,9 +386,6 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
             self.words.push(word);
         }
         self.words.resize(self.visited.width(), 0);
-        let visit = self.visited.visit(&self.words, &self.used);
-        self.steps += visit.compared / 16;
-        visit.is_new
     }
 
     fn take_back(&mut self) {
@@ -355,9 +397,13 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
     }
 
     fn mark(&mut self, operation: usize, placed: bool) {
+        let optional = operation.checked_sub(self.part.answered);
+        if self.lavish.is_some() && optional.is_some() {
+            return;
+        }
         assert!(self.placed[operation] != placed, "an operation has one place or none");
         self.placed[operation] = placed;
-        if let Some(optional) = operation.checked_sub(self.part.answered) {
+        if let Some(optional) = optional {
             self.used[optional / 64] ^= 1 << (optional % 64);
         }
     }

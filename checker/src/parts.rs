@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 
 use contract::{ClientId, Event, EventKind, History, OpId, Outcome, Time};
 
-use crate::spec::{Keys, Spec};
+use crate::spec::{Goals, Keys, Spec};
 
 /// The end of an operation that has none: later than every event.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -140,6 +140,7 @@ pub struct Part<'h, S: Spec> {
     pub operations: Vec<Operation<'h, S::Op, S::Ret>>,
     /// How many of them were answered.
     pub answered: usize,
+    goals: OnceCell<Option<Goals<'h, S::Key>>>,
     blind: OnceCell<Vec<bool>>,
 }
 
@@ -149,7 +150,7 @@ impl<'h, S: Spec> Part<'h, S> {
         operations: Vec<Operation<'h, S::Op, S::Ret>>,
         answered: usize,
     ) -> Self {
-        Self { keys, operations, answered, blind: OnceCell::new() }
+        Self { keys, operations, answered, goals: OnceCell::new(), blind: OnceCell::new() }
     }
 
     /// Those of `operations` at the places `chosen`, in order.
@@ -163,13 +164,19 @@ impl<'h, S: Spec> Part<'h, S> {
         Self::new(keys, chosen, answered)
     }
 
+    /// [`Spec::goals`]; `None` if there may be more, because the history goes on.
+    pub fn goals(&self) -> Option<&Goals<'h, S::Key>> {
+        self.goals.get_or_init(|| Some(S::goals(self))).as_ref()
+    }
+
     /// [`Spec::blind`] of the operation of unknown outcome at a place of the part.
     pub fn is_blind(&self, place: usize) -> bool {
         self.blind.get_or_init(|| S::blind(self))[place - self.answered]
     }
 
-    /// Makes [`Part::is_blind`] say no: what is observed later is not known.
+    /// Makes [`Part::goals`] unknown and [`Part::is_blind`] say no: what is observed later is not known.
     pub(crate) fn with_a_future(self) -> Self {
+        assert!(self.goals.set(None).is_ok(), "nobody asked before");
         self.blind.set(vec![false; self.operations.len() - self.answered]).expect("nobody asked before");
         self
     }

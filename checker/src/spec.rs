@@ -47,10 +47,23 @@ pub trait Spec: Clone + PartialEq + Hash {
         Helpers { each: (part.answered..part.operations.len()).collect(), alike: Vec::new() }
     }
 
+    /// Whether the operation of unknown outcome at place `helper` is of help to the answered operation at
+    /// place `target` if it leaves this state behind, and nothing but such operations stands between the
+    /// two. `true` is always right, but costs time.
+    fn is_helped(&self, _part: &Part<'_, Self>, _helper: usize, _target: usize) -> bool {
+        true
+    }
+
     /// About how many bytes of memory this state takes, without what it shares with the state `before`
     /// it.
     fn bytes_beyond(&self, _before: &Self) -> usize {
         64
+    }
+
+    /// What answered operations of a part claim to have found. Found out once per part, for other hints to
+    /// look up with [`Part::goals`]; nothing else uses it.
+    fn goals<'h>(_part: &Part<'h, Self>) -> Goals<'h, Self::Key> {
+        Goals { found: Vec::new(), refused: Vec::new() }
     }
 
     /// Per operation of unknown outcome in a part, whether nobody can have seen its effect. Found out
@@ -161,6 +174,15 @@ pub struct Helpers {
     pub each: Vec<usize>,
     /// These are as good as each other, now and later: one of them is enough.
     pub alike: Vec<usize>,
+}
+
+/// What answered operations claim to have found under their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goals<'h, K> {
+    /// What was found, or had to be there for that to be found.
+    pub found: Vec<(&'h K, Content<'h>)>,
+    /// Where something else was found than was expected.
+    pub refused: Vec<&'h K>,
 }
 
 /// Why an operation has no place in any order.

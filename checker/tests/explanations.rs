@@ -4,16 +4,21 @@
 use std::collections::BTreeMap;
 
 use contract::kv::{Op, Ret};
-use contract::{EventKind, History, OpId, Outcome};
+use contract::{Event, EventKind, History, OpId, Outcome};
 use seedbed_checker::generate::{self, Draw, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
 use seedbed_checker::{Budget, Spec, Verdict, Violation, judge_kv};
 
 fn workload(draw: &mut Draw) -> Workload {
     let mut weight = |max: u32| draw.below(max + 1);
+    // Every fifth history is long.
+    let (operations, from) = match weight(4) {
+        0 => (2_000, 1_000),
+        _ => (100 + weight(200), 20 + weight(50)),
+    };
     Workload {
         clients: 2 + weight(6) as u16,
-        operations: 100 + weight(200),
+        operations,
         keys: 1 + weight(3),
         mix: Mix {
             get: 2 + weight(4),
@@ -22,6 +27,7 @@ fn workload(draw: &mut Draw) -> Workload {
             delete: weight(1),
             cas: weight(1) * weight(3),
             scan: u32::from(weight(9) == 0),
+            decide: u32::from(weight(9) == 0),
         },
         values: match weight(2) {
             0 => Values::Few(&["a", "b", "c", "d", "e"]),
@@ -29,10 +35,15 @@ fn workload(draw: &mut Draw) -> Workload {
         },
         unknown_per_mille: weight(1) * weight(20),
         flaw: match weight(1) {
-            0 => Flaw::LostWrite { from: weight(80) },
-            _ => Flaw::StaleRead { from: 20 + weight(50) },
+            0 => Flaw::LostWrite { from },
+            _ => Flaw::StaleRead { from },
         },
     }
+}
+
+/// How many violations are explained; `VIOLATIONS` sets another number.
+fn count() -> usize {
+    std::env::var("VIOLATIONS").map_or(300, |text| text.parse().expect("a number"))
 }
 
 /// The history in which everything but the operations in `kept` is relaxed.
@@ -63,11 +74,12 @@ fn relaxed(history: &History<Op, Ret>, kept: &[OpId]) -> History<Op, Ret> {
     relaxed
 }
 
-fn is_ok(history: &History<Op, Ret>) -> bool {
-    match judge_kv(history, Budget::default()).expect("well formed") {
-        Verdict::Ok => true,
-        Verdict::Violation(_) => false,
-        Verdict::Unknown(exhausted) => panic!("{exhausted}"),
+/// `None` if that is too hard to tell.
+fn is_ok(history: &History<Op, Ret>) -> Option<bool> {
+    match judge_kv(history, Budget { steps: 500_000 }).expect("well formed") {
+        Verdict::Ok => Some(true),
+        Verdict::Violation(_) => Some(false),
+        Verdict::Unknown(_) => None,
     }
 }
 
@@ -85,7 +97,8 @@ fn violations(count: usize) -> impl Iterator<Item = (u64, History<Op, Ret>, Viol
 #[test]
 fn cores_are_minimal() {
     let (mut sizes, mut lines) = (Vec::new(), Vec::new());
-    for (seed, history, violation) in violations(1_000) {
+    let (mut asked, mut too_hard) = (0, 0);
+    for (seed, history, violation) in violations(count()) {
         lines.push(violation.window.len());
         if violation.core.is_empty() {
             continue;
@@ -93,55 +106,72 @@ fn cores_are_minimal() {
         sizes.push(violation.core.len());
         let core = &violation.core;
         assert!(core.contains(&violation.failing), "seed {seed}: {violation:#?}");
-        assert!(!is_ok(&relaxed(&history, core)), "seed {seed}: the core is no violation: {violation:#?}");
+        let mut expect = |kept: &[OpId], expected: bool| {
+            let found = is_ok(&relaxed(&history, kept));
+            asked += 1;
+            too_hard += usize::from(found.is_none());
+            found.is_none_or(|found| found == expected)
+        };
+        assert!(expect(core, false), "seed {seed}: the core is no violation: {violation:#?}");
         for one in core {
             let fewer: Vec<OpId> = core.iter().copied().filter(|op| op != one).collect();
-            assert!(is_ok(&relaxed(&history, &fewer)), "seed {seed}: {one} can be relaxed: {violation:#?}");
+            assert!(expect(&fewer, true), "seed {seed}: {one} can be relaxed: {violation:#?}");
         }
     }
     sizes.sort_unstable();
     lines.sort_unstable();
-    println!("{} cores, {sizes:?}", sizes.len());
-    assert!(sizes.len() >= 950, "{} of 1 000 violations have a core", sizes.len());
-    assert!(sizes[sizes.len() / 2] <= 8, "the median core has {} operations", sizes[sizes.len() / 2]);
-    assert!(lines[lines.len() / 2] <= 8, "the median window has {} lines", lines[lines.len() / 2]);
+    let (core, window) = (sizes[sizes.len() / 2], lines[lines.len() / 2]);
+    println!(
+        "{} of {} violations have a core, of {core} operations in the median; a window has {window} lines; \
+         {asked} questions, {too_hard} too hard for the judge",
+        sizes.len(),
+        lines.len()
+    );
+    assert!(
+        sizes.len() * 100 >= 97 * lines.len(),
+        "{} of {} violations have a core",
+        sizes.len(),
+        lines.len()
+    );
+    assert!(too_hard * 50 <= asked, "{too_hard} of {asked} questions could not be answered");
+    assert!(core <= 8 && window <= 8, "in the median a core has {core} operations, a window {window} lines");
 }
 
-/// The core still holds, or shows beside it, who wrote what the failing read observed.
+/// The core still holds, or shows beside it, who wrote what its reads observed.
 #[test]
 fn windows_show_the_observed_writers() {
     let mut shown = 0;
-    for (seed, history, violation) in violations(300) {
-        let answer = history.events().iter().find_map(|event| match &event.kind {
-            EventKind::Return(Outcome::Ok(Ret::Value(Some(value)))) if event.op == violation.failing => {
+    for (seed, history, violation) in violations(count()) {
+        if violation.core.is_empty() || violation.window.len() > 12 {
+            continue;
+        }
+        let read = |event: &Event<Op, Ret>| match &event.kind {
+            EventKind::Return(Outcome::Ok(Ret::Value(Some(value)))) if violation.core.contains(&event.op) => {
                 Some(value.clone())
             }
             _ => None,
-        });
-        let (Some(answer), false) = (answer, violation.core.is_empty()) else { continue };
-        let is_end = |event: &contract::Event<Op, Ret>| {
-            event.op == violation.failing && matches!(event.kind, EventKind::Return(_))
         };
-        let writers: Vec<OpId> = history
-            .events()
-            .iter()
-            .take_while(|event| !is_end(event))
-            .filter(|event| match &event.kind {
-                EventKind::Invoke(Op::Put { value, key }) => {
-                    *value == answer && violation.keys.contains(&key.to_string())
-                }
+        for value in history.events().iter().filter_map(read) {
+            let writes = |event: &Event<Op, Ret>| match &event.kind {
+                EventKind::Invoke(
+                    Op::Put { value: written, .. }
+                    | Op::Cas { value: written, .. }
+                    | Op::Decide { value: written, .. },
+                ) => *written == value,
+                EventKind::Invoke(Op::Append { value: added, .. }) => value.ends_with(added),
                 _ => false,
-            })
-            .map(|event| event.op)
-            .collect();
-        if let [writer] = writers[..] {
-            let name = format!(" {writer} ");
-            assert!(
-                violation.window.len() == 12 || violation.window.iter().any(|line| line.contains(&name)),
-                "seed {seed}: {writer} is not in {violation:#?}"
-            );
-            shown += 1;
+            };
+            let writers: Vec<OpId> =
+                history.events().iter().filter(|event| writes(event)).map(|event| event.op).collect();
+            if let [writer] = writers[..] {
+                let name = format!(" {writer} ");
+                assert!(
+                    violation.window.iter().any(|line| line.contains(&name)),
+                    "seed {seed}: {writer} is not in {violation:#?}"
+                );
+                shown += 1;
+            }
         }
     }
-    assert!(shown > 30, "only {shown} cases");
+    assert!(shown > count() / 3, "only {shown} reads");
 }

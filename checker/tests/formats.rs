@@ -141,7 +141,7 @@ fn a_model_says_what_it_expected() {
 
 /// A store's history with all that it can hold: unknown outcomes, scans, bytes that are no text.
 fn store(flaw: Flaw, seed: u64) -> History<Op, Ret> {
-    let mix = Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5 };
+    let mix = Mix { get: 40, put: 25, append: 10, delete: 5, cas: 15, scan: 5, decide: 0 };
     let values = Values::Unique { bytes_min: 4 };
     let workload =
         Workload { clients: 4, operations: 200, keys: 3, mix, values, unknown_per_mille: 20, flaw };

@@ -36,6 +36,7 @@ fn workload(draw: &mut Draw) -> Workload {
             delete: weight(1),
             cas: weight(3),
             scan: 0,
+            decide: weight(1),
         },
         values: match weight(1) {
             0 => Values::Few(&["a", "b", "ab", ""]),
@@ -94,7 +95,7 @@ fn what_is_judged_is_forgotten() {
         clients: 10,
         operations: 20_000,
         keys: 5,
-        mix: Mix { get: 50, put: 40, append: 0, delete: 5, cas: 5, scan: 0 },
+        mix: Mix { get: 50, put: 40, append: 0, delete: 5, cas: 5, scan: 0, decide: 0 },
         values: Values::Unique { bytes_min: 1 },
         unknown_per_mille: 0,
         flaw: Flaw::None,

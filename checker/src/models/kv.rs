@@ -10,7 +10,7 @@ use stateright::semantics::SequentialSpec;
 use super::{kv_helpers, kv_reason};
 use crate::cache::Words;
 use crate::parts::Part;
-use crate::spec::{self, Content, Helpers, Keys, Reason, RegisterOp, Spec};
+use crate::spec::{self, Content, Goals, Helpers, Keys, Reason, RegisterOp, Spec};
 
 /// The keys that are present and their values. A copy shares them until one of the two changes.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +182,14 @@ impl Spec for Kv {
         kv_helpers::helpers(part, target)
     }
 
+    fn is_helped(&self, part: &Part<'_, Self>, helper: usize, target: usize) -> bool {
+        kv_helpers::is_helped(self, part, helper, target)
+    }
+
+    fn goals<'h>(part: &Part<'h, Self>) -> Goals<'h, Bytes> {
+        kv_helpers::goals(part)
+    }
+
     fn blind(part: &Part<'_, Self>) -> Vec<bool> {
         kv_helpers::blind(part)
     }
@@ -198,6 +206,13 @@ impl Spec for Kv {
             (Op::Cas { expected, .. }, Some(Ret::Swapped(false))) => {
                 Some(RegisterOp::Refused { old: content(expected.as_ref()) })
             }
+            (Op::Decide { value, .. }, None) => {
+                Some(RegisterOp::Swap { old: Content::Nothing, new: content(Some(value)) })
+            }
+            (Op::Decide { value, .. }, Some(Ret::Value(Some(decided)))) if decided != value => {
+                Some(RegisterOp::Read(content(Some(decided))))
+            }
+            // One that answers its own value may have found it there, or nothing.
             _ => None,
         }
     }

@@ -14,19 +14,23 @@
 //! - *decide*: the run ends with the key at the decided value, or with it missing if the value is the
 //!   operation's own. One of unknown outcome counts as a cas that expects the key to be missing.
 //! - *cas* that did not swap: any write will do that changes the value it expected.
-//! - *append*: any write that somebody observes. Call a put or an append *blind* if its value is not
-//!   empty and is part of nothing that a get, scan or decide returned for the key and of nothing that a cas
-//!   expected. From a blind write until the key is overwritten nothing but appends and failing cas can
-//!   stand. Leave it out, and put it back directly before the first of these cas that would now swap,
-//!   if there is one: all are answered as before. So a blind write is a helper of failing cas only, and
-//!   there one is as good as another.
+//! - *append*: any write that somebody observes. The *goals* of a key are what a get, scan or decide
+//!   returned for it, what an answered cas expected, and what a cas of unknown outcome expected whose own value
+//!   is a piece of a goal. Call a write *blind* if its value is not empty and is a piece of no goal. From a blind write
+//!   until the key is overwritten nothing but appends, failing cas and other blind writes can stand. Leave
+//!   these out, and put one back directly before the first of the cas that would now swap, if there is one:
+//!   all are answered as before. So a blind write is a helper of failing cas only, and there one is as good
+//!   as another. (A cas of unknown outcome may do nothing where it is put back: it is blind only where no cas
+//!   failed.) Where no cas failed, what stands in front of an append must begin a goal to have been of use.
 
 use contract::Bytes;
 use contract::kv::{Op, Ret};
 
 use super::kv::Kv;
 use crate::parts::{Operation, Part};
-use crate::spec::Helpers;
+use crate::spec::{Content, Goals, Helpers};
+
+type KvOperation<'h> = Operation<'h, Op, Ret>;
 
 pub(super) fn helpers(part: &Part<'_, Kv>, target: usize) -> Helpers {
     let Operation { op, ret, .. } = &part.operations[target];
@@ -66,6 +70,87 @@ pub(super) fn helpers(part: &Part<'_, Kv>, target: usize) -> Helpers {
         _ => {}
     }
     helpers
+}
+
+/// Whether a run of writes of unknown outcome can go on to its target from where `helper` has led.
+///
+/// A run has no write whose effect is overwritten before somebody observes it, for it could do without. So
+/// what follows on the key is appends up to the target, or to a cas of unknown outcome that finds what it
+/// expects: the value begins what the one or the other is after.
+pub(super) fn is_helped(store: &Kv, part: &Part<'_, Kv>, helper: usize, target: usize) -> bool {
+    let Some(key) = key_of(part.operations[helper].op) else { return true };
+    let Some(value) = store.get(key) else { return true };
+    let begins = |goal: Option<&Bytes>| goal.is_some_and(|goal| goal.starts_with(value));
+    let is_on_the_way = match (part.operations[target].op, part.operations[target].ret) {
+        (Op::Get { .. }, Some(Ret::Value(goal))) => begins(goal.as_ref()),
+        (Op::Cas { expected, .. }, Some(Ret::Swapped(true))) => begins(expected.as_ref()),
+        (Op::Scan { .. }, Some(Ret::Pairs(pairs))) => {
+            begins(pairs.iter().find(|(known, _)| known == key).map(|(_, value)| value))
+        }
+        (Op::Append { .. }, _) => {
+            part.goals().is_none_or(|goals| goals.refused.contains(&key) || begins_any(goals, key, value))
+        }
+        _ => true,
+    };
+    let expects = |write: usize| match part.operations[write].op {
+        Op::Cas { key: other, expected, .. } => key == other && begins(expected.as_ref()),
+        _ => false,
+    };
+    is_on_the_way || (part.answered..part.operations.len()).any(expects)
+}
+
+/// Whether a value begins one of the goals of its key.
+fn begins_any(goals: &Goals<'_, Bytes>, key: &Bytes, value: &[u8]) -> bool {
+    let first = goals.found.partition_point(|goal| *goal < (key, Content::Bytes(value)));
+    goals.found.get(first).is_some_and(
+        |goal| matches!(goal, (other, Content::Bytes(goal)) if *other == key && goal.starts_with(value)),
+    )
+}
+
+/// The goals, in order.
+pub(super) fn goals<'h>(part: &Part<'h, Kv>) -> Goals<'h, Bytes> {
+    let (answered, unknown) = part.operations.split_at(part.answered);
+    let mut goals: Vec<(&Bytes, &Bytes)> = Vec::new();
+    let mut refused = Vec::new();
+    for operation in answered {
+        match (operation.op, operation.ret) {
+            (Op::Get { key } | Op::Decide { key, .. }, Some(Ret::Value(Some(value)))) => {
+                goals.push((key, value));
+            }
+            (Op::Cas { key, expected, .. }, ret) => {
+                goals.extend(expected.as_ref().map(|expected| (key, expected)));
+                if ret == Some(&Ret::Swapped(false)) && !refused.contains(&key) {
+                    refused.push(key);
+                }
+            }
+            (Op::Scan { .. }, Some(Ret::Pairs(pairs))) => {
+                goals.extend(pairs.iter().map(|(key, value)| (key, value)));
+            }
+            _ => {}
+        }
+    }
+    goals.sort_unstable();
+    goals.dedup();
+    let expects = |operation: &KvOperation<'h>| match operation.op {
+        Op::Cas { key, expected: Some(expected), value } => Some((key, expected, value)),
+        _ => None,
+    };
+    let mut left: Vec<(&Bytes, &Bytes, &Bytes)> = unknown.iter().filter_map(expects).collect();
+    let mut next = 0;
+    while next < goals.len() {
+        let (key, goal) = goals[next];
+        next += 1;
+        left.retain(|(other, expected, value)| {
+            let leads = *other == key && contains(goal, value);
+            if leads {
+                goals.push((other, expected));
+            }
+            !leads
+        });
+    }
+    goals.sort_unstable();
+    let found = goals.into_iter().map(|(key, value)| (key, Content::Bytes(value))).collect();
+    Goals { found, refused }
 }
 
 /// The writes of unknown outcome to a key.
@@ -128,23 +213,15 @@ fn contains(value: &[u8], piece: &[u8]) -> bool {
 
 /// Per operation of unknown outcome, whether it is blind.
 pub(super) fn blind(part: &Part<'_, Kv>) -> Vec<bool> {
-    let unknown = &part.operations[part.answered..];
-    let is_blind = |write: &Operation<'_, Op, Ret>| match write.op {
-        Op::Put { key, value } | Op::Append { key, value } => {
-            let shows = |seen: &Bytes| contains(seen, value);
-            !value.is_empty()
-                && !part.operations.iter().any(|o| match (o.op, o.ret) {
-                    (Op::Get { key: k } | Op::Decide { key: k, .. }, Some(Ret::Value(Some(seen)))) => {
-                        k == key && shows(seen)
-                    }
-                    (Op::Cas { key: k, expected: Some(seen), .. }, _) => k == key && shows(seen),
-                    (Op::Scan { .. }, Some(Ret::Pairs(pairs))) => {
-                        pairs.iter().any(|(k, seen)| k == key && shows(seen))
-                    }
-                    _ => false,
-                })
+    let goals = part.goals().expect("a part with a future has no blind writes");
+    let is_blind = |write: &KvOperation<'_>| match write.op {
+        Op::Put { key, value } | Op::Append { key, value } | Op::Cas { key, value, .. } => {
+            let is_piece = |goal: &(&Bytes, Content<'_>)| matches!(goal, (other, Content::Bytes(goal)) if *other == key && contains(goal, value));
+            // A cas that is moved may find something else than it expects.
+            let may_move = !matches!(write.op, Op::Cas { .. }) || !goals.refused.contains(&key);
+            may_move && !value.is_empty() && !goals.found.iter().any(is_piece)
         }
         _ => false,
     };
-    unknown.iter().map(is_blind).collect()
+    part.operations[part.answered..].iter().map(is_blind).collect()
 }

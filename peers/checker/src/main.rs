@@ -34,7 +34,7 @@ const REGISTER: Workload = Workload {
     clients: 10,
     operations: 1_000,
     keys: 1,
-    mix: Mix { get: 50, put: 50, append: 0, delete: 0, cas: 0, scan: 0 },
+    mix: Mix { get: 50, put: 50, append: 0, delete: 0, cas: 0, scan: 0, decide: 0 },
     values: Values::Unique { bytes_min: 1 },
     unknown_per_mille: 0,
     flaw: Flaw::None,
