@@ -244,6 +244,15 @@ pub(crate) struct BoundArgs {
     /// Requests that are sent again though the answer may yet come
     #[arg(long, value_name = "N", default_value_t = Bounds::default().retries)]
     pub(crate) retries: u8,
+    /// Nodes that found the group, the first ones [default: all]: the others may be added
+    #[arg(long, value_name = "N")]
+    pub(crate) founders: Option<u16>,
+    /// Nodes that clients ask, the first ones [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) asked: Option<u16>,
+    /// What an operator asks of some node, once: campaign, compact, transfer=NODE, reconfigure=NODE,NODE
+    #[arg(long, value_name = "CONTROL", value_parser = testbed::explore::control)]
+    pub(crate) control: Vec<testbed::Control>,
     /// Let the service take its time: applying, reading and installing become actions of their own
     #[arg(long)]
     pub(crate) slow_service: bool,

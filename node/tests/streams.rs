@@ -112,7 +112,14 @@ impl Replica for Talker {
 
     fn view(&self) -> View {
         let commit = Index(self.heard);
-        View { role: Role::Follower, epoch: Epoch::ZERO, leader: None, last: Mark::ZERO, commit, broken: None }
+        View {
+            role: Role::Follower,
+            epoch: Epoch::ZERO,
+            leader: None,
+            last: Mark::ZERO,
+            commit,
+            broken: None,
+        }
     }
 
     fn membership(&self) -> &Membership {

@@ -132,4 +132,3 @@ fn a_disk_that_lies_is_found() {
     println!("{found:?}");
     assert!(found.is_some_and(|(_, violation)| violation != "no progress"), "{found:?}");
 }
-

@@ -41,7 +41,7 @@ pub mod watch;
 pub mod workload;
 
 pub use checker;
-pub use contract::{Bug, Bugs, Engine, EngineError, Seed, TornTail};
+pub use contract::{Bug, Bugs, Control, Engine, EngineError, Seed, TornTail};
 pub use registry::run;
 pub use report::{Report, Verdict};
 pub use run::{Run, RunOptions};

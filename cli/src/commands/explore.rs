@@ -77,6 +77,9 @@ fn exploration(args: &ExploreArgs) -> Result<Exploration, Problem> {
     let bounds = &args.bounds;
     let bounds = Bounds {
         nodes: bounds.nodes,
+        founders: bounds.founders,
+        asked: bounds.asked,
+        controls: bounds.control.clone(),
         epochs: bounds.epochs,
         depth: bounds.depth,
         writes: bounds.writes,

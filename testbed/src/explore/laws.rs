@@ -298,10 +298,7 @@ fn promises_kept<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> Option<Broke
     })
 }
 
-fn others<R: Replica>(
-    me: NodeId,
-    sites: &[Arc<Site<R>>],
-) -> impl Iterator<Item = (NodeId, &Arc<Site<R>>)> {
+fn others<R: Replica>(me: NodeId, sites: &[Arc<Site<R>>]) -> impl Iterator<Item = (NodeId, &Arc<Site<R>>)> {
     (1..).map(NodeId).zip(sites).filter(move |(other, _)| *other != me)
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use contract::kv::Ret;
 use contract::{
-    Answers, Bugs, ClientId, Cluster, Command, Effect, Effects, Entry, Index, LogShape, Mark, NodeId, Recovered,
-    Rejection, Replica, RequestId, Service, SnapshotChunk, Time, Token, View,
+    Answers, Bugs, ClientId, Cluster, Command, Effect, Effects, Entry, Index, LogShape, Mark, NodeId,
+    Recovered, Rejection, Replica, RequestId, Service, SnapshotChunk, Time, Token, View,
 };
 use protocols::KvService;
 
