@@ -60,7 +60,7 @@ pub fn dump(name: &str, bytes: &[u8]) -> Result<Dump, NotOurs> {
     if let Some((magic, kind, tell)) = LOGS.iter().find(|(known, ..)| Some(*known) == magic) {
         return Ok(dump_log(**magic, kind, *tell, bytes));
     }
-    if let Some(dump) = btree::dump_pages(bytes) {
+    if let Some(dump) = btree::dump_pages(bytes).or_else(|| btree::dump_spent_journal(name, bytes)) {
         return Ok(dump);
     }
     if magic == Some(b"SBlsmcur") {

@@ -757,7 +757,7 @@ for = "8s"
 --set:1:18: unknown protocol `zap`
 1 | cluster.protocol=zap
   |                  ^^^
-  = help: known: raft
+  = help: did you mean `zab`?
 --set:1:1: unknown key `nett`
 1 | nett.loss=5
   | ^^^^

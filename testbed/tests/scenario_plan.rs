@@ -85,7 +85,10 @@ fn a_name_is_enough() {
         text["checks"],
         serde_json::json!({
             "history": "linearizable", "steps": 20_000_000, "stop_at_first": false, "liveness": null,
-            "monitors": ["one-leader-per-term", "log-matching", "state-machine-safety", "commit-monotonic", "protocol-laws"],
+            "monitors": [
+                "one-leader-per-term", "log-matching", "state-machine-safety", "commit-monotonic",
+                "promises-kept", "primary-integrity", "protocol-laws"
+            ],
         })
     );
     assert!(plan.faults.is_empty());
@@ -270,8 +273,8 @@ fn the_schema_knows_every_key_and_requires_none_but_the_name() {
     assert_eq!(
         keys(&schema),
         [
-            "about", "budget", "check", "clock", "cluster", "cpu", "disk", "engine", "fault", "faults",
-            "name", "net", "swarm", "workload"
+            "about", "budget", "check", "clock", "cluster", "cpu", "disk", "engine", "expect", "fault",
+            "faults", "name", "net", "row", "swarm", "workload"
         ]
     );
     assert_eq!(keys(&schema["$defs"]["Budget"]), ["events", "time"]);

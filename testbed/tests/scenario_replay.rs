@@ -96,8 +96,8 @@ fn what_is_no_replay_says_why() {
         )
     );
     assert_eq!(
-        told(&whole.replace("\"raft\"", "\"paxos\"")),
-        format!("R: protocol `paxos` is not known to Seedbed {version}; replay it with {version}")
+        told(&whole.replace("\"raft\"", "\"chain\"")),
+        format!("R: protocol `chain` is not known to Seedbed {version}; replay it with {version}")
     );
     assert_eq!(
         told(&whole.replace("\"options\": {}", "\"options\": {\"keep-entries\": 5000}")),

@@ -2,6 +2,7 @@
 
 use super::header::page_size_in;
 use super::page::{Kind, Page, PageNo, SMALLEST};
+use super::rollback::SECTOR;
 use crate::inspect::Dump;
 
 /// A data file from its whole content; `None` if it is none.
@@ -26,6 +27,13 @@ pub(crate) fn dump_pages(bytes: &[u8]) -> Option<Dump> {
         }
     }
     Some(dump)
+}
+
+/// A rollback journal whose group is promised: nothing tells it but its name.
+pub(crate) fn dump_spent_journal(name: &str, bytes: &[u8]) -> Option<Dump> {
+    let is_spent = name == "journal" && bytes.get(..SECTOR)?.iter().all(|byte| *byte == 0);
+    let lines = vec!["0: zeros: there is nothing to roll back".to_owned()];
+    is_spent.then_some(Dump { kind: "rollback journal of a B-tree", lines, flaw: None })
 }
 
 fn tell(page: &Page) -> String {

@@ -88,7 +88,7 @@ use crate::turn::yield_once;
 use commit::Bell;
 use header::Header;
 use history::History;
-pub(crate) use inspect::dump_pages;
+pub(crate) use inspect::{dump_pages, dump_spent_journal};
 use load::{DataFile, Loads};
 use page::{Page, PageNo};
 use pool::Pool;
