@@ -24,6 +24,8 @@ const NEAR: [usize; 4] = [0, 8, 32, 128];
 const SOURCES_MAX: usize = 256;
 /// How many steps one search for the answer to a question may take.
 const QUESTION_STEPS: u64 = 16_000;
+/// The same where operations may take effect as often as one likes: it is short, or there is no end to it.
+const LAVISH_STEPS: u64 = 2_000;
 /// How many steps all may cost together.
 const STEPS_MAX: u64 = 200_000;
 /// How many optional writers may matter at most.
@@ -278,15 +280,17 @@ fn ask<S: Spec>(part: &Part<'_, S>, initial: &S, steps: &mut u64) -> Answer {
     // But what adds to its object without end would come to ever more states: only registers are so.
     let is_bounded = part.keys.iter().all(|key| initial.register(key).is_some());
     if !is_bounded {
-        return answer(searched(Search::new(part, initial), steps).0);
+        return answer(searched(Search::new(part, initial), QUESTION_STEPS, steps).0);
     }
-    let (status, order) = searched(Search::lavish(part, initial), steps);
+    let (status, order) = searched(Search::lavish(part, initial), LAVISH_STEPS, steps);
     let status = match status {
         Status::Refuted => status,
         Status::Linearizable if each_once(part, order).is_some_and(|o| part.is_explained(initial, &o)) => {
             status
         }
-        Status::Linearizable | Status::Paused => searched(Search::new(part, initial), steps).0,
+        Status::Linearizable | Status::Paused => {
+            searched(Search::new(part, initial), QUESTION_STEPS, steps).0
+        }
     };
     answer(status)
 }
@@ -300,11 +304,11 @@ fn answer(status: Status) -> Answer {
 }
 
 /// What a search says within the budget, and its longest order.
-fn searched<S: Spec>(mut search: Search<'_, '_, S>, steps: &mut u64) -> (Status, Vec<usize>) {
+fn searched<S: Spec>(mut search: Search<'_, '_, S>, steps_max: u64, steps: &mut u64) -> (Status, Vec<usize>) {
     if *steps >= STEPS_MAX {
         return (Status::Paused, Vec::new());
     }
-    let status = search.run(QUESTION_STEPS);
+    let status = search.run(steps_max);
     *steps += search.steps();
     (status, search.longest())
 }
