@@ -42,6 +42,7 @@ pub mod division;
 pub mod explain;
 pub mod formats;
 pub mod generate;
+pub mod isolation;
 pub mod judge;
 mod layers;
 pub mod linearizability;

@@ -52,7 +52,7 @@
 //! A learner tells only where its history ends, at (e, i). The leader takes the last transaction of its own
 //! whose epoch is at most e and whose index is at most i, and that *is* the last one that both hold:
 //!
-//! - Both histories are prefixes of what some leader had, so a mark stands for a prefix ([`LogShape::Chain`]).
+//! - Both histories are prefixes of what some leader had, so a mark stands for a prefix ([`contract::LogShape::Chain`]).
 //! - If the leader holds transactions of e, both hold them from the epoch's first index on, without a gap.
 //! - If not: e's leader broadcast, so a quorum had taken over its initial history. That quorum meets the one
 //!   that promised itself to the present leader; so this leader's `currentEpoch` is at least e, and its

@@ -1,0 +1,51 @@
+//! Whether the histories of transactions keep to an isolation level.
+//!
+//! After Adya ("Weak consistency: a generalized theory and optimistic implementations for distributed
+//! transactions", 1999) and Kingsbury & Alvaro ("Elle: inferring isolation anomalies from experimental
+//! observations", VLDB 2020). What transactions read tells in which order versions were installed, and so which
+//! transaction depends on which:
+//!
+//! - *ww*: one installed a version, the other the next version of the same key;
+//! - *wr*: one installed the version that the other read;
+//! - *rw*: one read a version, the other installed the next one;
+//! - *process*, *real-time*: one returned before the other began, in the same process or anywhere.
+//!
+//! A level forbids cycles of certain kinds ([`AnomalyKind`]), and some observations that need no cycle. Nothing
+//! here guesses: each dependency is certain, so that what is found is there. What nobody observed may hide
+//! more, so a history that passes was not shown to break the level, no more.
+//!
+//! Histories are over *lists* that grow by appends ([`lists`]): there each read shows the whole order of
+//! versions up to it.
+//!
+//! ```
+//! use seedbed_checker::isolation::{AnomalyKind, Level, Outcome, Transaction, lists};
+//! use lists::Action::{Append, Read};
+//!
+//! let transaction = |process, actions| Transaction {
+//!     process, invoked: 0, returned: Some(9), outcome: Outcome::Committed, actions,
+//! };
+//! // Each reads what the other is about to change.
+//! let history = [
+//!     transaction(1, vec![Read { key: 1, values: vec![] }, Append { key: 2, value: 10 }]),
+//!     transaction(2, vec![Read { key: 2, values: vec![] }, Append { key: 1, value: 20 }]),
+//!     transaction(3, vec![Read { key: 1, values: vec![20] }, Read { key: 2, values: vec![10] }]),
+//! ];
+//! let report = lists::judge(&history)?;
+//! assert_eq!(report.anomalies[0].kind, AnomalyKind::G2Item, "write skew");
+//! assert!(report.holds(Level::SnapshotIsolation) && !report.holds(Level::Serializable));
+//! assert_eq!(
+//!     report.anomalies[0].sentence,
+//!     "T0 read 1 before T1 appended 20 to it; T1 read 2 before T0 appended 10 to it"
+//! );
+//! # Ok::<(), seedbed_checker::isolation::Malformed>(())
+//! ```
+
+mod anomaly;
+mod cycles;
+mod graph;
+mod history;
+pub mod lists;
+
+pub use anomaly::{Anomaly, AnomalyKind, Level, Report};
+pub use graph::Dependency;
+pub use history::{Malformed, Outcome, Transaction};
