@@ -248,10 +248,10 @@ fn lsm(files: &Files) -> Content {
 fn log_store(files: &Files) -> Content {
     let (mut content, mut seq, mut from) = (Content::new(), 0, 0);
     if let Some((number, bytes)) = numbered(files, ".merged").pop_last() {
-        let records = log(bytes, b"SBlogmrg", number);
+        let records = log(bytes, b"SBlogmg2", number);
         let (last, values) = records.split_last().expect("a trailer");
         let mut trailer = Bytes(last.payload);
-        assert_eq!((last.tag, trailer.0.len()), (u64::from(u32::MAX), 20));
+        assert_eq!((last.tag, trailer.0.len()), (u64::from(u32::MAX), 28));
         seq = trailer.fixed(8);
         values.iter().for_each(|record| assert_eq!(batch(&mut content, record), seq));
         assert_eq!(trailer.fixed(8), content.len() as u64);
