@@ -36,7 +36,7 @@ const LOGS: [(&[u8; 8], &str, Tell); 8] = [
     (b"SBlsmwl2", "write-ahead log of an LSM", tell_batch),
     (b"SBlsmmf2", "manifest of an LSM", |_, payload| lsm::tell_edit(payload)),
     (b"SBlogseg", "segment of a log-structured store", tell_batch),
-    (b"SBlogmrg", "merged segment of a log-structured store", |tag, payload| match tag {
+    (b"SBlogmg2", "merged segment of a log-structured store", |tag, payload| match tag {
         u32::MAX => Some(format!("trailer, {} bytes", payload.len())),
         tag => tell_batch(tag, payload),
     }),

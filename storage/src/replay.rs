@@ -78,6 +78,17 @@ impl Replay {
         self.torn
     }
 
+    /// `file` says that batch `seq` had been durable: if the logs end before it, something is damaged.
+    pub(crate) fn check_reaches(&self, seq: u64, file: &Rc<str>) -> Result<(), EngineError> {
+        if self.last >= seq {
+            return Ok(());
+        }
+        let (file, offset) = self.before.as_ref().map_or((file, 0), |end| (&end.path, end.offset));
+        let missing =
+            || TornTail { file: Rc::clone(file), offset, what: "batches behind this one are missing" };
+        Err(corrupt(&self.gap.clone().unwrap_or_else(missing)))
+    }
+
     /// Makes the batches that count durable: what is read may be in the page cache alone. Returns the files
     /// that have another log's content now, by their paths.
     pub(crate) async fn make_durable<F: Fs>(

@@ -35,9 +35,16 @@ fn found(bug: Bug) -> Vec<Result<(), String>> {
         Bug::LogRemovedBeforeManifest => vec![crashes::<Lsm<Disk>>(lsm, End::PowerLoss)],
         Bug::LogRemovedUnvouched => {
             let options = storage::LsmOptions { memtable_bytes: 900, l0_tables: 100, ..engines::lsm(bugs) };
-            vec![flip_all::<Lsm<_>>(&build::<Lsm<_>>(&options, 34, true), &options, 34).map(|_| ())]
+            // It shows where the last batch was the one that filled a memtable.
+            let mut flips = (30..40).map(|batches| {
+                flip_all::<Lsm<_>>(&build::<Lsm<_>>(&options, batches, true), &options, batches)
+            });
+            vec![flips.try_for_each(|found| found.map(|_| ()))]
         }
-        Bug::MergeOutlivesBatch => vec![crashes::<LogStore<Disk>>(logstore, End::PowerLoss)],
+        Bug::MergeOutlivesBatch => {
+            let merging = engines::logstore(bugs);
+            vec![crashes::<LogStore<Disk>>(merging, End::PowerLoss)]
+        }
         Bug::RecoveryNotDurable => vec![
             crashes::<LogStore<Disk>>(logstore, End::Kill),
             crashes::<BTree<Disk>>(btree(Mode::Wal), End::Kill),

@@ -133,15 +133,21 @@ fn batches(content: &mut Content, logs: &BTreeMap<u64, &[u8]>, magic: &[u8; 8], 
 }
 
 fn filter_says_perhaps(filter: &[u8], key: &[u8]) -> bool {
-    let mut h = 0xcbf2_9ce4_8422_2325u64;
-    key.iter().for_each(|byte| h = (h ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let Some((probes, bits)) = filter.split_last() else { return true };
+    let mut h = key.len() as u64;
+    for word in key.chunks(8) {
+        let mut padded = [0; 8];
+        padded[..word.len()].copy_from_slice(word);
+        h = (h ^ u64::from_le_bytes(padded)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        h ^= h >> 32;
+    }
     h = (h ^ h >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     h = (h ^ h >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     h ^= h >> 33;
-    let (m, s) = (filter.len() as u64 * 8, h >> 32 | 1);
-    (0..7u64).all(|i| {
-        let bit = h.wrapping_add(i.wrapping_mul(s)) % m;
-        filter[bit as usize / 8] >> (bit % 8) & 1 == 1
+    let s = h.rotate_left(32) | 1;
+    (0..u64::from(*probes)).all(|i| {
+        let bit = (u128::from(h.wrapping_add(s.wrapping_mul(i))) * (bits.len() as u128 * 8) >> 64) as usize;
+        bits[bit / 8] >> (bit % 8) & 1 == 1
     })
 }
 
@@ -156,7 +162,7 @@ fn table(content: &mut Content, number: u64, bytes: &[u8]) {
     let footer = checked(footer_at, bytes.len());
     let at = |field_at| field(footer, field_at, 8) as usize;
     let (ranges_at, filter_at, index_at) = (at(0), at(8), at(16));
-    assert_eq!((field(footer, 44, 4), &footer[48..56], field(footer, 56, 4)), (2, &b"SBtable\n"[..], 0));
+    assert_eq!((field(footer, 44, 4), &footer[48..56], field(footer, 56, 4)), (3, &b"SBtable\n"[..], 0));
     let mut ranges = Bytes(checked(ranges_at, filter_at));
     while !ranges.0.is_empty() {
         let from = ranges.string();
@@ -242,10 +248,10 @@ fn lsm(files: &Files) -> Content {
 fn log_store(files: &Files) -> Content {
     let (mut content, mut seq, mut from) = (Content::new(), 0, 0);
     if let Some((number, bytes)) = numbered(files, ".merged").pop_last() {
-        let records = log(bytes, b"SBlogmrg", number);
+        let records = log(bytes, b"SBlogmg2", number);
         let (last, values) = records.split_last().expect("a trailer");
         let mut trailer = Bytes(last.payload);
-        assert_eq!((last.tag, trailer.0.len()), (u64::from(u32::MAX), 20));
+        assert_eq!((last.tag, trailer.0.len()), (u64::from(u32::MAX), 28));
         seq = trailer.fixed(8);
         values.iter().for_each(|record| assert_eq!(batch(&mut content, record), seq));
         assert_eq!(trailer.fixed(8), content.len() as u64);

@@ -140,29 +140,36 @@ impl<F: Fs> DataFile<F> {
 impl<F: Fs> BTree<F> {
     /// Reads the pages on the ways to a batch's keys, if the store is larger than the pool. Whoever applies a
     /// batch keeps others from doing so: what it waits for would be read one page at a time, however many write.
-    pub(super) async fn read_ways(&self, batch: &Batch) {
+    ///
+    /// # Errors
+    /// If the file system refuses a read. What is damaged is told by who needs it: the tree may change meanwhile,
+    /// and then it is not what it was taken for.
+    pub(super) async fn read_ways(&self, batch: &Batch) -> Result<(), EngineError> {
         let fits = {
             let state = self.0.state.borrow();
             state.header.pages() as usize <= state.pool.capacity()
         };
         if fits {
-            return;
+            return Ok(());
         }
         for change in &batch.changes {
             if let Change::Put { family, key, .. } | Change::Delete { family, key } = change {
                 let mut no = self.0.state.borrow().header.root(*family);
                 for _ in 0..LEVELS_MAX {
-                    // The tree may change meanwhile. What leads nowhere, or is damaged, is told by who needs it.
                     let is_there = no.exists() && no.0 < self.0.state.borrow().header.pages();
                     if !is_there {
                         break;
                     }
-                    let Ok(page) = self.load(no).await else { break };
+                    let page = match self.load(no).await {
+                        Err(EngineError::Corrupt { .. }) => break,
+                        page => page?,
+                    };
                     let Some(child) = child_at_once(&page, key) else { break };
                     no = child;
                 }
             }
         }
+        Ok(())
     }
 
     /// The page as it is now.

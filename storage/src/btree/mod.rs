@@ -285,7 +285,7 @@ impl<F: Fs> Engine for BTree<F> {
             self.0.latch.check()?;
             state.seq
         } else {
-            self.read_ways(&batch).await;
+            self.read_ways(&batch).await?;
             self.apply(batch).await?
         };
         match durability {

@@ -19,7 +19,7 @@ use super::history::History;
 use super::load::{DataFile, Loads, data_path};
 use super::page::{Page, PageNo, SMALLEST};
 use super::pool::Pool;
-use super::rollback::{self, Found, Rollback};
+use super::rollback::{self, Before, Found, Rollback};
 use super::vacuum::Sweep;
 use super::wal::{self, Recorded, Wals};
 use super::{BTree, BTreeOptions, Mode, Shared, State};
@@ -61,7 +61,9 @@ pub(super) async fn open<F: Fs>(
     let path = data_path(dir);
     let file = fs.open(&path, OpenMode::Existing).await?;
     let len = file.len().await?;
-    let data = DataFile::new(path, file, len);
+    let data = DataFile::<F>::new(path, file, len);
+    // Where an earlier flush failed and nobody was told, who opens the store is, and not who writes first.
+    data.file.sync_data().await?;
     let torn_tails =
         if logs.is_empty() { Vec::new() } else { replay(fs, dir, &data, &logs, options.bugs).await? };
     if has("journal") {
@@ -177,12 +179,14 @@ async fn roll_back<F: Fs>(fs: &F, dir: &str, data: &DataFile<F>) -> Result<(), E
         (Found::Nothing, _) => {}
         (Found::Torn, Ok(meta)) => refuse_later_groups(data, &meta).await?,
         (Found::Torn, Err(what)) => return Err(data.corrupt(PageNo(0), SMALLEST, what)),
-        (Found::Pages(group, before), Ok(meta)) if meta.group() == group => {
+        (Found::Pages(group, before, _), Ok(meta)) if meta.group() == group => {
             commit_again(fs, &path, data, &before).await?;
         }
-        (Found::Pages(group, _), Ok(meta)) if meta.group() > group => {}
-        (Found::Pages(group, before), meta) => {
-            if before[0].group() + 1 != group || meta.is_ok_and(|meta| meta != before[0]) {
+        (Found::Pages(group, ..), Ok(meta)) if meta.group() > group => {}
+        (Found::Pages(group, before, group_before), meta) => {
+            let is_lost = |meta: &Page| group_before == Before::IsHere && meta.group() < before[0].group();
+            let fits = meta.map_or(true, |meta| meta == before[0] || is_lost(&meta));
+            if before[0].group() + 1 != group || !fits {
                 return Err(corrupt(0, "journal is of another time than the data file"));
             }
             paths::rewrite(fs, &path, &bytes).await?;
@@ -197,7 +201,7 @@ async fn roll_back<F: Fs>(fs: &F, dir: &str, data: &DataFile<F>) -> Result<(), E
 
 /// The last group was written, and its journal not struck out: its flushes may have failed, so that what
 /// can be read of it is in the page cache alone. It is written again as the next group, behind a journal of
-/// its own. `before`: what the group replaced.
+/// its own, which has all of its pages. `before`: what the group replaced.
 async fn commit_again<F: Fs>(
     fs: &F,
     journal: &str,
@@ -227,7 +231,7 @@ async fn commit_again<F: Fs>(
         pages.push(page);
     }
     assert!(pages.is_sorted_by(|a, b| a.no() < b.no()), "pages are read in order");
-    paths::rewrite(fs, journal, &rollback::encode(group + 1, pages.iter())).await?;
+    paths::rewrite(fs, journal, &rollback::encode(group + 1, pages.iter(), Before::IsHere)).await?;
     pages.iter_mut().for_each(|page| page.seal(group + 1));
     let (meta, others) = pages.split_first().expect("every group has the meta page");
     data.write(others).await?;
@@ -346,10 +350,11 @@ async fn replay<F: Fs>(
         data.sync_for_good().await?;
         data.trim(header.pages(), header.page_bytes()).await?;
     }
+    // One by one: if a crash kept an older one and not a later one, groups would seem to be missing between them.
     for number in logs {
         fs.remove(&wal::path(dir, *number)).await?;
+        fs.sync_dir(dir).await?;
     }
-    fs.sync_dir(dir).await?;
     let told = |Place { log, offset, what }| TornTail { file: wal::path(dir, log).into(), offset, what };
     Ok(torn.into_iter().map(told).collect())
 }

@@ -7,6 +7,10 @@
 //!
 //! A page that was free before the group has no content that matters, and is not in the journal; one
 //! that the group freed and used again is.
+//!
+//! Where recovery writes the last group again, as the next one, another record follows: a mark, with tag 0 and
+//! zeros up to a whole sector. The data file may have lost all of the group before, the meta page too, at a crash:
+//! so the meta page may be of any earlier group, and what the journal holds makes the group whole.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,6 +22,9 @@ use super::commit::Group;
 use super::header::page_size_in;
 use super::page::{Page, PageNo};
 use crate::log::{LogIdentity, LogReader, RECORD_HEADER_BYTES, Tail};
+
+/// The tag of a mark: a record of no pages.
+const MARK: u32 = 0;
 
 /// What a power loss leaves whole of a write that was not flushed, at most.
 pub(super) const SECTOR: usize = 512;
@@ -96,7 +103,7 @@ impl<F: Fs> BTree<F> {
         group: u64,
         originals: &BTreeMap<PageNo, Page>,
     ) -> Result<F::File, EngineError> {
-        let content = encode(group, originals.values());
+        let content = encode(group, originals.values(), Before::IsDurable);
         let end = content.len() as u64;
         let (file, is_new) = match &rollback.file {
             Some(file) => (file.clone(), false),
@@ -117,8 +124,21 @@ impl<F: Fs> BTree<F> {
     }
 }
 
+/// What is known of the group before the one that a journal is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The data file has it.
+    IsDurable,
+    /// The journal has all of its pages: the data file may lose any of them.
+    IsHere,
+}
+
 /// The whole journal of a group: what the pages that it overwrites were before it, in ascending order.
-pub(super) fn encode<'a>(group: u64, before: impl ExactSizeIterator<Item = &'a Page> + Clone) -> Vec<u8> {
+pub(super) fn encode<'a>(
+    group: u64,
+    before: impl ExactSizeIterator<Item = &'a Page> + Clone,
+    group_before: Before,
+) -> Vec<u8> {
     assert!(before.clone().all(|page| (1..group).contains(&page.group())), "what is kept was written");
     assert_eq!(before.clone().next().map(Page::no), Some(PageNo(0)), "a journal has the meta page first");
     let mut tail = Tail::new(identity(group), 0);
@@ -126,9 +146,17 @@ pub(super) fn encode<'a>(group: u64, before: impl ExactSizeIterator<Item = &'a P
     let count = u32::try_from(before.len()).expect("fewer pages than a store can have");
     tail.push(count, |buffer| {
         let from = buffer.len();
-        before.for_each(|page| buffer.extend_from_slice(page.bytes()));
+        before.clone().for_each(|page| buffer.extend_from_slice(page.bytes()));
         fill_sector(position, from, buffer);
     });
+    if group_before == Before::IsHere {
+        assert!(
+            before.clone().all(|page| page.group() + 1 == group),
+            "all of the group before is written again"
+        );
+        let position = tail.position();
+        tail.push(MARK, |buffer| fill_sector(position, buffer.len(), buffer));
+    }
     let (offset, content) = tail.take();
     assert_eq!((offset, content.len() % SECTOR), (0, 0), "a journal is whole sectors");
     content
@@ -139,7 +167,7 @@ pub(super) enum Found {
     /// Nothing, or it was struck out.
     Nothing,
     /// The pages before a group.
-    Pages(u64, Vec<Page>),
+    Pages(u64, Vec<Page>, Before),
     /// No whole record, though something is there: a journal that was never complete, or was damaged.
     Torn,
 }
@@ -159,7 +187,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Found, (u64, &'static str)> {
     let offset = reader.position();
     let Some(record) = reader.next() else { return Ok(Found::Torn) };
     let pages = decode(record.tag, record.payload).ok_or((offset, "journal is malformed"))?;
-    Ok(Found::Pages(number, pages))
+    let is_marked = reader.next().is_some_and(|record| record.tag == MARK);
+    Ok(Found::Pages(number, pages, if is_marked { Before::IsHere } else { Before::IsDurable }))
 }
 
 /// The pages in a record's payload.

@@ -156,10 +156,11 @@ impl<F: Fs> LogStore<F> {
     async fn complete(&self, running: &mut Running<F>) -> Result<(), EngineError> {
         let (fs, dir, number) = (&self.0.fs, &self.0.dir, running.output.number());
         // What made a value of the inputs stale must not be lost once they are gone.
+        let seq = self.0.state.borrow().seq;
         if !self.0.options.bugs.has(Bug::MergeOutlivesBatch) {
-            let seq = self.0.state.borrow().seq;
             self.sync_up_to(seq).await?;
         }
+        running.trailer.durable = seq;
         let trailer_at = running.output.log().push(TRAILER, |buffer| running.trailer.encode(buffer));
         running.hint.push(TRAILER, |buffer| buffer.extend_from_slice(&trailer_at.to_le_bytes()));
         self.write_merged(running).await?;

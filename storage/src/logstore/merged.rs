@@ -1,6 +1,6 @@
 //! What a merge writes: a merged segment, and a hint beside it.
 //!
-//! A merged segment is a log with magic `SBlogmrg` whose records are batches of values alone, in key
+//! A merged segment is a log with magic `SBlogmg2` whose records are batches of values alone, in key
 //! order, and whose last record is a trailer. It has its name only once it is complete.
 //!
 //! | Trailer (tag 2^32 − 1) | Bytes | |
@@ -8,6 +8,10 @@
 //! | last batch | 8 | that the segment stands for |
 //! | entries | 8 | how many values it holds |
 //! | hint checksum | 4 | CRC32C of the hint's entries |
+//! | durable | 8 | the last batch that had been durable when the merge was completed |
+//!
+//! A merge drops values that batches behind its inputs have replaced. So it vouches for those: if one that had
+//! been durable is missing, that is corruption, and no torn tail.
 //!
 //! A hint is a log with magic `SBloghin`. It binds itself to the merged segment by the trailer: its
 //! entries must be those that the trailer counts and sums. A hint that is not is not used; then the
@@ -31,7 +35,7 @@ use crate::read::read_at;
 
 /// The tag of a trailer, and of the end of a hint.
 pub(super) const TRAILER: u32 = u32::MAX;
-const TRAILER_BYTES: usize = 20;
+const TRAILER_BYTES: usize = 28;
 
 pub(super) fn hint_identity(number: u64) -> LogIdentity {
     LogIdentity { magic: *b"SBloghin", number }
@@ -47,6 +51,7 @@ pub(super) struct Trailer {
     pub(super) last_seq: u64,
     pub(super) entries: u64,
     pub(super) hint_checksum: u32,
+    pub(super) durable: u64,
 }
 
 impl Trailer {
@@ -54,13 +59,16 @@ impl Trailer {
         buffer.extend_from_slice(&self.last_seq.to_le_bytes());
         buffer.extend_from_slice(&self.entries.to_le_bytes());
         buffer.extend_from_slice(&self.hint_checksum.to_le_bytes());
+        buffer.extend_from_slice(&self.durable.to_le_bytes());
         assert!(self.last_seq > 0, "a merge stands for batches");
+        assert!(self.durable >= self.last_seq, "what a merge stands for is durable");
     }
 
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let mut input = Input::new(payload, 0);
         let (last_seq, entries, hint_checksum) = (input.u64()?, input.u64()?, input.u32()?);
-        input.is_empty().then_some(Self { last_seq, entries, hint_checksum })
+        let trailer = Self { last_seq, entries, hint_checksum, durable: input.u64()? };
+        input.is_empty().then_some(trailer)
     }
 }
 

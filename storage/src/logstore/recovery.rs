@@ -48,6 +48,8 @@ impl Files {
 /// What was found so far.
 struct Recovered<F: Fs> {
     index: Index<F>,
+    /// The last batch that a merged segment says had been durable.
+    durable: u64,
     sealed: Vec<Rc<Segment<F>>>,
     stats: EngineStats,
 }
@@ -63,7 +65,8 @@ pub(super) async fn open<F: Fs>(
     for &number in &files.rewritten {
         fs.remove(&format!("{dir}/{}", name(number, ".segment.new"))).await?;
     }
-    let mut found = Recovered { index: Index::default(), sealed: Vec::new(), stats: EngineStats::default() };
+    let mut found =
+        Recovered { index: Index::default(), durable: 0, sealed: Vec::new(), stats: EngineStats::default() };
     let merged = files.merged.last().copied();
     if let Some(number) = merged {
         found.load_merged(fs, dir, number).await?;
@@ -74,6 +77,9 @@ pub(super) async fn open<F: Fs>(
         if found.load_plain(fs, dir, number, &mut replay).await? {
             kept.insert(number);
         }
+    }
+    if let Some(merged) = merged {
+        replay.check_reaches(found.durable, &Kind::Merged.path(dir, merged).into())?;
     }
     for (path, file) in replay.make_durable(fs, options.bugs).await? {
         let segment = found.sealed.iter().find(|segment| segment.path(dir) == path);
@@ -124,6 +130,7 @@ impl<F: Fs> Recovered<F> {
         };
         let segment = Rc::new(Segment::sealed(dir, Kind::Merged, number, file, end));
         segment.set_last_seq(trailer.last_seq);
+        self.durable = trailer.durable;
         for HintEntry { key, written, len } in entries {
             self.index.put(key, Place::new(&segment, written, len));
         }

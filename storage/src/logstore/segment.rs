@@ -30,7 +30,7 @@ impl Kind {
     pub(super) fn identity(self, number: u64) -> LogIdentity {
         let magic = match self {
             Self::Plain => *b"SBlogseg",
-            Self::Merged => *b"SBlogmrg",
+            Self::Merged => *b"SBlogmg2",
         };
         LogIdentity { magic, number }
     }
