@@ -563,3 +563,36 @@ fn scripts<R: Scripted>(protocol: &str) {
         goldenscript::run(&mut Script::<R>::new(), &path).unwrap_or_else(|error| panic!("{error}"));
     }
 }
+
+/// What a script shows with a bug planted; an error where it cannot go on.
+fn planted<R: Scripted>(text: &str, bug: &str) -> Result<String, String> {
+    let with_bug = text.replacen("\ncluster ", &format!("\ncluster bug={bug} "), 1);
+    assert_ne!(with_bug, text, "a script begins with its cluster");
+    let shown = goldenscript::generate(&mut Script::<R>::new(), &with_bug);
+    let shown = shown.map_err(|error| error.to_string())?;
+    Ok(shown.replacen(&format!("bug={bug} "), "", 1))
+}
+
+/// What `courses.tsv` names of a protocol's scripts: each comes out otherwise with what is planted against it.
+fn turn_red<R: Scripted>() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts");
+    let table = std::fs::read_to_string(folder.join("courses.tsv")).expect("the table can be read");
+    let rows = table.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>());
+    let mut seen = 0;
+    for row in rows {
+        let [_, case, protocol, script, bug] = row[..] else { panic!("{row:?} has five fields") };
+        if protocol != R::NAME {
+            continue;
+        }
+        let text = std::fs::read_to_string(folder.join(protocol).join(script));
+        let text = text.unwrap_or_else(|error| panic!("{case}: {script}: {error}"));
+        seen += 1;
+        if bug != "-" {
+            assert_ne!(planted::<R>(&text, bug).as_ref(), Ok(&text), "{case}: {script} does not show {bug}");
+        }
+        // Without it the script comes out as it stands: it is the bug that shows.
+        let plain = goldenscript::generate(&mut Script::<R>::new(), &text).expect("the script is sound");
+        assert_eq!(plain, text, "{case}: {script}");
+    }
+    assert!(seen > 0, "{} has rows", R::NAME);
+}

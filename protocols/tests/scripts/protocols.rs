@@ -7,7 +7,7 @@ use seedbed_protocols::{
     Abd, MultiPaxos, Paxos, Raft, Solo, Vr, Zab, abd, multi_paxos, paxos, raft, solo, vr, zab,
 };
 
-use crate::{Shown, scripts};
+use crate::{Shown, scripts, turn_red};
 
 /// What scripts name of a protocol.
 pub(crate) trait Scripted: Replica<Record: Display> {
@@ -46,6 +46,11 @@ impl Scripted for Raft {
 #[test]
 fn raft() {
     scripts::<Raft>("raft");
+}
+
+#[test]
+fn raft_scripts_turn_red() {
+    turn_red::<Raft>();
 }
 
 impl Scripted for MultiPaxos {
@@ -113,6 +118,11 @@ impl Scripted for Zab {
 #[test]
 fn zab() {
     scripts::<Zab>("zab");
+}
+
+#[test]
+fn zab_scripts_turn_red() {
+    turn_red::<Zab>();
 }
 
 impl Scripted for Solo {
