@@ -146,7 +146,8 @@ fn filter_says_perhaps(filter: &[u8], key: &[u8]) -> bool {
     h ^= h >> 33;
     let s = h.rotate_left(32) | 1;
     (0..u64::from(*probes)).all(|i| {
-        let bit = (u128::from(h.wrapping_add(s.wrapping_mul(i))) * (bits.len() as u128 * 8) >> 64) as usize;
+        let scaled = u128::from(h.wrapping_add(s.wrapping_mul(i))) * (bits.len() as u128 * 8);
+        let bit = (scaled >> 64) as usize;
         bits[bit / 8] >> (bit % 8) & 1 == 1
     })
 }
