@@ -83,6 +83,10 @@ impl Vr {
             return;
         }
         if view > self.view || matches!(self.status, Status::Changing(_)) {
+            if log.last().index < self.commit {
+                // It was sent before the checkpoint that has been installed since.
+                return;
+            }
             if self.group.primary(view) == self.cluster.me {
                 // It would have begun the view itself.
                 return self.breaks(Law::OnePrimary);
