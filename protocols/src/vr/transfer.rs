@@ -83,8 +83,8 @@ impl Vr {
             return;
         }
         if view > self.view || matches!(self.status, Status::Changing(_)) {
-            if log.last().index < self.commit {
-                // It was sent before the checkpoint that has been installed since.
+            if log.last().index < self.log.start().index {
+                // It was sent before the checkpoint which this log begins behind.
                 return;
             }
             if self.group.primary(view) == self.cluster.me {
