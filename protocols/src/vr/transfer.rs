@@ -83,6 +83,10 @@ impl Vr {
             return;
         }
         if view > self.view || matches!(self.status, Status::Changing(_)) {
+            if log.last().index < self.log.start().index {
+                // It was sent before the checkpoint which this log begins behind.
+                return;
+            }
             if self.group.primary(view) == self.cluster.me {
                 // It would have begun the view itself.
                 return self.breaks(Law::OnePrimary);

@@ -9,13 +9,19 @@
 //! Servers that follow or lead do not vote. They tell who their leader is, and if a quorum follows it
 //! and it says itself that it leads, the one that looks follows it too: so a late server joins.
 //!
+//! While the group changes, servers disagree on who votes: one that was removed rests, and may be needed
+//! by those who do not know that the change is committed; one that was added may not know of it. So a
+//! server that rests answers too. It tells what it knows to be committed, and agrees to any vote for a
+//! history as recent as its own; and so does one that looks in a group which the other one is not in.
+//! Whoever is elected by such votes invites who gave them.
+//!
 //! Nothing here is relied on: it is discovery that makes a leader unique and its history recent. A wrong
 //! election costs time. So nothing of it is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use contract::{Bug, Effect, Effects, NodeId};
+use contract::{Bug, Effect, Effects, Mark, NodeId};
 
 use super::message::{Message, PeerState, Summary, Vote};
 use super::{Standing, Then, Timer, Zab};
@@ -30,6 +36,8 @@ pub(super) struct Looking {
     votes: BTreeMap<NodeId, Vote>,
     /// Whom those follow who have a leader, and whether they lead themselves (the out-of-election set).
     settled: BTreeMap<NodeId, (NodeId, bool)>,
+    /// Who agreed to a vote and would not come by itself.
+    resting: BTreeSet<NodeId>,
     /// Who was heard of since the vote was last repeated.
     heard: BTreeSet<NodeId>,
     /// How long until it is repeated.
@@ -86,6 +94,7 @@ impl Zab {
             vote,
             votes,
             settled: BTreeMap::new(),
+            resting: BTreeSet::new(),
             heard: BTreeSet::new(),
             interval,
         });
@@ -103,6 +112,7 @@ impl Zab {
             vote,
             votes: BTreeMap::new(),
             settled: BTreeMap::new(),
+            resting: BTreeSet::new(),
             heard: BTreeSet::new(),
             interval: tick,
         });
@@ -140,8 +150,11 @@ impl Zab {
         fx: &mut Effects<Self>,
     ) {
         let Standing::Looking(looking) = &mut self.standing else {
-            if let Some(notification) = self.notification().filter(|_| state == PeerState::Looking) {
-                fx.send(from, notification, None);
+            if state == PeerState::Looking {
+                match self.notification() {
+                    Some(notification) => fx.send(from, notification, None),
+                    None => self.answer_at_rest(from, round, vote, fx),
+                }
             }
             return;
         };
@@ -150,8 +163,21 @@ impl Zab {
         }
         looking.heard.insert(from);
         match state {
-            // Observers ask, and have no say.
-            PeerState::Looking if !self.group.votes(from) => return,
+            // Observers ask, and have no say. But it may vote in a group that this server does not know of.
+            PeerState::Looking if !self.group.votes(from) => {
+                let standing = looking.vote;
+                if self.outranks(vote, standing) {
+                    self.agree(from, round, vote, fx);
+                }
+                return;
+            }
+            PeerState::Resting => {
+                looking.settled.remove(&from);
+                if round == self.round && self.group.votes(from) {
+                    looking.votes.insert(from, vote);
+                    looking.resting.insert(from);
+                }
+            }
             // It missed the beginning of this round.
             PeerState::Looking if round < self.round => {
                 let notification = self.notification().expect("who looks has a vote");
@@ -177,6 +203,31 @@ impl Zab {
         self.count_votes(fx);
     }
 
+    /// Agrees to another server's vote, without one of its own.
+    fn agree(&self, to: NodeId, round: u64, vote: Vote, fx: &mut Effects<Self>) {
+        fx.send(to, Message::Notification { round, vote, state: PeerState::Resting }, None);
+    }
+
+    fn answer_at_rest(&mut self, to: NodeId, round: u64, vote: Vote, fx: &mut Effects<Self>) {
+        if self.is_installing() {
+            return;
+        }
+        fx.send(to, Message::Known { commit: self.log.mark_at(self.commit) }, None);
+        if !self.is_ahead(self.summary(), vote.summary) {
+            self.agree(to, round, vote, fx);
+        }
+    }
+
+    /// A server at rest tells what is committed. If that settles who takes part, the election begins anew.
+    pub(super) fn on_known(&mut self, from: NodeId, commit: Mark, fx: &mut Effects<Self>) {
+        let Standing::Looking(looking) = &mut self.standing else { return };
+        looking.heard.insert(from);
+        let is_news = commit.index > self.commit && self.log.holds(commit) && !self.is_installing();
+        if is_news && self.commit_to(commit.index, fx) {
+            self.abandon(Then::Look, fx);
+        }
+    }
+
     /// A vote of this round or a later one came: takes over the better one, and tells.
     fn join_round(&mut self, round: u64, vote: Vote, fx: &mut Effects<Self>) {
         let me = self.cluster.me;
@@ -194,6 +245,7 @@ impl Zab {
         looking.vote = better;
         if later {
             looking.votes.clear();
+            looking.resting.clear();
         }
         if votes_itself {
             looking.votes.insert(me, better);
@@ -257,7 +309,13 @@ impl Zab {
         fx.push(Effect::CancelTimer(Timer::Notify));
         fx.push(Effect::CancelTimer(Timer::Finalize));
         if vote.leader == self.cluster.me {
+            let Standing::Looking(looking) = &mut self.standing else { panic!("only who looks concludes") };
+            let resting = std::mem::take(&mut looking.resting);
             self.lead(vote, fx);
+            let epoch = self.accepted;
+            for node in resting {
+                fx.send(node, Message::Invite { epoch }, None);
+            }
         } else {
             self.follow(vote, fx);
         }

@@ -31,6 +31,9 @@ pub enum PeerState {
     Following,
     /// It leads.
     Leading,
+    /// It has no candidate of its own, and would follow the receiver's: it takes no part that it knows of,
+    /// or in another group.
+    Resting,
 }
 
 /// A message between two replicas.
@@ -164,6 +167,12 @@ pub enum Message {
         /// The epoch that the sender leads, or that it was handed.
         epoch: Epoch,
     },
+    /// Election: the sender takes no part, and tells one that looks what it knows to be committed: a change
+    /// of who takes part may be in that.
+    Known {
+        /// The last transaction that is.
+        commit: Mark,
+    },
     /// The leader asks a follower to take over.
     HandOver {
         /// The leader's epoch.
@@ -189,6 +198,7 @@ impl fmt::Display for PeerState {
             Self::Looking => "looking",
             Self::Following => "following",
             Self::Leading => "leading",
+            Self::Resting => "resting",
         })
     }
 }
@@ -226,6 +236,7 @@ impl fmt::Display for Message {
             Self::Sync { number } => write!(f, "sync #{number}"),
             Self::Synced { number, index } => write!(f, "synced #{number} index={index}"),
             Self::Invite { epoch } => write!(f, "invite {epoch}"),
+            Self::Known { commit } => write!(f, "known commit={commit}"),
             Self::HandOver { epoch } => write!(f, "hand-over {epoch}"),
         }
     }
@@ -248,7 +259,7 @@ impl WireSize for Message {
             | Self::Invite { .. }
             | Self::HandOver { .. } => 8,
             Self::AckEpoch { staged, .. } => 26 + if staged.is_some() { 24 } else { 0 },
-            Self::Trunc { .. } | Self::Installed { .. } | Self::Synced { .. } => 16,
+            Self::Trunc { .. } | Self::Installed { .. } | Self::Synced { .. } | Self::Known { .. } => 16,
             Self::Diff { entries, .. } => 20 + sum(entries),
             Self::Snap { chunk, membership } => chunk.wire_size() + membership.wire_size(),
             Self::SnapAck { .. } | Self::NewLeader { .. } | Self::AckLeader { .. } => 24,

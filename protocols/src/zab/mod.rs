@@ -93,6 +93,8 @@
 //!   beyond a snapshot that is on its way.
 //! - `sync` confirms the leader by a round of pings, so reads behind it are linearizable (ZooKeeper's is not,
 //!   when a leader does not know yet that it was replaced). By default only leaders serve reads.
+//! - ZooKeeper's notifications carry the group that their sender knows of; here who rests tells up to where
+//!   all is committed, and agrees to votes.
 //! - Of a new group ZooKeeper expects that it was started as observers; here the leader invites it, and any
 //!   member that is absent for long, since that may not know whom to ask.
 //! - A leader that leaves the group hands over by a message instead of naming its successor in the commit; the
@@ -226,6 +228,7 @@ impl Replica for Zab {
                 self.on_notification(from, round, vote, state, fx);
             }
             Message::CEpoch { accepted } => self.on_cepoch(from, accepted, fx),
+            Message::Known { commit } => self.on_known(from, commit, fx),
             Message::Invite { epoch } => self.on_invite(from, epoch, fx),
             said => match &mut self.standing {
                 Standing::Leading(leading) => {

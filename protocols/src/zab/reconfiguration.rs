@@ -207,7 +207,9 @@ impl Zab {
             return;
         }
         match &mut self.standing {
-            Standing::Resting | Standing::Looking(_) if epoch >= self.accepted => {
+            // Whatever its epoch: one that is about to lead has yet to find out which will be its own, and
+            // an older one than was accepted is refused in discovery.
+            Standing::Resting | Standing::Looking(_) => {
                 self.abandon(Then::Follow(from), fx);
             }
             Standing::Following(following) if following.leader != from && epoch == self.accepted => {

@@ -1,9 +1,11 @@
 //! Primary integrity (Junqueira, Reed and Serafini, *Zab*, DSN 2011, §4), which is leader completeness
 //! (Raft, Fig. 3) seen from where it matters: before a leader adds an entry of its own term it holds all
-//! that is committed of earlier ones.
+//! that was committed *in* earlier ones. (Not all that is *of* earlier ones: a leader of a later term still
+//! may commit an old entry, which one that it has replaced need not hold.)
 //!
 //! Both sides are watched: at a leader's first entry, what was committed before; and at each commit, all
-//! leaders of later terms that have begun. Along a chain it is enough to ask for the last entry.
+//! leaders of later terms that have begun. Along a chain it is enough to ask for the last entry. The term in
+//! which an entry is committed is at most that of any node that says so.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,7 @@ use super::{Broken, Monitor};
 
 pub(super) struct PrimaryIntegrity {
     logs: Vec<Log>,
-    /// The last entry of each term that is known to be committed.
+    /// By the term of who said it: the last entry that was said to be committed.
     committed: BTreeMap<Epoch, Mark>,
     /// Who leads, and has written an entry of that term.
     leading: BTreeMap<NodeId, Epoch>,
@@ -45,7 +47,7 @@ impl PrimaryIntegrity {
         let begins = leads.filter(|epoch| *epoch == entry.mark.epoch && !self.leading.contains_key(&node));
         if let Some(epoch) = begins {
             self.leading.insert(node, epoch);
-            if let Some((_, mark)) = self.committed.range(..epoch).next_back() {
+            if let Some(mark) = self.committed.range(..epoch).map(|(_, mark)| mark).max() {
                 self.lacks(node, epoch, *mark)?;
             }
         }
@@ -54,20 +56,16 @@ impl PrimaryIntegrity {
         Ok(())
     }
 
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), Broken> {
-        for mark in entries.iter().map(|entry| entry.mark) {
-            let known = self.committed.entry(mark.epoch).or_insert(Mark::ZERO);
-            if mark <= *known {
-                continue;
-            }
-            *known = mark;
-            for (leader, epoch) in &self.leading {
-                if *epoch > mark.epoch {
-                    self.lacks(*leader, *epoch, mark)?;
-                }
-            }
+    /// A node that knows of the term `within` learnt that entries are committed.
+    fn commit(&mut self, within: Epoch, entries: &[Entry]) -> Result<(), Broken> {
+        let Some(mark) = entries.iter().map(|entry| entry.mark).max() else { return Ok(()) };
+        let known = self.committed.entry(within).or_insert(Mark::ZERO);
+        if mark <= *known {
+            return Ok(());
         }
-        Ok(())
+        *known = mark;
+        let later = self.leading.iter().filter(|(_, epoch)| **epoch > within);
+        later.into_iter().try_for_each(|(leader, epoch)| self.lacks(*leader, *epoch, mark))
     }
 }
 
@@ -94,7 +92,7 @@ impl<R: Replica> Monitor<R> for PrimaryIntegrity {
                 Effect::Persist { records, .. } => {
                     records.iter().try_for_each(|record| self.wrote(node, record, leads))?;
                 }
-                Effect::Commit(entries) => self.commit(entries)?,
+                Effect::Commit(entries) => self.commit(after.epoch, entries)?,
                 _ => {}
             }
         }
