@@ -15,6 +15,7 @@ mod laws;
 mod matrix;
 mod peers;
 mod published;
+mod scenarios;
 mod tidy;
 
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ enum Chore {
         /// Only bugs with this in their names; all by default.
         only: Vec<String>,
     },
+    /// Print which scenario stands for which test of the courses, and what turns it red: docs/scenarios.md.
+    Scenarios,
     /// Record the replays anew, after a change that gives the same runs other digests.
     Replays,
     /// Reproduce published results and compare (build with --release).
@@ -112,6 +115,13 @@ fn main() -> ExitCode {
             }
         }
         Chore::Bugs { seeds, only } => told("bugs", bugs::run_all(&root, seeds, &only)),
+        Chore::Scenarios => told(
+            "scenarios",
+            scenarios::document(&root).map(|text| {
+                print!("{text}");
+                true
+            }),
+        ),
         Chore::Replays => told("replays", bugs::renew(&root)),
         Chore::Published => ExitCode::from(u8::from(!published::run())),
         Chore::Histories { folder } => told("histories", histories::judge(&folder)),

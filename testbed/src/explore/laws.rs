@@ -219,7 +219,8 @@ impl Past {
             Ok(_) => {}
             Err(place) => self.leaders.insert(place, (epoch, me)),
         }
-        if R::LOG != LogShape::Chain {
+        // What is kept in memory alone, as VR's log is, is in no journal that could be looked at.
+        if R::LOG != LogShape::Chain || !R::FAILURES.stable_storage {
             return None;
         }
         let lacks = |(entry, said): &&(Entry, Epoch)| {
