@@ -1,10 +1,8 @@
 //! Which transaction depends on which, and why.
 
-use std::fmt;
-
 /// Why one transaction stands before another in every order that explains what was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dependency {
+pub(super) enum Dependency {
     /// It installed a version of the key, the other the next one, with this value.
     Ww {
         /// The key.
@@ -74,21 +72,18 @@ pub(super) struct Edge {
     pub(super) why: Dependency,
 }
 
-impl fmt::Display for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Edge {
+    /// Says so, with a word for writes.
+    pub(super) fn sentence(&self, wrote: &str) -> String {
         let Self { from, to, why } = self;
         match why {
             Dependency::Ww { key, value } => {
-                write!(f, "T{from} wrote to {key} before T{to} appended {value} to it")
+                format!("T{from} {wrote} to {key} before T{to} {wrote} {value} to it")
             }
-            Dependency::Wr { key, value } => {
-                write!(f, "T{to} read of {key} that T{from} had appended {value}")
-            }
-            Dependency::Rw { key, value } => {
-                write!(f, "T{from} read {key} before T{to} appended {value} to it")
-            }
-            Dependency::Process => write!(f, "T{from} came before T{to} in its process"),
-            Dependency::RealTime => write!(f, "T{from} had returned when T{to} was invoked"),
+            Dependency::Wr { key, value } => format!("T{to} read of {key} what T{from} {wrote}: {value}"),
+            Dependency::Rw { key, value } => format!("T{from} read {key} before T{to} {wrote} {value} to it"),
+            Dependency::Process => format!("T{from} came before T{to} in its process"),
+            Dependency::RealTime => format!("T{from} had returned when T{to} was invoked"),
         }
     }
 }

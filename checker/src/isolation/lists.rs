@@ -5,9 +5,9 @@
 //! behind it, in an order that nobody knows.
 
 use super::anomaly::{Anomaly, AnomalyKind, Order, Report};
-use super::cycles::{Reads, Walk, circles, members};
-use super::graph::{Dependency, Edge, Graph, Kinds};
+use super::graph::{Dependency, Edge};
 use super::history::{self, Malformed, Outcome, Transaction};
+use super::order::report;
 
 /// What a transaction does to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +42,8 @@ pub fn judge(transactions: &[Transaction<Action>]) -> Result<Report, Malformed> 
     lists.look_inside();
     lists.order_versions();
     lists.look_at_reads();
-    let mut edges = lists.dependencies();
-    edges.extend(in_processes(transactions, &lists.is_committed));
-    edges.extend(in_real_time(transactions, &lists.is_committed));
-    let mut anomalies = lists.anomalies;
-    anomalies.extend(of_circles(&Graph::new(transactions.len(), edges)));
-    anomalies.sort_by_key(|anomaly| (anomaly.order, anomaly.kind));
-    Ok(Report { anomalies })
+    let edges = lists.dependencies();
+    Ok(report(transactions, &lists.is_committed, edges, lists.anomalies, "appended"))
 }
 
 /// An element, and who appended it.
@@ -330,101 +325,4 @@ impl<'h> Lists<'h> {
         }
         edges
     }
-}
-
-/// Each transaction of a process before the next.
-fn in_processes<A>(transactions: &[Transaction<A>], is_committed: &[bool]) -> Vec<Edge> {
-    let mut order: Vec<u32> = (0..transactions.len() as u32).filter(|t| is_committed[*t as usize]).collect();
-    order.sort_by_key(|t| (transactions[*t as usize].process, transactions[*t as usize].invoked));
-    let follows = |pair: &[u32]| {
-        let [from, to] = *pair else { unreachable!("windows of two") };
-        let (a, b) = (&transactions[from as usize], &transactions[to as usize]);
-        let is_after = a.process == b.process && a.returned.is_some_and(|returned| returned < b.invoked);
-        is_after.then_some(Edge { from, to, why: Dependency::Process })
-    };
-    order.windows(2).filter_map(follows).collect()
-}
-
-/// Each transaction before those that began after it had returned; without what follows from others.
-fn in_real_time<A>(transactions: &[Transaction<A>], is_committed: &[bool]) -> Vec<Edge> {
-    let mut events: Vec<(u64, bool, u32)> = Vec::new();
-    for (number, transaction) in (0..).zip(transactions) {
-        if is_committed[number as usize] {
-            events.push((transaction.invoked, false, number));
-            events.extend(transaction.returned.map(|returned| (returned, true, number)));
-        }
-    }
-    // What happens at one moment is concurrent: who is invoked then comes before who returns.
-    events.sort_unstable();
-    let (mut latest, mut edges): (Vec<u32>, Vec<Edge>) = (Vec::new(), Vec::new());
-    for (_, returns, number) in events {
-        if returns {
-            let began = transactions[number as usize].invoked;
-            latest.retain(|other| transactions[*other as usize].returned >= Some(began));
-            latest.push(number);
-        } else {
-            edges.extend(latest.iter().map(|from| Edge {
-                from: *from,
-                to: number,
-                why: Dependency::RealTime,
-            }));
-        }
-    }
-    edges
-}
-
-const DATA: Kinds = Kinds::WW.and(Kinds::WR).and(Kinds::RW);
-
-/// What the circles are, one of each kind for each component.
-fn of_circles(graph: &Graph) -> Vec<Anomaly> {
-    let everything = DATA.and(Kinds::PROCESS).and(Kinds::REAL_TIME);
-    let all = Walk { kinds: everything, through: everything, reads: Reads::Free };
-    let members = members(graph, all);
-    if members.is_empty() {
-        return Vec::new();
-    }
-    let mut found: Vec<Anomaly> = Vec::new();
-    for (order, extra) in
-        [(Order::Data, Kinds::NONE), (Order::Process, Kinds::PROCESS), (Order::RealTime, Kinds::REAL_TIME)]
-    {
-        let tiers = [
-            (Kinds::WW, Kinds::WW, Reads::Free),
-            (Kinds::WW.and(Kinds::WR), Kinds::WR, Reads::Free),
-            (DATA, Kinds::RW, Reads::Single),
-            (DATA, Kinds::RW, Reads::Apart),
-            (DATA, Kinds::RW, Reads::Free),
-        ];
-        for (kinds, through, reads) in tiers {
-            let through = if order == Order::Data { through } else { extra };
-            let walk = Walk { kinds: kinds.and(extra), through, reads };
-            for circle in circles(graph, walk, &members) {
-                let anomaly = named(&circle, order);
-                let is_known = |other: &Anomaly| {
-                    other.kind == anomaly.kind
-                        && other.transactions.iter().any(|t| anomaly.transactions.contains(t))
-                };
-                if !found.iter().any(is_known) {
-                    found.push(anomaly);
-                }
-            }
-        }
-    }
-    found
-}
-
-/// What a circle is called.
-fn named(circle: &[Edge], order: Order) -> Anomaly {
-    let is_rw = |edge: &Edge| edge.why.kind() == Kinds::RW;
-    let reads = circle.iter().filter(|edge| is_rw(edge)).count();
-    let next = circle.iter().cycle().skip(1);
-    let kind = match reads {
-        0 if circle.iter().any(|edge| edge.why.kind() == Kinds::WR) => AnomalyKind::G1c,
-        0 => AnomalyKind::G0,
-        1 => AnomalyKind::GSingle,
-        _ if circle.iter().zip(next).any(|(a, b)| is_rw(a) && is_rw(b)) => AnomalyKind::G2Item,
-        _ => AnomalyKind::GNonadjacent,
-    };
-    let transactions = circle.iter().map(|edge| edge.from).collect();
-    let sentences: Vec<String> = circle.iter().map(Edge::to_string).collect();
-    Anomaly { kind, order, transactions, sentence: sentences.join("; ") }
 }

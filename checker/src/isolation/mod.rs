@@ -14,8 +14,8 @@
 //! here guesses: each dependency is certain, so that what is found is there. What nobody observed may hide
 //! more, so a history that passes was not shown to break the level, no more.
 //!
-//! Histories are over *lists* that grow by appends ([`lists`]): there each read shows the whole order of
-//! versions up to it.
+//! Histories are over *lists* that grow by appends ([`lists`]), where each read shows the whole order of versions
+//! up to it; or over *registers* ([`registers`]), where the order must be inferred and less is known of it.
 //!
 //! ```
 //! use seedbed_checker::isolation::{AnomalyKind, Level, Outcome, Transaction, lists};
@@ -45,7 +45,8 @@ mod cycles;
 mod graph;
 mod history;
 pub mod lists;
+mod order;
+pub mod registers;
 
 pub use anomaly::{Anomaly, AnomalyKind, Level, Report};
-pub use graph::Dependency;
 pub use history::{Malformed, Outcome, Transaction};
