@@ -25,6 +25,7 @@ mod keyed_journal;
 pub mod kv;
 pub mod multi_paxos;
 pub mod paxos;
+pub mod percolator;
 pub mod raft;
 pub mod solo;
 pub mod vr;

@@ -1,0 +1,413 @@
+//! What clients ask of shards and of the scheduler, and what they are answered.
+
+use std::fmt;
+
+use contract::{Bytes, GroupId, WireSize};
+use serde::{Deserialize, Serialize};
+
+/// A moment of the timestamp oracle: transactions begin and commit at one each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Before every transaction.
+    pub const ZERO: Self = Self(0);
+    /// After every transaction.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The timestamp after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}", self.0)
+    }
+}
+
+/// The keys from `start` on and, if there is an end, below it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// The first key.
+    pub start: Bytes,
+    /// The first key behind it.
+    pub end: Option<Bytes>,
+}
+
+impl Span {
+    /// Every key.
+    pub fn all() -> Self {
+        Self { start: Bytes::default(), end: None }
+    }
+
+    /// Whether a key lies in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        *self.start <= *key && self.end.as_ref().is_none_or(|end| *key < **end)
+    }
+
+    /// Whether all of another span lies in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        let ends = match (&self.end, &other.end) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(other)) => other <= mine,
+        };
+        self.start <= other.start && ends
+    }
+}
+
+/// A span of keys, and which replica group holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Region {
+    /// Its keys.
+    pub span: Span,
+    /// Raised whenever its span or its group changes: a request that names another version is refused.
+    pub version: u64,
+    /// Who holds it, or is about to.
+    pub group: GroupId,
+    /// Who held it before, until its data has been brought over.
+    pub moving_from: Option<GroupId>,
+}
+
+/// What is asked of whom.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Op {
+    /// Of the scheduler.
+    Scheduler(SchedulerOp),
+    /// Of a shard, in the belief that it holds a region of this version.
+    Shard {
+        /// The version of the region that holds the operation's keys, as far as the client knows.
+        version: u64,
+        /// The operation.
+        op: ShardOp,
+    },
+}
+
+/// What is asked of the scheduler: the timestamp oracle and the map of regions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SchedulerOp {
+    /// So many timestamps in a row, above all that were ever given. Answer: [`Ret::Timestamp`], the
+    /// first of them.
+    Timestamps {
+        /// How many.
+        count: u32,
+    },
+    /// The map. Answer: [`Ret::Regions`].
+    Regions,
+    /// Cuts the region that holds `at` there, and gives the part from `at` on to a group; all of it, if
+    /// it begins at `at`. Nothing happens while that region is being moved, or if the group has it.
+    /// Answer: [`Ret::Regions`], the map after it.
+    Split {
+        /// The first key of the part.
+        at: Bytes,
+        /// Who gets it.
+        to: GroupId,
+    },
+    /// The data of a region that was to be moved has been brought over. Answer: [`Ret::Done`].
+    Moved {
+        /// Where the region begins.
+        start: Bytes,
+        /// Its version.
+        version: u64,
+    },
+}
+
+/// What a transaction does to a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mutation {
+    /// Which key.
+    pub key: Bytes,
+    /// What.
+    pub kind: MutationKind,
+}
+
+/// The three things that a transaction can do to a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MutationKind {
+    /// Sets it.
+    Put(Bytes),
+    /// Removes it.
+    Delete,
+    /// Changes nothing, and lets nobody else change it meanwhile.
+    Lock,
+}
+
+/// How a transaction writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Prewrite {
+    /// What it writes here.
+    pub mutations: Vec<Mutation>,
+    /// The key whose lock decides.
+    pub primary: Bytes,
+    /// When the transaction began.
+    pub start: Timestamp,
+    /// How long its locks are respected from now on, in microseconds.
+    pub ttl: u64,
+    /// Of a pessimistic transaction: the last timestamp at which it locked keys, so that the keys that it
+    /// has locked are not checked for conflicts anew.
+    pub for_update: Option<Timestamp>,
+    /// Of an async commit, with the primary: the transaction's other keys. A lock so written is as good as
+    /// committed once all of them are written.
+    pub secondaries: Option<Vec<Bytes>>,
+    /// Whether the commit timestamp is chosen by the shards ([`Ret::Prewritten`]): async commit and
+    /// one-phase commit.
+    pub shards_choose: bool,
+    /// These are all keys of the transaction: it commits at once.
+    pub one_phase: bool,
+}
+
+/// What is asked of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ShardOp {
+    /// The value of a key as of a timestamp. Answer: [`Ret::Value`] or [`Ret::Locked`].
+    Get {
+        /// The key.
+        key: Bytes,
+        /// As of when.
+        at: Timestamp,
+        /// Whether the shard notes the timestamp, so that it chooses later ones for commits. Such a read
+        /// needs a place in the log.
+        noted: bool,
+    },
+    /// Pairs of a span as of a timestamp, in key order. Answer: [`Ret::Pairs`] or [`Ret::Locked`].
+    Scan {
+        /// Which keys.
+        span: Span,
+        /// As of when.
+        at: Timestamp,
+        /// The most pairs that are wanted.
+        limit: u32,
+        /// As for [`ShardOp::Get`].
+        noted: bool,
+    },
+    /// The first phase. Answer: [`Ret::Prewritten`], [`Ret::Locked`] (somebody else's), [`Ret::Conflict`],
+    /// [`Ret::RolledBack`] (somebody has given up this transaction) or [`Ret::Committed`] (it did before).
+    Prewrite(Prewrite),
+    /// The second phase. Answer: [`Ret::Done`], also if it had happened before; [`Ret::RolledBack`];
+    /// [`Ret::NotFound`] if there is no trace of the transaction, [`Ret::TooLow`] if the lock asks for a
+    /// later timestamp.
+    Commit {
+        /// Which keys.
+        keys: Vec<Bytes>,
+        /// When the transaction began.
+        start: Timestamp,
+        /// When it commits.
+        commit: Timestamp,
+    },
+    /// Gives a transaction up, and sees to it that it cannot come back. Answer: [`Ret::Done`] or
+    /// [`Ret::Committed`].
+    Rollback {
+        /// Which keys.
+        keys: Vec<Bytes>,
+        /// When the transaction began.
+        start: Timestamp,
+    },
+    /// What became of a transaction; one whose lock on its primary key has expired is rolled back, and so
+    /// is one of which there is no trace. Answer: [`Ret::Committed`], [`Ret::RolledBack`] or
+    /// [`Ret::Locked`] while it is alive or must be decided by its other keys (async commit).
+    CheckStatus {
+        /// The primary key.
+        primary: Bytes,
+        /// When the transaction began.
+        start: Timestamp,
+    },
+    /// Whether other keys of an async commit are written; of one that is not, it never will be. Answer:
+    /// [`Ret::Prewritten`] if all are, [`Ret::Committed`], or [`Ret::RolledBack`].
+    CheckSecondaries {
+        /// Which keys.
+        keys: Vec<Bytes>,
+        /// When the transaction began.
+        start: Timestamp,
+    },
+    /// Commits or rolls back what a transaction, which is decided, has locked. Keys on which it has no lock
+    /// stay as they are. Answer: [`Ret::Done`].
+    Resolve {
+        /// Which keys.
+        keys: Vec<Bytes>,
+        /// When the transaction began.
+        start: Timestamp,
+        /// When it committed; `None`: it was rolled back.
+        commit: Option<Timestamp>,
+    },
+    /// Extends the life of the lock on a primary key. Answer: [`Ret::Done`] or [`Ret::NotFound`].
+    Heartbeat {
+        /// The primary key.
+        primary: Bytes,
+        /// When the transaction began.
+        start: Timestamp,
+        /// How long from now on, in microseconds; an earlier end does not count.
+        ttl: u64,
+    },
+    /// Locks keys before they are written (pessimistic transactions). Answer: [`Ret::Values`], what the
+    /// keys hold as of `for_update`; [`Ret::Locked`], [`Ret::Conflict`] (a commit after `for_update`),
+    /// [`Ret::RolledBack`] or [`Ret::Committed`].
+    Acquire {
+        /// Which keys.
+        keys: Vec<Bytes>,
+        /// The key whose lock decides.
+        primary: Bytes,
+        /// When the transaction began.
+        start: Timestamp,
+        /// As of when it locks.
+        for_update: Timestamp,
+        /// How long the locks are respected from now on, in microseconds.
+        ttl: u64,
+    },
+    /// Lets go what [`ShardOp::Acquire`] took and no [`ShardOp::Prewrite`] has made its own. Answer:
+    /// [`Ret::Done`].
+    Abandon {
+        /// Which keys.
+        keys: Vec<Bytes>,
+        /// When the transaction began.
+        start: Timestamp,
+        /// Locks taken as of a later timestamp stay.
+        for_update: Timestamp,
+    },
+    /// Forgets versions that no reader at or above a timestamp sees. Locks older than it must have been
+    /// resolved. Answer: [`Ret::Done`] or [`Ret::Locked`].
+    Collect {
+        /// The safepoint: no transaction that began before it reads any more.
+        safepoint: Timestamp,
+    },
+    /// Gives up a span that becomes a region of its own elsewhere. From here on it is refused; its data is
+    /// kept until [`ShardOp::Release`]. What stays becomes a region of the same new version. Answer:
+    /// [`Ret::Content`], also if it was frozen before.
+    Freeze {
+        /// Which keys.
+        span: Span,
+        /// The new version, above the old one.
+        version: u64,
+    },
+    /// Takes over a region. Nothing happens if this version, or a later one, was taken over before. Answer:
+    /// [`Ret::Done`].
+    Install {
+        /// Which keys.
+        span: Span,
+        /// Its version.
+        version: u64,
+        /// What another group held.
+        content: Content,
+    },
+    /// Removes what was frozen: it has been taken over. Answer: [`Ret::Done`].
+    Release {
+        /// Which keys.
+        span: Span,
+        /// The version with which it was frozen.
+        version: u64,
+    },
+}
+
+/// All that a shard knows of a span.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Content {
+    /// Per family: the pairs, as they stand in the store.
+    pub families: Vec<(u8, Vec<(Bytes, Bytes)>)>,
+    /// The highest timestamp of a noted read.
+    pub noted: Timestamp,
+    /// The latest time at which a command was proposed, in microseconds.
+    pub clock: u64,
+}
+
+/// A lock as others meet it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LockInfo {
+    /// The key that is locked.
+    pub key: Bytes,
+    /// The key whose lock decides.
+    pub primary: Bytes,
+    /// When the transaction began.
+    pub start: Timestamp,
+    /// Whether the time for which it asked is over.
+    pub expired: bool,
+    /// Of an async commit's primary: the other keys.
+    pub secondaries: Option<Vec<Bytes>>,
+    /// It commits no earlier than this.
+    pub min_commit: Timestamp,
+}
+
+/// What a client is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ret {
+    /// It is so.
+    Done,
+    /// The value; `None`: there is none.
+    Value(Option<Bytes>),
+    /// The values of several keys, in the order of the request.
+    Values(Vec<Option<Bytes>>),
+    /// Keys and values.
+    Pairs(Vec<(Bytes, Bytes)>),
+    /// Another transaction's lock is in the way.
+    Locked(LockInfo),
+    /// Another transaction has committed a write that this one did not see.
+    Conflict {
+        /// Where.
+        key: Bytes,
+        /// When that transaction began.
+        start: Timestamp,
+        /// When it committed.
+        commit: Timestamp,
+    },
+    /// The first phase is done here. Where the shards choose, the transaction commits no earlier than this;
+    /// of a one-phase commit: it has committed then. Otherwise zero.
+    Prewritten {
+        /// The timestamp.
+        min_commit: Timestamp,
+    },
+    /// The transaction has committed.
+    Committed {
+        /// When.
+        commit: Timestamp,
+    },
+    /// The transaction has been given up.
+    RolledBack,
+    /// The key holds no trace of the transaction.
+    NotFound,
+    /// The lock asks for a later commit timestamp.
+    TooLow {
+        /// The earliest that will do.
+        min_commit: Timestamp,
+    },
+    /// A timestamp.
+    Timestamp(Timestamp),
+    /// Regions: the map.
+    Regions(Vec<Region>),
+    /// This shard does not hold all that the request named, or not as a region of that version.
+    NotHere,
+    /// What a span held.
+    Content(Content),
+}
+
+impl Op {
+    /// Whether it changes nothing, so that it needs no place in the log.
+    pub fn is_read(&self) -> bool {
+        matches!(
+            self,
+            Self::Scheduler(SchedulerOp::Regions)
+                | Self::Shard {
+                    op: ShardOp::Get { noted: false, .. } | ShardOp::Scan { noted: false, .. },
+                    ..
+                }
+        )
+    }
+}
+
+impl WireSize for Op {
+    fn wire_size(&self) -> usize {
+        encoded_size(self)
+    }
+}
+
+impl WireSize for Ret {
+    fn wire_size(&self) -> usize {
+        encoded_size(self)
+    }
+}
+
+/// What it takes in the compact encoding in which it goes into the log, too.
+fn encoded_size(of: &impl Serialize) -> usize {
+    postcard::experimental::serialized_size(of).expect("it encodes into memory")
+}
