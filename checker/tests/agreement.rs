@@ -250,14 +250,15 @@ fn the_failing_operation_is_the_first_that_no_order_reaches() {
             continue;
         };
         // What was refused had no effect, though before its return nobody knew: so another may fail earlier.
-        let decides = |id| {
+        let lost = |id, decided: &Option<Bytes>| {
             let is_it = |event: &&contract::Event<Op, Ret>| event.op == id;
             let event = history.events().iter().find(is_it).expect("what returned was invoked");
-            matches!(event.kind, EventKind::Invoke(Op::Decide { .. }))
+            let EventKind::Invoke(Op::Decide { value, .. }) = &event.kind else { return false };
+            decided.as_ref() != Some(value)
         };
-        let is_refused = |event: &contract::Event<Op, Ret>| match event.kind {
+        let is_refused = |event: &contract::Event<Op, Ret>| match &event.kind {
             EventKind::Return(Outcome::Ok(Ret::Swapped(swapped))) => !swapped,
-            EventKind::Return(Outcome::Ok(Ret::Value(_))) => decides(event.op),
+            EventKind::Return(Outcome::Ok(Ret::Value(decided))) => lost(event.op, decided),
             _ => false,
         };
         if violation.reason.kind != "no-order" || history.events().iter().any(is_refused) {

@@ -64,3 +64,22 @@ pub(super) fn check<A>(transactions: &[Transaction<A>]) -> Result<(), Malformed>
     }
     Ok(())
 }
+
+/// Checks that each value is written once per key. Versions come in the order of their keys and values, each
+/// with its writer.
+///
+/// # Errors
+/// [`Malformed::WrittenTwice`].
+pub(super) fn written_once(versions: impl Iterator<Item = (u64, u64, u32)>) -> Result<(), Malformed> {
+    let mut before: Option<(u64, u64, u32)> = None;
+    for (key, value, second) in versions {
+        match before.replace((key, value, second)) {
+            Some((k, v, first)) if (k, v) == (key, value) => {
+                return Err(Malformed::WrittenTwice { key, value, first, second });
+            }
+            Some((k, v, _)) => assert!((k, v) < (key, value), "versions come in order"),
+            None => {}
+        }
+    }
+    Ok(())
+}

@@ -106,13 +106,7 @@ impl<'h> Lists<'h> {
             }
         }
         elements.sort_by_key(|element| (element.key, element.value));
-        for pair in elements.windows(2) {
-            let [a, b] = pair else { unreachable!("windows of two") };
-            if (a.key, a.value) == (b.key, b.value) {
-                let (key, value, first, second) = (a.key, a.value, a.writer, b.writer);
-                return Err(Malformed::WrittenTwice { key, value, first, second });
-            }
-        }
+        history::written_once(elements.iter().map(|element| (element.key, element.value, element.writer)))?;
         let is_committed = transactions.iter().map(|t| t.outcome == Outcome::Committed).collect();
         let (seen, versions, anomalies) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { transactions, is_committed, elements, seen, versions, anomalies })

@@ -103,13 +103,7 @@ impl<'h> Registers<'h> {
             }
         }
         versions.sort_by_key(|version| (version.key, version.value));
-        for pair in versions.windows(2) {
-            let [a, b] = pair else { unreachable!("windows of two") };
-            if (a.key, a.value) == (b.key, b.value) {
-                let (key, value, first, second) = (a.key, a.value, a.writer, b.writer);
-                return Err(Malformed::WrittenTwice { key, value, first, second });
-            }
-        }
+        history::written_once(versions.iter().map(|version| (version.key, version.value, version.writer)))?;
         let is_committed = transactions.iter().map(|t| t.outcome == Outcome::Committed).collect();
         Ok(Self { transactions, is_committed, versions, seen: Vec::new(), anomalies: Vec::new() })
     }
