@@ -144,6 +144,28 @@ pub enum Bug {
     RecoveryNotDurable,
     /// A B-tree gives a page away that a snapshot still reads.
     SnapshotPageLost,
+    /// A Percolator shard leaves no record of a rollback, so that a late prewrite is accepted (TiKV #921).
+    LatePrewriteAccepted,
+    /// A Percolator shard collapses a protected rollback record (TiKV #7364).
+    RollbackCollapsed,
+    /// A timestamp oracle writes its counter down now and then, and falls back when it restarts (PD #4885).
+    TimestampFallsBack,
+    /// A Percolator shard gives up a transaction whose lock is still respected (Percolator, §2.2).
+    LockTtlIgnored,
+    /// A Percolator reader does not wait for a lock from before its timestamp (Percolator, Fig. 6).
+    ReadSkipsLock,
+    /// A shard does not look at the version of the region that a request names (TiKV's region epochs).
+    EpochNotChecked,
+    /// A shard goes on serving a span that it has frozen (MIT 6.5840's shardkv).
+    OldOwnerWrites,
+    /// A shard remembers in memory alone which timestamps were read, and chooses commits below them after a
+    /// restart (TiKV's `max_ts` on a change of leaders).
+    MaxTsNotReplicated,
+    /// A Percolator shard answers that a transaction has committed although its lock is gone (Percolator,
+    /// Fig. 6: a commit aborts then).
+    CommitWithoutLock,
+    /// A Percolator shard does not look for newer commits when it prewrites (Percolator, Fig. 6).
+    ConflictIgnored,
 }
 
 impl Bug {
@@ -428,6 +450,56 @@ impl Bug {
             Self::SnapshotPageLost,
             "snapshot-page-lost",
             "btree: what a snapshot reads is overwritten; breaks snapshot reads",
+        ),
+        (
+            Self::LatePrewriteAccepted,
+            "late-prewrite-accepted",
+            "percolator: a rollback leaves no record; breaks atomicity when a prewrite comes late",
+        ),
+        (
+            Self::RollbackCollapsed,
+            "rollback-collapsed",
+            "percolator: a protected rollback is collapsed; breaks atomicity when a prewrite comes late",
+        ),
+        (
+            Self::TimestampFallsBack,
+            "timestamp-falls-back",
+            "percolator: the oracle's counter falls back at a restart; breaks snapshot isolation",
+        ),
+        (
+            Self::LockTtlIgnored,
+            "lock-ttl-ignored",
+            "percolator: whoever meets a lock gives its transaction up; breaks liveness under contention",
+        ),
+        (
+            Self::ReadSkipsLock,
+            "read-skips-lock",
+            "percolator: a reader does not wait for a lock; breaks snapshot reads",
+        ),
+        (
+            Self::EpochNotChecked,
+            "epoch-not-checked",
+            "percolator: any shard serves any key; breaks snapshot isolation when regions move",
+        ),
+        (
+            Self::OldOwnerWrites,
+            "old-owner-writes",
+            "percolator: a frozen region is served on; breaks durability when regions move",
+        ),
+        (
+            Self::MaxTsNotReplicated,
+            "max-ts-not-replicated",
+            "percolator: a commit is put below a read after a restart; breaks snapshot reads",
+        ),
+        (
+            Self::CommitWithoutLock,
+            "commit-without-lock",
+            "percolator: a transaction that was given up is said to have committed; breaks durability",
+        ),
+        (
+            Self::ConflictIgnored,
+            "conflict-ignored",
+            "percolator: a prewrite misses a newer commit; breaks snapshot isolation by a lost update",
         ),
     ];
 

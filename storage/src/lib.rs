@@ -4,8 +4,8 @@
 //! real folder ([`StdFs`], the only code that opens real files of a store). Reading order: the
 //! framing of logs in `log` and `log_file`, then [`journal`]; the batches of the engines in `batch`, and
 //! how they are read back in `replay`; then the engines, [`logstore`] (the baseline), [`lsm`] and
-//! [`btree`]; and [`mvcc`], versions by timestamp over any of them. Each file format is described field by
-//! field in the module that owns it; [`inspect`] tells what is in a file.
+//! [`btree`]. Each file format is described field by field in the module that owns it; [`inspect`] tells what
+//! is in a file.
 //!
 //! ```
 //! # use seedbed_storage as storage;
@@ -32,7 +32,6 @@ mod log;
 mod log_file;
 pub mod logstore;
 pub mod lsm;
-pub mod mvcc;
 mod ordered;
 mod paths;
 mod read;

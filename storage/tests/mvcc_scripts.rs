@@ -23,8 +23,8 @@ use std::rc::Rc;
 
 use contract::{Batch, Durability, Engine, Family, Range};
 use goldenscript::{Command, Context, Runner};
+use protocols::mvcc::{Timestamp, newest_pair, split_version_key, version_key};
 use sim::SimFs;
-use storage::mvcc::{Timestamp, newest_pair, split_version_key, version_key};
 use storage::{BTree, LogStore, Lsm, Mode};
 
 use crate::engines::{SOUND, btree, logstore, lsm, lsm_tiered};

@@ -1,33 +1,9 @@
 //! What clients ask of shards and of the scheduler, and what they are answered.
 
-use std::fmt;
-
 use contract::{Bytes, GroupId, WireSize};
 use serde::{Deserialize, Serialize};
 
-/// A moment of the timestamp oracle: transactions begin and commit at one each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(pub u64);
-
-impl Timestamp {
-    /// Before every transaction.
-    pub const ZERO: Self = Self(0);
-    /// After every transaction.
-    pub const MAX: Self = Self(u64::MAX);
-
-    /// The timestamp after this one.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "@{}", self.0)
-    }
-}
+use crate::mvcc::Timestamp;
 
 /// The keys from `start` on and, if there is an end, below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,7 +56,9 @@ pub enum Op {
     Scheduler(SchedulerOp),
     /// Of a shard, in the belief that it holds a region of this version.
     Shard {
-        /// The version of the region that holds the operation's keys, as far as the client knows.
+        /// The version of the region that holds the operation's keys, as far as the client knows. It is not
+        /// looked at where an operation names a version itself ([`ShardOp::Freeze`], [`ShardOp::Install`],
+        /// [`ShardOp::Release`]) or concerns all that a shard holds ([`ShardOp::Collect`]).
         version: u64,
         /// The operation.
         op: ShardOp,
@@ -99,7 +77,9 @@ pub enum SchedulerOp {
     /// The map. Answer: [`Ret::Regions`].
     Regions,
     /// Cuts the region that holds `at` there, and gives the part from `at` on to a group; all of it, if
-    /// it begins at `at`. Nothing happens while that region is being moved, or if the group has it.
+    /// it begins at `at`. Nothing happens while that region is being moved, or another one away from its
+    /// group (what stays becomes a region of the new version only with [`ShardOp::Freeze`]), or if the group
+    /// has it.
     /// Answer: [`Ret::Regions`], the map after it.
     Split {
         /// The first key of the part.
@@ -189,7 +169,7 @@ pub enum ShardOp {
     Prewrite(Prewrite),
     /// The second phase. Answer: [`Ret::Done`], also if it had happened before; [`Ret::RolledBack`];
     /// [`Ret::NotFound`] if there is no trace of the transaction, [`Ret::TooLow`] if the lock asks for a
-    /// later timestamp.
+    /// later timestamp, [`Ret::Committed`] if it had committed at another one.
     Commit {
         /// Which keys.
         keys: Vec<Bytes>,
@@ -224,7 +204,7 @@ pub enum ShardOp {
         start: Timestamp,
     },
     /// Commits or rolls back what a transaction, which is decided, has locked. Keys on which it has no lock
-    /// stay as they are. Answer: [`Ret::Done`].
+    /// stay as they are. Answer: [`Ret::Done`]; [`Ret::TooLow`] as for [`ShardOp::Commit`].
     Resolve {
         /// Which keys.
         keys: Vec<Bytes>,
@@ -267,15 +247,17 @@ pub enum ShardOp {
         /// Locks taken as of a later timestamp stay.
         for_update: Timestamp,
     },
-    /// Forgets versions that no reader at or above a timestamp sees. Locks older than it must have been
-    /// resolved. Answer: [`Ret::Done`] or [`Ret::Locked`].
+    /// Forgets a bounded number of versions that no reader at or above a timestamp sees; the next one goes
+    /// on from there, and at the end begins anew. Locks older than it must have been resolved, on every
+    /// shard. Answer: [`Ret::Done`] or [`Ret::Locked`].
     Collect {
-        /// The safepoint: no transaction that began before it reads any more.
+        /// The safepoint: no transaction that began before it reads any more, or prewrites: it is answered
+        /// [`Ret::RolledBack`].
         safepoint: Timestamp,
     },
     /// Gives up a span that becomes a region of its own elsewhere. From here on it is refused; its data is
     /// kept until [`ShardOp::Release`]. What stays becomes a region of the same new version. Answer:
-    /// [`Ret::Content`], also if it was frozen before.
+    /// [`Ret::Content`], also if it was frozen before; [`Ret::NotHere`] once it is released.
     Freeze {
         /// Which keys.
         span: Span,
@@ -310,6 +292,8 @@ pub struct Content {
     pub noted: Timestamp,
     /// The latest time at which a command was proposed, in microseconds.
     pub clock: u64,
+    /// Transactions that began before it are over.
+    pub safepoint: Timestamp,
 }
 
 /// A lock as others meet it.

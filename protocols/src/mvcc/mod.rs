@@ -15,31 +15,51 @@
 //!
 //! | Version's value | Bytes | |
 //! |---|---|---|
-//! | kind | 1 | 0: the key is deleted as of this version; 1: it has the value that follows |
-//! | value | … | |
+//! | kind | 1 | 0: the key is deleted as of this version; 1: it has the value that follows; above: a mark, which readers pass over |
+//! | content | … | the value; of a deletion and of a mark: whatever its writer wants to know |
 
 mod garbage;
 
 use std::fmt;
 
 use contract::{Batch, EngineError, Family, Order, Pair, Range, ReadStore};
+use serde::{Deserialize, Serialize};
 
 pub use garbage::GarbageCollection;
 
 const GROUP: usize = 8;
 const TIMESTAMP_BYTES: usize = 8;
-const DELETED: u8 = 0;
-const PUT: u8 = 1;
+/// The kind of a version that deletes its key.
+pub const DELETED: u8 = 0;
+/// The kind of a version that has a value.
+pub const PUT: u8 = 1;
 /// Versions that one request reads.
 const CHUNK: usize = 64;
 
 /// When a version was written, on whatever clock its writers agree on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// At or below every timestamp.
+    pub const ZERO: Self = Self(0);
     /// At or above every timestamp.
     pub const MAX: Self = Self(u64::MAX);
+
+    /// The timestamp after this one.
+    ///
+    /// # Panics
+    /// If this is [`Timestamp::MAX`]: nothing comes after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("nothing comes after the last timestamp"))
+    }
+
+    /// The timestamp before this one, if there is one.
+    pub fn prev(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -70,7 +90,7 @@ pub fn version_key(key: &[u8], at: Timestamp) -> Vec<u8> {
 }
 
 /// Behind all versions of a key, and before those of the next one.
-fn behind(key: &[u8]) -> Vec<u8> {
+pub fn behind(key: &[u8]) -> Vec<u8> {
     let mut encoded = encode_key(key);
     encoded.extend_from_slice(&[u8::MAX; TIMESTAMP_BYTES + 1]);
     encoded
@@ -139,15 +159,24 @@ pub struct Version {
     pub value: Option<Vec<u8>>,
 }
 
+/// The kind of a version.
+fn kind(encoded: &[u8]) -> Result<u8, EngineError> {
+    encoded.first().copied().ok_or_else(|| malformed("version value is empty"))
+}
+
+/// Whether readers pass a version over.
+fn is_mark(encoded: &[u8]) -> Result<bool, EngineError> {
+    Ok(kind(encoded)? > PUT)
+}
+
 fn decode_value(mut encoded: Vec<u8>) -> Result<Option<Vec<u8>>, EngineError> {
-    match encoded.first() {
-        Some(&DELETED) if encoded.len() == 1 => Ok(None),
-        Some(&PUT) => {
-            encoded.remove(0);
-            Ok(Some(encoded))
-        }
-        _ => Err(malformed("version value is malformed")),
+    let kind = kind(&encoded)?;
+    assert!(kind <= PUT, "a mark is passed over");
+    if kind == DELETED {
+        return Ok(None);
     }
+    encoded.remove(0);
+    Ok(Some(encoded))
 }
 
 /// Reads of the versions in a family of a store, or of a snapshot of one.
@@ -163,16 +192,20 @@ impl<'a, S: ReadStore> Versions<'a, S> {
         Self { store, family }
     }
 
-    /// The newest version of a key at or below a timestamp; deletions are versions too.
+    /// The newest version of a key at or below a timestamp; deletions are versions too, marks are not.
     ///
     /// # Errors
     ///
     /// Those of the store; [`EngineError::Corrupt`] if the family holds something else than versions.
-    pub async fn newest(&self, key: &[u8], at: Timestamp) -> Result<Option<Version>, EngineError> {
-        match newest_pair(self.store, self.family, key, at).await? {
-            Some((at, value)) => Ok(Some(Version { at, value: decode_value(value)? })),
-            None => Ok(None),
+    pub async fn newest(&self, key: &[u8], mut at: Timestamp) -> Result<Option<Version>, EngineError> {
+        while let Some((written, value)) = newest_pair(self.store, self.family, key, at).await? {
+            if !is_mark(&value)? {
+                return Ok(Some(Version { at: written, value: decode_value(value)? }));
+            }
+            let Some(before) = written.prev() else { break };
+            at = before;
         }
+        Ok(None)
     }
 
     /// The value of a key as of a timestamp.
@@ -233,16 +266,20 @@ impl<'a, S: ReadStore> Versions<'a, S> {
         while pairs.len() < limit {
             let chunk = self.chunk(&from, to.as_deref(), Order::Ascending).await?;
             let more = chunk.len() == CHUNK;
-            let last = chunk.last().map(|((key, _), _)| key.clone());
+            let last = chunk.last().map(|(split, _)| split.clone());
             for ((key, written), value) in chunk {
-                if written <= at && found.as_ref() != Some(&key) {
+                if written <= at && found.as_ref() != Some(&key) && !is_mark(&value)? {
                     pairs.extend(decode_value(value)?.map(|value| (key.clone(), value)));
                     found = Some(key);
                 }
             }
             let Some(last) = last.filter(|_| more) else { break };
             // A long history is passed by a seek, on either side of the version that counts.
-            from = if found.as_ref() == Some(&last) { behind(&last) } else { version_key(&last, at) };
+            from = match last {
+                (key, _) if found.as_ref() == Some(&key) => behind(&key),
+                (key, written) if written > at => version_key(&key, at),
+                (key, written) => written.prev().map_or_else(|| behind(&key), |prev| version_key(&key, prev)),
+            };
         }
         Ok(pairs)
     }
@@ -269,7 +306,7 @@ impl<'a, S: ReadStore> Versions<'a, S> {
                 if candidate.as_ref().is_some_and(|(before, _)| *before != key) {
                     pairs.extend(emit(candidate.take())?);
                 }
-                if written <= at {
+                if written <= at && !is_mark(&value)? {
                     candidate = Some((key, value));
                 }
             }
