@@ -18,6 +18,10 @@ pub trait Service: 'static {
     /// What they are answered.
     type Ret: Clone + Debug + Display + Eq + Hash + WireSize + 'static;
 
+    /// How many of the store's families it uses, from the first on: a snapshot holds those.
+    fn families(&self) -> u8 {
+        1
+    }
     /// Whether an operation changes nothing, so that it needs no place in the log.
     fn is_read(op: &Self::Op) -> bool;
     /// On the leader, before proposing: the command to replicate.

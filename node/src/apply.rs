@@ -31,7 +31,7 @@ where
                 Work::Apply(entries) => self.apply(&mut service, entries).await,
                 Work::Query(request) => self.query(&service, request).await,
                 Work::ReadChunk { to, snapshot, offset } => {
-                    self.read_chunk(&mut outgoing, to, snapshot, offset).await
+                    self.read_chunk(&mut outgoing, service.families(), to, snapshot, offset).await
                 }
                 Work::Install { token, snapshot, state } => self.install(token, snapshot, &state).await,
             };

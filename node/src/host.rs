@@ -2,18 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use contract::{
     Address, Answers, Channel, Cluster, Command, Control, Effect, Effects, Engine, Env, FsError, Index, Mark,
     Membership, NodeId, Observer, Packet, PacketBody, Recovered, Rejection, Replica, Request, RequestId,
     Response, Service, TimerId, Token, View,
 };
-use storage::journal::{Journal, JournalError, JournalOptions, JournalStats};
+use storage::journal::{JournalError, JournalOptions, JournalStats};
 
 use crate::apply::Work;
 use crate::persist::{Persist, Segments};
 use crate::queue::Queue;
+use crate::shared::SharedJournal;
 use crate::snapshot::{self, Staged};
 
 /// How a host is tuned.
@@ -78,7 +79,7 @@ impl HostError {
     }
 }
 
-/// What a host has done since it started.
+/// What a server has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostStats {
     /// The journal.
@@ -92,8 +93,8 @@ pub struct HostStats {
 /// What travels between hosts of this kind and their clients.
 pub type PacketOf<R, S> = Packet<<R as Replica>::Message, <S as Service>::Op, <S as Service>::Ret>;
 
-/// A running server. A clone is another handle on the same one.
-pub struct Host<R: Replica, S: Service, E: Engine, V> {
+/// One replica group's part of a running server. A clone is another handle on the same one.
+pub(crate) struct Host<R: Replica, S: Service, E: Engine, V> {
     pub(crate) inner: Rc<Inner<R, S, E, V>>,
 }
 
@@ -107,6 +108,11 @@ type Early<M> = Vec<(NodeId, News<M>)>;
 
 pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
     pub(crate) setup: Setup<R, E, V>,
+    pub(crate) journal: SharedJournal<E::Fs>,
+    /// How many groups share the server's timers.
+    groups: u32,
+    /// The server's other groups, which speak over the same streams.
+    siblings: RefCell<Vec<Weak<Self>>>,
     /// Empty while the host recovers, and again once it has failed.
     pub(crate) core: RefCell<Option<Core<R, S, E>>>,
     /// What came over streams while the host recovered: a listening socket keeps it.
@@ -122,7 +128,6 @@ pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
 pub(crate) struct Core<R: Replica, S: Service, E: Engine> {
     pub(crate) replica: R,
     fx: Effects<R>,
-    pub(crate) journal: Journal<E::Fs>,
     pub(crate) store: E,
     /// Which directory holds `store`.
     pub(crate) generation: u64,
@@ -175,11 +180,19 @@ where
     E: Engine,
     V: Env<PacketOf<R, S>>,
 {
-    /// Starts a server on what its disk holds. Until it has recovered it hears nothing.
-    pub fn start(setup: Setup<R, E, V>, service: S) -> Self {
+    /// Starts one of a server's `groups` on what its disk holds. Until it has recovered it hears nothing.
+    pub(crate) fn start(
+        setup: Setup<R, E, V>,
+        service: S,
+        journal: SharedJournal<E::Fs>,
+        groups: u32,
+    ) -> Self {
         let env = setup.env.clone();
         let inner = Inner {
             setup,
+            journal,
+            groups,
+            siblings: RefCell::default(),
             core: RefCell::new(None),
             early: RefCell::new((R::CHANNEL == Channel::Stream).then(Vec::new)),
             failure: RefCell::new(None),
@@ -200,20 +213,17 @@ where
 
     async fn recover(&self, service: S) -> Result<(), HostError> {
         let Setup { cluster, env, fs, engine, options, observer } = &self.inner.setup;
-        let generation = snapshot::current_generation(fs).await?;
-        let (journal, found) = Journal::open(fs.clone(), "journal", options.journal).await?;
+        let generation = snapshot::current_generation(fs, cluster.group).await?;
+        let (journal, found) = self.inner.journal.open(fs, options.journal, cluster.group).await?;
         let mut segments = Segments::default();
-        let mut records = Vec::with_capacity(found.entries.len());
-        for record in &found.entries {
-            if record.stream != cluster.group.0 {
-                continue;
-            }
+        let mut records = Vec::with_capacity(found.len());
+        for record in &found {
             let decoded: R::Record = postcard::from_bytes(&record.payload)
                 .map_err(|_| HostError::Undecodable { what: "a journal record" })?;
             segments.note(record.segment, &decoded);
             records.push(decoded);
         }
-        let store = E::open(fs, &snapshot::directory(generation), engine).await?;
+        let store = E::open(fs, &snapshot::directory(cluster.group, generation), engine).await?;
         let applied = snapshot::applied_mark(&store).await?;
 
         let mut fx = Effects::default();
@@ -224,7 +234,6 @@ where
         *self.inner.core.borrow_mut() = Some(Core {
             replica,
             fx,
-            journal: journal.clone(),
             store,
             generation,
             applied,
@@ -266,11 +275,15 @@ where
         }
     }
 
+    /// The server's other groups.
+    pub(crate) fn has_siblings(&self, hosts: &[Self]) {
+        let others = hosts.iter().filter(|other| !Rc::ptr_eq(&other.inner, &self.inner));
+        *self.inner.siblings.borrow_mut() = others.map(|other| Rc::downgrade(&other.inner)).collect();
+    }
+
     /// A packet arrived.
-    pub fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
-        if packet.group != self.inner.setup.cluster.group {
-            return;
-        }
+    pub(crate) fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
+        assert_eq!(packet.group, self.inner.setup.cluster.group, "a server knows its groups");
         match (packet.body, from) {
             (PacketBody::Peer(message), Address::Node(peer)) => self.hear(peer, News::Message(message)),
             (PacketBody::Request(request), _) => self.on_request(from, request),
@@ -281,17 +294,28 @@ where
     }
 
     /// The stream to a peer broke.
-    pub fn on_disconnect(&self, peer: NodeId) {
+    pub(crate) fn on_disconnect(&self, peer: NodeId) {
         self.hear(peer, News::Disconnect);
     }
 
-    /// A timer fired.
-    pub fn on_timer(&self, timer: TimerId) {
+    /// A timer fired, by its place among the group's own.
+    pub(crate) fn on_timer(&self, place: u32) {
         let timer = match self.inner.core.borrow().as_ref() {
-            Some(core) => core.timers[timer.0 as usize],
+            Some(core) => core.timers[place as usize],
             None => return,
         };
         self.step(|replica, fx| replica.on_timer(timer, fx));
+    }
+
+    /// A server's timers are dense: those of its groups take turns.
+    fn timer_id(&self, core: &mut Core<R, S, E>, timer: R::Timer) -> TimerId {
+        let known = core.timers.iter().position(|known| *known == timer);
+        let place = known.unwrap_or_else(|| {
+            core.timers.push(timer);
+            core.timers.len() - 1
+        });
+        let place = u32::try_from(place).expect("a protocol has few timers");
+        TimerId(place * self.inner.groups + self.inner.setup.cluster.group.0)
     }
 
     fn on_request(&self, from: Address, request: Request<S::Op>) {
@@ -315,7 +339,7 @@ where
     }
 
     /// An operator asks for something. What becomes of it the observer hears.
-    pub fn control(&self, control: Control) {
+    pub(crate) fn control(&self, control: Control) {
         let id = match self.inner.core.borrow_mut().as_mut() {
             Some(core) => core.await_answer(Waiting::Operator(control.clone())),
             None => return,
@@ -325,19 +349,34 @@ where
 
     /// Lets the replica take one step and carries out what it asks for.
     pub(crate) fn step(&self, event: impl FnOnce(&mut R, &mut Effects<R>)) {
+        for peer in self.take_step(event) {
+            let siblings = self.inner.siblings.borrow().clone();
+            for sibling in siblings.iter().filter_map(Weak::upgrade) {
+                Self { inner: sibling }.on_disconnect(peer);
+            }
+        }
+    }
+
+    /// As [`Host::step`]; returns the peers to which the replica broke the stream.
+    fn take_step(&self, event: impl FnOnce(&mut R, &mut Effects<R>)) -> Vec<NodeId> {
         let inner = &*self.inner;
         let mut core = inner.core.borrow_mut();
-        let Some(core) = core.as_mut() else { return };
+        let Some(core) = core.as_mut() else { return Vec::new() };
         let before = core.replica.view();
         event(&mut core.replica, &mut core.fx);
         let after = core.replica.view();
         inner.setup.observer.stepped(inner.setup.cluster.me, &before, &after, core.fx.list());
 
         let mut fx = std::mem::take(&mut core.fx);
+        let mut disconnected = Vec::new();
         for effect in fx.drain() {
+            if let Effect::Disconnect { peer } = effect {
+                disconnected.push(peer);
+            }
             self.carry_out(core, effect);
         }
         core.fx = fx;
+        disconnected
     }
 
     fn carry_out(&self, core: &mut Core<R, S, E>, effect: Effect<R>) {
@@ -356,11 +395,11 @@ where
                 self.inner.persist.push(Persist::Records { token, records });
             }
             Effect::SetTimer { timer, within } => {
-                let id = core.timer_id(timer);
+                let id = self.timer_id(core, timer);
                 env.set_timer(id, within);
             }
             Effect::CancelTimer(timer) => {
-                let id = core.timer_id(timer);
+                let id = self.timer_id(core, timer);
                 env.cancel_timer(id);
             }
             Effect::Commit(entries) => self.inner.work.push(Work::Apply(entries)),
@@ -470,29 +509,26 @@ where
     }
 
     /// What the replica looks like from outside; `None` while the host recovers or after it failed.
-    pub fn view(&self) -> Option<View> {
+    pub(crate) fn view(&self) -> Option<View> {
         self.inner.core.borrow().as_ref().map(|core| core.replica.view())
     }
 
     /// Who takes part, as far as the replica knows; `None` while the host recovers or after it failed.
-    pub fn membership(&self) -> Option<Membership> {
+    pub(crate) fn membership(&self) -> Option<Membership> {
         self.inner.core.borrow().as_ref().map(|core| core.replica.membership().clone())
     }
 
     /// Why the host stopped, if it did.
-    pub fn failure(&self) -> Option<HostError> {
+    pub(crate) fn failure(&self) -> Option<HostError> {
         self.inner.failure.borrow().clone()
     }
 
-    /// What the host has done since it started.
-    pub fn stats(&self) -> HostStats {
+    /// What its engine has done since it started, and how many snapshots it installed.
+    pub(crate) fn stats(&self) -> HostStats {
         let core = self.inner.core.borrow();
         let snapshots_installed = self.inner.snapshots_installed.get();
-        core.as_ref().map_or(HostStats { snapshots_installed, ..HostStats::default() }, |core| HostStats {
-            journal: core.journal.stats(),
-            engine: core.store.stats(),
-            snapshots_installed,
-        })
+        let engine = core.as_ref().map_or_else(Default::default, |core| core.store.stats());
+        HostStats { engine, snapshots_installed, ..HostStats::default() }
     }
 }
 
@@ -508,14 +544,5 @@ impl<R: Replica, S: Service, E: Engine> Core<R, S, E> {
         for held in self.held.values_mut() {
             held.retain(|held| !matches!(held, Held::Message(to, _) if *to == peer));
         }
-    }
-
-    fn timer_id(&mut self, timer: R::Timer) -> TimerId {
-        let known = self.timers.iter().position(|known| *known == timer);
-        let slot = known.unwrap_or_else(|| {
-            self.timers.push(timer);
-            self.timers.len() - 1
-        });
-        TimerId(u32::try_from(slot).expect("a protocol has few timers"))
     }
 }

@@ -1,4 +1,5 @@
-//! One server: a replica, a journal, a service and an engine, and the host that runs them.
+//! One server: for each replica group a replica, a service and an engine, the host that runs them, and the
+//! journal that they share.
 //!
 //! The host knows neither the simulator nor a protocol. It is handed an environment
 //! ([`contract::Env`]), a file system ([`contract::Fs`]) and types for the rest, and keeps the
@@ -16,12 +17,15 @@
 //!
 //! **Invariant:** the journal forgets an entry only when the engine holds its effects durably.
 //!
-//! Reading order: [`host`], then `persist`, `apply` and `snapshot`, one task or concern each.
+//! Reading order: [`server`], `host`, then `persist`, `apply` and `snapshot`, one task or concern each.
 
 mod apply;
-pub mod host;
+mod host;
 mod persist;
 mod queue;
+pub mod server;
+mod shared;
 mod snapshot;
 
-pub use host::{Host, HostOptions, HostStats, Setup};
+pub use host::{HostError, HostOptions, HostStats, PacketOf, Setup};
+pub use server::Server;

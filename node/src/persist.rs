@@ -13,7 +13,7 @@ pub(crate) enum Persist<R: Replica> {
     Purge { below: Index },
 }
 
-/// Which log indices each segment of the journal holds, oldest first.
+/// Which of a group's log indices each segment of the journal holds, oldest first.
 #[derive(Default)]
 pub(crate) struct Segments {
     highest: VecDeque<(SegmentId, Index)>,
@@ -47,7 +47,7 @@ where
     V: Env<PacketOf<R, S>>,
 {
     pub(crate) async fn persist_loop(&self, journal: Journal<E::Fs>, mut segments: Segments) {
-        let stream = self.inner.setup.cluster.group.0;
+        let group = self.inner.setup.cluster.group;
         let mut tokens = Vec::new();
         loop {
             let mut payloads = Vec::new();
@@ -71,7 +71,8 @@ where
                 next = self.inner.persist.try_pop();
             }
             if !payloads.is_empty() {
-                let segment = match journal.append(stream, payloads).await {
+                self.inner.journal.writes(group, journal.active_segment());
+                let segment = match journal.append(group.0, payloads).await {
                     Ok(segment) => segment,
                     Err(error) => {
                         for token in tokens {
@@ -87,10 +88,11 @@ where
             for token in tokens.drain(..) {
                 self.durable(token);
             }
-            if let Some(keep) = purge.and_then(|below| segments.purge(below))
-                && let Err(error) = journal.purge(keep).await
-            {
-                return self.fail(error.into());
+            if let Some(keep) = purge.and_then(|below| segments.purge(below)) {
+                let keep = self.inner.journal.needs_from(group, keep);
+                if let Err(error) = journal.purge(keep).await {
+                    return self.fail(error.into());
+                }
             }
         }
     }

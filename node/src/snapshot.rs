@@ -1,13 +1,14 @@
 //! Snapshots: the service's state as one run of bytes, taken from one engine and built into another.
 //!
-//! The encoding is the engine's pairs in key order (postcard: a sequence of byte pairs), so that it
-//! says nothing of which engine it came from. A received snapshot becomes a *new* store in a
+//! The encoding is the engine's pairs in key order, family by family (postcard: a sequence of byte pairs for
+//! each), so that it says nothing of which engine it came from. A received snapshot becomes a *new* store in a
 //! directory of its own, `state-G`; the file `STATE` names the generation in use and is switched by a
-//! rename, so that a crash leaves the old state or the new one.
+//! rename, so that a crash leaves the old state or the new one. In a server of several groups the names of
+//! all but the first begin with the group's: `g2-state-G`.
 
 use contract::{
-    Batch, Bytes, Durability, Engine, EngineError, Env, File, Fs, FsError, Mark, NodeId, OpenMode, Range,
-    ReadStore, Rejection, Replica, Service, SnapshotChunk, Token,
+    Batch, Bytes, Durability, Engine, EngineError, Env, Family, File, Fs, FsError, GroupId, Mark, NodeId,
+    OpenMode, Range, ReadStore, Rejection, Replica, Service, SnapshotChunk, Token,
 };
 
 use crate::apply::Work;
@@ -15,18 +16,25 @@ use crate::host::{Host, HostError, PacketOf};
 
 /// The host's keys begin with a zero byte; this one holds how far the log has been applied.
 const APPLIED: &[u8] = b"\0applied";
-const POINTER: &str = "STATE";
-const POINTER_NEW: &str = "STATE.new";
 /// How many pairs an installation writes in one batch.
 const PAIRS_PER_BATCH: usize = 512;
 
-pub(crate) fn directory(generation: u64) -> String {
-    format!("state-{generation}")
+/// What the names of a group's files begin with.
+fn prefix(group: GroupId) -> String {
+    if group == GroupId(0) { String::new() } else { format!("{group}-") }
+}
+
+pub(crate) fn directory(group: GroupId, generation: u64) -> String {
+    format!("{}state-{generation}", prefix(group))
+}
+
+fn pointer(group: GroupId) -> String {
+    format!("{}STATE", prefix(group))
 }
 
 /// Which generation of the state is in use. What other generations left behind is removed.
-pub(crate) async fn current_generation<F: Fs>(fs: &F) -> Result<u64, HostError> {
-    let generation = match fs.open(POINTER, OpenMode::Existing).await {
+pub(crate) async fn current_generation<F: Fs>(fs: &F, group: GroupId) -> Result<u64, HostError> {
+    let generation = match fs.open(&pointer(group), OpenMode::Existing).await {
         Err(FsError::NotFound { .. }) => 0,
         Err(error) => return Err(error.into()),
         Ok(file) => {
@@ -34,8 +42,9 @@ pub(crate) async fn current_generation<F: Fs>(fs: &F) -> Result<u64, HostError> 
             decode_pointer(&bytes).ok_or(HostError::Undecodable { what: "the file STATE" })?
         }
     };
+    let states = format!("{}state-", prefix(group));
     for name in fs.list("").await? {
-        if name.starts_with("state-") && name != directory(generation) {
+        if name.starts_with(&states) && name != directory(group, generation) {
             fs.remove_dir(&name).await?;
         }
     }
@@ -55,11 +64,13 @@ fn decode_pointer(bytes: &[u8]) -> Option<u64> {
     (sum == crc32c::crc32c(generation).to_le_bytes()).then(|| u64::from_le_bytes(*generation))
 }
 
-async fn switch_generation<F: Fs>(fs: &F, generation: u64) -> Result<(), FsError> {
-    let file = fs.open(POINTER_NEW, OpenMode::Truncate).await?;
+async fn switch_generation<F: Fs>(fs: &F, group: GroupId, generation: u64) -> Result<(), FsError> {
+    let pointer = pointer(group);
+    let new = format!("{pointer}.new");
+    let file = fs.open(&new, OpenMode::Truncate).await?;
     file.write_at(0, encode_pointer(generation)).await.0?;
     file.sync_data().await?;
-    fs.rename(POINTER_NEW, POINTER).await?;
+    fs.rename(&new, &pointer).await?;
     fs.sync_dir("").await
 }
 
@@ -119,6 +130,7 @@ where
     pub(crate) async fn read_chunk(
         &self,
         outgoing: &mut Outgoing,
+        families: u8,
         to: NodeId,
         wanted: Option<Mark>,
         offset: u64,
@@ -128,8 +140,11 @@ where
         let offset = if wanted.is_some() && wanted == held { offset } else { 0 };
         // A fresh snapshot for a fresh transfer; one at the same mark is the same snapshot.
         if wanted.is_none_or(|wanted| Some(wanted) != held) && held != Some(applied) {
-            let pairs: Pairs = store.snapshot().scan(Range::all(), usize::MAX).await?;
-            let bytes = postcard::to_stdvec(&pairs).expect("pairs encode into memory");
+            let (snapshot, mut bytes) = (store.snapshot(), Vec::new());
+            for family in (0..families).map(Family) {
+                let pairs: Pairs = snapshot.scan(Range::all().of(family), usize::MAX).await?;
+                bytes = postcard::to_extend(&pairs, bytes).expect("pairs encode into memory");
+            }
             outgoing.taken = Some((applied, bytes.into()));
         }
         let (snapshot, state) = outgoing.taken.as_ref().expect("one was just taken");
@@ -149,14 +164,14 @@ where
     pub(crate) async fn install(&self, token: Token, snapshot: Mark, state: &[u8]) -> Result<(), HostError> {
         let setup = &self.inner.setup;
         let Some(old) = self.inner.core.borrow().as_ref().map(|core| core.generation) else { return Ok(()) };
-        let generation = old + 1;
-        let pairs: Pairs = postcard::from_bytes(state)
-            .map_err(|_| HostError::Undecodable { what: "a received snapshot" })?;
-        fs_fresh(&setup.fs, &directory(generation)).await?;
-        let store = E::open(&setup.fs, &directory(generation), &setup.engine).await?;
-        fill(&store, pairs).await?;
+        let (group, generation) = (setup.cluster.group, old + 1);
+        let families =
+            decode_families(state).ok_or(HostError::Undecodable { what: "a received snapshot" })?;
+        fs_fresh(&setup.fs, &directory(group, generation)).await?;
+        let store = E::open(&setup.fs, &directory(group, generation), &setup.engine).await?;
+        fill(&store, families).await?;
         assert_eq!(applied_mark(&store).await?, snapshot, "a snapshot carries the mark it was taken at");
-        switch_generation(&setup.fs, generation).await?;
+        switch_generation(&setup.fs, group, generation).await?;
         {
             let mut core = self.inner.core.borrow_mut();
             let Some(core) = core.as_mut() else { return Ok(()) };
@@ -177,7 +192,7 @@ where
         }
         self.inner.snapshots_installed.set(self.inner.snapshots_installed.get() + 1);
         setup.observer.installed(setup.cluster.me, snapshot);
-        setup.fs.remove_dir(&directory(old)).await?;
+        setup.fs.remove_dir(&directory(group, old)).await?;
         self.durable(token);
         self.after_applying();
         Ok(())
@@ -189,10 +204,24 @@ async fn fs_fresh<F: Fs>(fs: &F, dir: &str) -> Result<(), FsError> {
     fs.create_dir(dir).await
 }
 
-async fn fill(store: &impl Engine, pairs: Pairs) -> Result<(), EngineError> {
+/// The pairs of each family, from the first on.
+fn decode_families(mut state: &[u8]) -> Option<Vec<Pairs>> {
+    let mut families = Vec::new();
+    while !state.is_empty() {
+        let (pairs, rest) = postcard::take_from_bytes(state).ok()?;
+        families.push(pairs);
+        state = rest;
+    }
+    Some(families)
+}
+
+async fn fill(store: &impl Engine, families: Vec<Pairs>) -> Result<(), EngineError> {
     let mut batch = Batch::default();
-    for (key, value) in pairs {
-        batch.put(key, value);
+    let families = (0..).map(Family).zip(families);
+    for (family, (key, value)) in
+        families.flat_map(|(family, pairs)| pairs.into_iter().map(move |p| (family, p)))
+    {
+        batch.put_in(family, key, value);
         if batch.changes.len() == PAIRS_PER_BATCH {
             store.write(std::mem::take(&mut batch), Durability::Lazy).await?;
         }

@@ -6,12 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use contract::{
-    Address, Channel, Cluster, Command, Effects, Entry, Epoch, FailureModel, Index, JournalRecord, Mark,
-    Membership, NoObserver, NodeId, ProtocolOptions, Recovered, Replica, RequestId, Role, Seed,
+    Address, Channel, Cluster, Command, Effects, Entry, Epoch, FailureModel, GroupId, Index, JournalRecord,
+    Mark, Membership, NoObserver, NodeId, ProtocolOptions, Recovered, Replica, RequestId, Role, Seed,
     SnapshotChunk, Time, Token, View, WireSize,
 };
-use node::host::PacketOf;
-use node::{Host, HostOptions, Setup};
+use node::{HostOptions, PacketOf, Setup};
 use protocols::KvService;
 use seedbed_node as node;
 use serde::{Deserialize, Serialize};
@@ -128,7 +127,7 @@ impl Replica for Talker {
 }
 
 type Packet = PacketOf<Talker, KvService>;
-type Server = Host<Talker, KvService, Lsm<SimFs>, SimEnv<Packet>>;
+type Server = node::Server<Talker, KvService, Lsm<SimFs>, SimEnv<Packet>>;
 
 fn world(latency: Duration) -> World<Packet> {
     let net = NetConfig::with_latency(Latency::Constant(latency));
@@ -150,7 +149,7 @@ fn start(world: &World<Packet>, me: NodeId, breaks: bool) -> Server {
         },
         observer: Rc::new(NoObserver),
     };
-    Host::start(setup, KvService { bugs: contract::Bugs::NONE })
+    Server::start([(setup, KvService { bugs: contract::Bugs::NONE })].into_iter())
 }
 
 /// Lets the world go on, and returns whether a message reached node 2 while that still recovered.
@@ -160,7 +159,7 @@ fn run(world: &World<Packet>, servers: &[&Server; 2], until: Time) -> bool {
         match event {
             Event::Message { to: Address::Node(node), from, message } => {
                 let server = servers[node.slot()];
-                early |= node == TWO && server.view().is_none();
+                early |= node == TWO && server.view(GroupId(0)).is_none();
                 server.on_packet(from, message);
             }
             Event::Timer { at: Address::Node(node), timer } => servers[node.slot()].on_timer(timer),
@@ -174,7 +173,7 @@ fn run(world: &World<Packet>, servers: &[&Server; 2], until: Time) -> bool {
 }
 
 fn heard(server: &Server) -> u64 {
-    server.view().expect("it has recovered").commit.0
+    server.view(GroupId(0)).expect("it has recovered").commit.0
 }
 
 #[test]
@@ -193,7 +192,7 @@ fn what_comes_while_a_host_recovers_is_heard_afterwards() {
     let world = world(Duration::from_micros(100));
     let one = start(&world, ONE, true);
     let mut until = Time::ZERO;
-    while one.view().is_none() {
+    while one.view(GroupId(0)).is_none() {
         until = until + Duration::from_micros(10);
         assert!(world.next(until).is_none(), "nothing is under way yet");
     }

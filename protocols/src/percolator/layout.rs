@@ -13,7 +13,7 @@
 //! [`mvcc`](crate::mvcc), whose content says where the value is; kinds above those of values are marks that
 //! readers pass over.
 
-use contract::{Bytes, Family};
+use contract::{Bytes, Family, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::mvcc::{self, Timestamp, behind, version_key};
@@ -26,6 +26,9 @@ pub(super) const DATA: Family = Family(1);
 pub(super) const LOCKS: Family = Family(2);
 /// Write records, at the timestamps at which their transactions committed.
 pub(super) const WRITES: Family = Family(3);
+
+/// How many families there are, the host's among them.
+pub(super) const FAMILIES: u8 = 4;
 
 pub(super) const HOLDINGS_KEY: &[u8] = b"h";
 pub(super) const MOMENTS_KEY: &[u8] = b"m";
@@ -45,6 +48,8 @@ pub(super) struct Moments {
     /// The latest time at which a command was proposed, in microseconds. It never goes back, whatever the
     /// leaders' clocks do.
     pub(super) clock: u64,
+    /// When the last command was proposed by its leader's clock, in microseconds.
+    pub(super) proposed: u64,
     /// The highest timestamp of a noted read.
     pub(super) noted: Timestamp,
     /// Transactions that began before it are over.
@@ -52,10 +57,20 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    /// A command was proposed at a time: the clock goes on by what has passed since the last one. A leader's
+    /// clock that falls back, or another leader's that is behind, makes it stand still for that one moment and
+    /// not until they have caught up: a lock would outlive its time by as much.
+    pub(super) fn pass_to(self, proposed: Time) -> Self {
+        let proposed = proposed.0 / 1000;
+        let passed = proposed.saturating_sub(self.proposed);
+        Self { clock: self.clock.saturating_add(passed), proposed, ..self }
+    }
+
     /// What two shards know together.
     pub(super) fn join(self, other: Self) -> Self {
         Self {
             clock: self.clock.max(other.clock),
+            proposed: self.proposed,
             noted: self.noted.max(other.noted),
             safepoint: self.safepoint.max(other.safepoint),
         }

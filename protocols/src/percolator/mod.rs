@@ -116,6 +116,10 @@ impl Service for PercolatorService {
     type Op = Op;
     type Ret = Ret;
 
+    fn families(&self) -> u8 {
+        layout::FAMILIES
+    }
+
     fn is_read(op: &Op) -> bool {
         op.is_read()
     }

@@ -174,7 +174,7 @@ impl Shard {
         batch: &mut Batch,
     ) -> Result<Ret, EngineError> {
         let before = self.moments(store).await?;
-        let mut moments = Moments { clock: before.clock.max(now.0 / 1000), ..before };
+        let mut moments = before.pass_to(now);
         let mut holdings = self.holdings(store).await?;
         let mut changes = Batch::default();
         let answer = if self.serves(&holdings, version, &op) {
@@ -192,8 +192,12 @@ impl Shard {
                     view.freeze(span, version, &mut holdings, &mut changes).await
                 }
                 ShardOp::Install { span, version, content } => {
-                    let known =
-                        Moments { clock: content.clock, noted: content.noted, safepoint: content.safepoint };
+                    let known = Moments {
+                        clock: content.clock,
+                        noted: content.noted,
+                        safepoint: content.safepoint,
+                        ..moments
+                    };
                     let installed = view.install(span, version, content, &mut holdings, &mut changes);
                     if installed.is_ok() {
                         moments = moments.join(known);

@@ -1,0 +1,96 @@
+//! A server: its replica groups, which share its disk, its journal and its clock.
+
+use contract::{Address, Control, Engine, Env, GroupId, Membership, NodeId, Replica, Service, TimerId, View};
+
+use crate::host::{Host, HostError, HostStats, PacketOf, Setup};
+use crate::shared::SharedJournal;
+
+/// One server. Group `g` is the `g`th of its hosts.
+pub struct Server<R: Replica, S: Service, E: Engine, V> {
+    groups: Vec<Host<R, S, E, V>>,
+    journal: SharedJournal<E::Fs>,
+}
+
+impl<R, S, E, V> Server<R, S, E, V>
+where
+    R: Replica,
+    S: Service,
+    E: Engine,
+    V: Env<PacketOf<R, S>>,
+{
+    /// Starts its groups, numbered from 0, on what its disk holds.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn start(groups: impl ExactSizeIterator<Item = (Setup<R, E, V>, S)>) -> Self {
+        let journal = SharedJournal::new();
+        let count = u32::try_from(groups.len()).expect("a server has few groups");
+        assert!(count > 0, "a server serves at least one group");
+        let groups = (0..).map(GroupId).zip(groups).map(|(group, (setup, service))| {
+            assert_eq!(setup.cluster.group, group, "groups are numbered from 0");
+            Host::start(setup, service, journal.clone(), count)
+        });
+        let groups: Vec<_> = groups.collect();
+        groups.iter().for_each(|host| host.has_siblings(&groups));
+        Self { groups, journal }
+    }
+
+    /// A packet arrived.
+    pub fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
+        // What is for a group that this server does not have was sent by mistake.
+        if let Some(host) = self.groups.get(packet.group.0 as usize) {
+            host.on_packet(from, packet);
+        }
+    }
+
+    /// The stream to a peer broke: all groups speak over one.
+    pub fn on_disconnect(&self, peer: NodeId) {
+        self.groups.iter().for_each(|host| host.on_disconnect(peer));
+    }
+
+    /// A timer fired.
+    pub fn on_timer(&self, timer: TimerId) {
+        let count = u32::try_from(self.groups.len()).expect("a server has few groups");
+        self.groups[(timer.0 % count) as usize].on_timer(timer.0 / count);
+    }
+
+    /// An operator asks something of every group that this server leads.
+    pub fn control(&self, control: &Control) {
+        self.groups.iter().for_each(|host| host.control(control.clone()));
+    }
+
+    /// What the replica of each group looks like from outside.
+    pub fn views(&self) -> impl Iterator<Item = (GroupId, View)> {
+        let groups = (0..).map(GroupId).zip(&self.groups);
+        groups.filter_map(|(group, host)| Some((group, host.view()?)))
+    }
+
+    /// What the replica of a group looks like; `None` while it recovers or after it failed.
+    pub fn view(&self, group: GroupId) -> Option<View> {
+        self.groups[group.0 as usize].view()
+    }
+
+    /// Who takes part in a group, as far as its replica knows.
+    pub fn membership(&self, group: GroupId) -> Option<Membership> {
+        self.groups[group.0 as usize].membership()
+    }
+
+    /// Why it stopped, if a group of it did.
+    pub fn failure(&self) -> Option<HostError> {
+        self.groups.iter().find_map(Host::failure)
+    }
+
+    /// What it has done since it started.
+    pub fn stats(&self) -> HostStats {
+        let of_groups = self.groups.iter().map(Host::stats);
+        let none = HostStats { journal: self.journal.stats(), ..HostStats::default() };
+        of_groups.fold(none, |mut sum, stats| {
+            sum.engine.flushes += stats.engine.flushes;
+            sum.engine.compactions += stats.engine.compactions;
+            sum.engine.bytes_written_by_callers += stats.engine.bytes_written_by_callers;
+            sum.engine.bytes_written_to_files += stats.engine.bytes_written_to_files;
+            sum.snapshots_installed += stats.snapshots_installed;
+            sum
+        })
+    }
+}
