@@ -166,6 +166,10 @@ pub enum Bug {
     CommitWithoutLock,
     /// A Percolator shard does not look for newer commits when it prewrites (Percolator, Fig. 6).
     ConflictIgnored,
+    /// A client of transactions commits other keys before the primary is committed (Percolator, section 2.2).
+    SecondaryBeforePrimary,
+    /// A client of transactions makes up its commit timestamp from the one at which it began.
+    CommitBelowRead,
 }
 
 impl Bug {
@@ -450,6 +454,16 @@ impl Bug {
             Self::SnapshotPageLost,
             "snapshot-page-lost",
             "btree: what a snapshot reads is overwritten; breaks snapshot reads",
+        ),
+        (
+            Self::SecondaryBeforePrimary,
+            "secondary-before-primary",
+            "transactions: other keys are committed before the primary; breaks atomicity",
+        ),
+        (
+            Self::CommitBelowRead,
+            "commit-below-read",
+            "transactions: a commit timestamp is below those of reads before it; breaks snapshots",
         ),
         (
             Self::LatePrewriteAccepted,

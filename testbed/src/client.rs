@@ -24,6 +24,7 @@ use sim::rng::{Keys, Purpose};
 
 use crate::plan::{Plan, WorkloadPlan};
 use crate::report::Availability;
+use crate::service::{Answer, Ask};
 use crate::workload::kv::KvClient;
 
 /// An operation arrives.
@@ -60,7 +61,8 @@ pub struct Records {
     pub writes_in_flight: u64,
     /// From when on no fault is active.
     pub quiet_from: Time,
-    under_way: u64,
+    /// Operations under way.
+    pub(crate) under_way: u64,
     /// Since when clients have waited without an answer to any of them.
     waiting_since: Time,
     waited: Availability,
@@ -89,13 +91,18 @@ impl Records {
         }
     }
 
-    fn invoke(&mut self, now: Time, client: ClientId, arrival: u64, op: Op) -> OpId {
+    /// An operation or a transaction has begun.
+    pub(crate) fn began(&mut self, now: Time, client: ClientId, arrival: u64) {
         self.invoked.push((client, arrival));
-        self.writes_in_flight += u64::from(!op.is_read());
         if self.under_way == 0 {
             self.waiting_since = now;
         }
         self.under_way += 1;
+    }
+
+    fn invoke(&mut self, now: Time, client: ClientId, arrival: u64, op: Op) -> OpId {
+        self.began(now, client, arrival);
+        self.writes_in_flight += u64::from(!op.is_read());
         let id = self.history.invoke(now, client, op);
         if self.by_client.len() <= client.slot() {
             self.by_client.resize(client.slot() + 1, Vec::new());
@@ -104,8 +111,23 @@ impl Records {
         id
     }
 
+    /// What began at `since` was answered.
+    pub(crate) fn answered(&mut self, now: Time, since: Time) {
+        self.answered += 1;
+        self.answered_in_quiet += u64::from(since >= self.quiet_from);
+        let micros = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
+        self.latency.record(micros).expect("the histogram grows as needed");
+        self.ended(now, true);
+    }
+
+    /// What had begun was given up.
+    pub(crate) fn gave_up(&mut self, now: Time) {
+        self.unknown += 1;
+        self.ended(now, false);
+    }
+
     /// An operation has ended, with an answer or without.
-    fn ended(&mut self, now: Time, answered: bool) {
+    pub(crate) fn ended(&mut self, now: Time, answered: bool) {
         self.under_way -= 1;
         if answered {
             self.waited = self.waited_until(now);
@@ -134,7 +156,8 @@ impl Records {
     }
 }
 
-fn of_client(only: &[(ClientId, u64)], me: ClientId) -> BTreeSet<u64> {
+/// The arrivals of a client among those of all.
+pub(crate) fn of_client(only: &[(ClientId, u64)], me: ClientId) -> BTreeSet<u64> {
     only.iter().filter(|(client, _)| *client == me).map(|(_, arrival)| *arrival).collect()
 }
 
@@ -145,7 +168,7 @@ struct UnderWay {
 }
 
 /// One client.
-pub struct Client<M, V> {
+pub(crate) struct Client<M, V> {
     me: ClientId,
     env: V,
     nodes: u16,
@@ -171,10 +194,10 @@ pub struct Client<M, V> {
     speaks: PhantomData<M>,
 }
 
-impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
+impl<M, V: Env<Packet<M, Ask, Answer>>> Client<M, V> {
     /// A client of a plan's cluster under one of its workloads, which `shared_by` clients share. `retries`:
     /// whether the protocol has a request that is sent again take effect once.
-    pub fn new(
+    pub(crate) fn new(
         me: ClientId,
         env: V,
         plan: &Plan,
@@ -207,7 +230,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
     }
 
     /// Begins to send operations.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.await_arrival();
     }
 
@@ -218,7 +241,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
     }
 
     /// A timer fired.
-    pub fn on_timer(&mut self, timer: TimerId) {
+    pub(crate) fn on_timer(&mut self, timer: TimerId) {
         match timer {
             ARRIVAL => {
                 if self.only.as_ref().is_none_or(|only| only.contains(&self.arrived)) {
@@ -242,13 +265,14 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
     }
 
     /// An answer arrived.
-    pub fn on_response(&mut self, from: Address, response: Response<Ret>) {
+    pub(crate) fn on_response(&mut self, from: Address, response: Response<Answer>) {
         // An answer to an earlier attempt or operation may come late, or twice.
         if self.under_way.is_none() || response.seq != self.seq {
             return;
         }
         match response.result {
-            Ok(ret) => self.finish(Outcome::Ok(ret)),
+            Ok(Answer::Kv(ret)) => self.finish(Outcome::Ok(ret)),
+            Ok(Answer::Percolator(ret)) => unreachable!("a key-value service answered {ret}"),
             Err(_) if from != Address::Node(self.server) => {}
             Err(Rejection::NotLeader { leader: Some(leader) }) if self.redirects < MAX_REDIRECTS => {
                 self.redirects += 1;
@@ -278,7 +302,7 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
 
     fn send(&mut self) {
         let op = self.under_way.as_ref().expect("only an operation under way is sent").op.clone();
-        let request = Request { client: self.me, seq: self.seq, op };
+        let request = Request { client: self.me, seq: self.seq, op: Ask::Kv(op) };
         let packet = Packet { group: GroupId(0), body: PacketBody::Request(request) };
         self.env.send(self.server.into(), packet);
         if self.retries {
@@ -313,14 +337,8 @@ impl<M, V: Env<Packet<M, Op, Ret>>> Client<M, V> {
     fn write_down(&self, now: Time, since: Time, outcome: &Outcome<Ret>) {
         let records = &mut *self.records.borrow_mut();
         match outcome {
-            Outcome::Ok(_) => {
-                records.answered += 1;
-                records.answered_in_quiet += u64::from(since >= records.quiet_from);
-                let micros = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
-                records.latency.record(micros).expect("the histogram grows as needed");
-            }
-            Outcome::Fail | Outcome::Unknown => records.unknown += 1,
+            Outcome::Ok(_) => records.answered(now, since),
+            Outcome::Fail | Outcome::Unknown => records.gave_up(now),
         }
-        records.ended(now, matches!(outcome, Outcome::Ok(_)));
     }
 }

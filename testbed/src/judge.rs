@@ -3,6 +3,7 @@
 //! On the fly, events are forgotten as soon as they are judged, so that a run of any length takes a
 //! bounded memory; and the first operation that has no place ends the run.
 
+use checker::isolation::Level;
 use checker::models::Kv;
 use checker::stream::Stream;
 use checker::{Budget, Options, Violation, judge_with};
@@ -12,6 +13,18 @@ use contract::{History, OpId};
 use crate::client::Records;
 use crate::plan::Plan;
 use crate::report::{Finding, Verdict};
+
+/// The isolation level that transactions are judged by.
+pub(crate) fn level(plan: &Plan) -> Level {
+    match plan.checks.history.as_str() {
+        "read-committed" => Level::ReadCommitted,
+        "snapshot-isolation" => Level::SnapshotIsolation,
+        "strong-snapshot-isolation" => Level::StrongSnapshotIsolation,
+        "serializable" => Level::Serializable,
+        "strict-serializable" => Level::StrictSerializable,
+        other => panic!("no transactions are judged by {other}"),
+    }
+}
 
 /// The verdict on a whole history; `order` is a guess at how its operations took effect.
 pub(crate) fn judge(plan: &Plan, history: &History<Op, Ret>, order: &[OpId]) -> Verdict {

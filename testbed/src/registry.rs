@@ -1,6 +1,6 @@
 //! Where names are bound to what they stand for, once.
 
-use contract::{FailureModel, ProtocolOptions, Replica};
+use contract::{Answers, FailureModel, ProtocolOptions, Replica};
 use protocols::{Abd, MultiPaxos, Paxos, Raft, Solo, Vr, Zab};
 use storage::lsm::Compaction;
 use storage::{BTreeOptions, LogStoreOptions, LsmOptions, Mode};
@@ -26,6 +26,8 @@ pub struct Protocol {
     pub named: Named,
     /// The operations that it serves, by their names.
     pub operations: &'static [&'static str],
+    /// Whether it replicates a log of commands for any service.
+    pub replicates: bool,
     /// What it promises to survive.
     pub failures: FailureModel,
     check: fn(&serde_json::Value, Option<usize>) -> Result<(), String>,
@@ -48,6 +50,7 @@ const fn protocol<R: Replica>(about: &'static str) -> Protocol {
     Protocol {
         named: Named { name: R::NAME, about },
         operations: R::OPERATIONS,
+        replicates: matches!(R::ANSWERS, Answers::Service),
         failures: R::FAILURES,
         check: |options, voters| {
             let options = options_of::<R>(options)?;
@@ -87,14 +90,28 @@ pub const ENGINES: &[Named] = &[
 ];
 
 /// What clients do.
-pub const WORKLOADS: &[Named] =
-    &[Named { name: "kv", about: "get, put, append, delete, cas and scan on a few keys, unique values" }];
+pub const WORKLOADS: &[Named] = &[
+    Named { name: "kv", about: "get, put, append, delete, cas and scan on a few keys, unique values" },
+    Named { name: "list-append", about: "transactions that read lists and append to them" },
+    Named { name: "write-skew", about: "transactions that read two lists and append to one of them" },
+    Named { name: "bank", about: "transactions that move amounts between accounts, or sum them all up" },
+];
 
 /// What a history is judged by.
-pub const HISTORY_CHECKS: &[Named] = &[Named {
-    name: "linearizable",
-    about: "each operation takes effect at one moment between invocation and return",
-}];
+pub const HISTORY_CHECKS: &[Named] = &[
+    Named {
+        name: "linearizable",
+        about: "each operation takes effect at one moment between invocation and return",
+    },
+    Named { name: "read-committed", about: "transactions read what was committed" },
+    Named { name: "snapshot-isolation", about: "transactions read one snapshot, and no update is lost" },
+    Named {
+        name: "strong-snapshot-isolation",
+        about: "the same, and the snapshot is no older than the transaction",
+    },
+    Named { name: "serializable", about: "as if one transaction ran after the other" },
+    Named { name: "strict-serializable", about: "the same, in the order in which they began and ended" },
+];
 
 /// What is watched during a run.
 pub const MONITORS: &[Named] = &[

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sim::{Digest, WorldStats};
 
 use crate::plan::{Action, Cause, Limits};
+use crate::transaction::record::TransactionCounts;
 use crate::watch::Seen;
 
 /// Whether everything that was asked for held.
@@ -200,6 +201,9 @@ pub struct Report {
     pub availability: Availability,
     /// What the storage did.
     pub storage: Storage,
+    /// What became of transactions, if clients ran any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<TransactionCounts>,
     /// The faults that fired, in order.
     pub fired: Vec<Fired>,
     /// How far they went.
@@ -213,14 +217,17 @@ pub struct Situation {
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
-    /// How often a run came to it.
-    pub count: fn(&Report) -> u64,
+    /// How often a run came to it; `None` if it was not one that could.
+    pub count: fn(&Report) -> Option<u64>,
 }
 
 macro_rules! situations {
-    ($($name:literal $about:literal $count:expr;)*) => {
+    ($($name:literal $about:literal |$r:ident| $count:expr;)* transactions $($t:literal $t_about:literal $field:ident;)*) => {
         /// What a sweep counts, to show that things really happened.
-        pub const SITUATIONS: &[Situation] = &[$(Situation { name: $name, about: $about, count: $count }),*];
+        pub const SITUATIONS: &[Situation] = &[
+            $(Situation { name: $name, about: $about, count: |$r| Some($count) },)*
+            $(Situation { name: $t, about: $t_about, count: |r| Some(r.transactions?.$field) },)*
+        ];
     };
 }
 
@@ -252,12 +259,22 @@ situations! {
     "outcome-unknown" "a client gave an operation up" |r| r.operations.unknown;
     "fault-fired" "a fault struck" |r| r.fired.iter().filter(|fired| fired.action.is_some()).count() as u64;
     "operation-answered" "a client had its answer" |r| r.operations.answered;
+    transactions
+    "committed" "a transaction took effect" committed;
+    "aborted" "a transaction took no effect" aborted;
+    "conflict" "another transaction had written what one was to write" conflicts;
+    "lock-met" "a transaction met the lock of another" locks_met;
+    "lock-resolved" "a transaction cleared away the lock of another" locks_resolved;
+    "region-moved" "a region was brought from one group to another" regions_moved;
+    "misdirected" "a request came to a shard that did not hold the region" misdirected;
+    "client-gone" "a client went away in the middle of a commit" clients_gone;
+    "write-skew" "two transactions wrote what the other one had read" write_skews;
 }
 
 impl Report {
     /// How often this run came to each of the [`SITUATIONS`].
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        SITUATIONS.iter().map(|situation| (situation.name, (situation.count)(self)))
+        SITUATIONS.iter().filter_map(|situation| Some((situation.name, (situation.count)(self)?)))
     }
 }
 

@@ -6,24 +6,28 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody,
-    ProtocolOptions, Replica, Role, Time,
+    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, Packet, PacketBody,
+    ProtocolOptions, Replica, Response, Role, Time, TimerId,
 };
-use node::{Host, HostOptions, HostStats, Setup};
+use node::{HostOptions, HostStats, Setup};
 use protocols::KvService;
+use protocols::percolator::PercolatorService;
 use sim::fault::Fault;
 use sim::{CrashReport, Event, Injected, SimEnv, World};
 use storage::journal::JournalOptions;
 
 use crate::client::{Client, Records};
 use crate::engine::{AnyEngine, AnyOptions};
-use crate::judge::{OnTheFly, judge};
+use crate::judge::{OnTheFly, judge, level};
 use crate::measure::{Expectation, Gauges, Moment};
 use crate::nemesis::{Ground, Nemesis, SharedAlarms, Stop, Wake};
 use crate::panics::{self, Caught};
 use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
-use crate::watch::{Alert, Surroundings, Watch};
+use crate::service::{Answer, AnyService, Ask};
+use crate::transaction::record::SharedRecords;
+use crate::transaction::{TransactionClient, Wire};
+use crate::watch::{Alert, Seen, Surroundings, Watch};
 
 /// Takes the lines of a trace.
 pub type TraceSink = Box<dyn FnMut(&str)>;
@@ -51,9 +55,9 @@ pub struct Run {
 }
 
 /// What servers of a protocol and their clients say to each other.
-type PacketOf<R> = node::host::PacketOf<R, KvService>;
+type PacketOf<R> = node::PacketOf<R, AnyService>;
 type Env<R> = SimEnv<PacketOf<R>>;
-type Server<R> = Host<R, KvService, AnyEngine, Env<R>>;
+type Server<R> = node::Server<R, AnyService, AnyEngine, Env<R>>;
 
 /// The size of one segment of a node's journal.
 const SEGMENT_BYTES: u64 = 256 * 1024;
@@ -70,7 +74,8 @@ struct Arena<R: Replica> {
     options: R::Options,
     engine: AnyOptions,
     world: World<PacketOf<R>>,
-    watch: Rc<Watch<R>>,
+    /// Of each group.
+    watches: Vec<Rc<Watch<R>>>,
     servers: Vec<Option<Server<R>>>,
     /// What hosts did that crashed since.
     past: HostStats,
@@ -78,24 +83,41 @@ struct Arena<R: Replica> {
 
 impl<R: Replica> Arena<R> {
     fn start_server(&mut self, node: NodeId) {
+        let groups = (0..).map(GroupId).zip(&self.watches);
+        let groups: Vec<_> = groups.map(|(group, watch)| self.group(node, group, watch)).collect();
+        self.servers[node.slot()] = Some(node::Server::start(groups.into_iter()));
+    }
+
+    /// What a server's part in a group is made of.
+    fn group(
+        &self,
+        node: NodeId,
+        group: GroupId,
+        watch: &Rc<Watch<R>>,
+    ) -> (Setup<R, AnyEngine, Env<R>>, AnyService) {
+        let bugs = self.plan.bugs;
         let mut cluster = Cluster::new(node, self.plan.world.nodes, self.options.clone());
-        cluster.group = GroupId(0);
+        cluster.group = group;
         cluster.founders = self.plan.founders();
-        cluster.bugs = self.plan.bugs;
+        cluster.bugs = bugs;
         let setup = Setup {
             cluster,
             env: self.world.env(node),
             fs: self.world.fs(node),
             engine: self.engine.clone(),
             options: HostOptions {
-                journal: JournalOptions { segment_bytes: SEGMENT_BYTES, bugs: self.plan.bugs },
+                journal: JournalOptions { segment_bytes: SEGMENT_BYTES, bugs },
                 flush_every: FLUSH_EVERY,
                 chunk_bytes: CHUNK_BYTES,
                 waiting_requests: WAITING_REQUESTS,
             },
-            observer: Rc::<Watch<R>>::clone(&self.watch),
+            observer: Rc::<Watch<R>>::clone(watch),
         };
-        self.servers[node.slot()] = Some(Host::start(setup, KvService { bugs: self.plan.bugs }));
+        let service = match &self.plan.transactions {
+            None => AnyService::Kv(KvService { bugs }),
+            Some(plan) => AnyService::Percolator(PercolatorService::new(bugs, group, plan.regions())),
+        };
+        (setup, service)
     }
 
     /// What each node is and knows at the end: why a cluster does not recover shows in it.
@@ -105,7 +127,7 @@ impl<R: Replica> Arena<R> {
         for (node, server) in (1..).map(NodeId).zip(&self.servers) {
             let state = match server {
                 None => "down".to_owned(),
-                Some(server) => match (server.view(), server.failure()) {
+                Some(server) => match (server.view(GroupId(0)), server.failure()) {
                     (Some(view), _) => {
                         up += 1;
                         let leader = view.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
@@ -121,12 +143,13 @@ impl<R: Replica> Arena<R> {
             lines.push(format!("{node} is {state}"));
         }
         let membership = Ground::membership(self);
-        let is_up = |node: NodeId| self.servers[node.slot()].as_ref().is_some_and(|s| s.view().is_some());
+        let is_up =
+            |node: NodeId| self.servers[node.slot()].as_ref().is_some_and(|s| s.view(GroupId(0)).is_some());
         let whether = if membership.is_quorum(is_up) { "a quorum" } else { "no quorum" };
         let nodes = self.servers.len();
         lines.push(format!("{up} of {nodes} nodes are up, {whether} of those who vote: {membership}"));
         let leader = Ground::leader(self).map_or("nobody leads".to_owned(), |node| format!("{node} leads"));
-        lines.push(format!("{leader}, after {} elections", self.watch.seen().elections));
+        lines.push(format!("{leader}, after {} elections", self.seen().elections));
         lines
     }
 
@@ -135,27 +158,42 @@ impl<R: Replica> Arena<R> {
         Moment {
             at: self.world.now(),
             world: self.world.stats(),
-            seen: self.watch.seen(),
+            seen: self.seen(),
             operations: operations(records),
             storage: storage(self.stats()),
             gauges: self.gauges(),
         }
     }
 
+    /// What was seen, over all groups.
+    fn seen(&self) -> Seen {
+        self.watches.iter().map(|watch| watch.seen()).reduce(Seen::and).expect("a run has a group")
+    }
+
     fn gauges(&self) -> Gauges {
         let up = (1..).map(NodeId).zip(&self.servers);
-        let up = up.filter_map(|(node, server)| Some((node, server.as_ref()?.view()?)));
+        let up: Vec<_> = up.filter_map(|(node, server)| Some((node, server.as_ref()?))).collect();
         let mut gauges = Gauges { voters: Ground::membership(self).voters.len() as u64, ..Gauges::default() };
-        let (mut least, mut most) = (u64::MAX, 0);
-        for (node, view) in up {
-            let (applied, entries) = self.watch.log_of(node, view.last.index);
-            (least, most) = (least.min(applied.0), most.max(applied.0));
-            gauges.leaders += u64::from(view.role == Role::Leader);
-            gauges.epoch = gauges.epoch.max(view.epoch.0);
-            gauges.log_entries = gauges.log_entries.max(entries);
+        for (group, watch) in (0..).map(GroupId).zip(&self.watches) {
+            let (mut least, mut most) = (u64::MAX, 0);
+            for (node, view) in up.iter().filter_map(|(node, server)| Some((*node, server.view(group)?))) {
+                let (applied, entries) = watch.log_of(node, view.last.index);
+                (least, most) = (least.min(applied.0), most.max(applied.0));
+                gauges.leaders += u64::from(view.role == Role::Leader);
+                gauges.epoch = gauges.epoch.max(view.epoch.0);
+                gauges.log_entries = gauges.log_entries.max(entries);
+            }
+            gauges.lag = gauges.lag.max(most.saturating_sub(least));
         }
-        gauges.lag = most.saturating_sub(least);
         gauges
+    }
+
+    fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        let views = (1..).map(NodeId).zip(&self.servers).filter_map(|(node, server)| {
+            let view = server.as_ref()?.view(group)?;
+            (view.role == Role::Leader).then_some((view.epoch, node))
+        });
+        views.max().map(|(_, node)| node)
     }
 
     fn stats(&self) -> HostStats {
@@ -185,11 +223,7 @@ impl<R: Replica> Ground for Arena<R> {
     }
 
     fn leader(&self) -> Option<NodeId> {
-        let views = (1..).map(NodeId).zip(&self.servers).filter_map(|(node, server)| {
-            let view = server.as_ref()?.view()?;
-            (view.role == Role::Leader).then_some((view.epoch, node))
-        });
-        views.max().map(|(_, node)| node)
+        self.leader_of(GroupId(0))
     }
 
     fn is_up(&self, node: NodeId) -> bool {
@@ -197,8 +231,10 @@ impl<R: Replica> Ground for Arena<R> {
     }
 
     fn remembers(&self, node: NodeId) -> bool {
-        let view = self.servers[node.slot()].as_ref().and_then(Host::view);
-        view.is_some_and(|view| view.role != Role::Recovering)
+        let server = self.servers[node.slot()].as_ref();
+        let Some(server) = server else { return false };
+        let recovered = server.views().filter(|(_, view)| view.role != Role::Recovering);
+        recovered.count() == self.watches.len()
     }
 
     fn stop(&self, node: NodeId) -> Option<Stop> {
@@ -219,7 +255,7 @@ impl<R: Replica> Ground for Arena<R> {
         }
         let injected = self.world.inject(fault);
         let Some(node) = goes_down else { return (injected, None) };
-        self.watch.went_down(node);
+        self.watches.iter().for_each(|watch| watch.went_down(node));
         let after = self.world.stats().lost;
         let lost =
             |report: CrashReport| report.sectors_dropped + report.sectors_torn + report.sectors_garbage;
@@ -241,12 +277,13 @@ impl<R: Replica> Ground for Arena<R> {
 
     fn membership(&self) -> Membership {
         let leader = Ground::leader(self).and_then(|node| self.servers[node.slot()].as_ref());
-        leader.and_then(Host::membership).unwrap_or_else(|| self.plan.founders())
+        let known = leader.and_then(|leader| leader.membership(GroupId(0)));
+        known.unwrap_or_else(|| self.plan.founders())
     }
 
     fn control(&mut self, node: NodeId, control: Control) {
         if let Some(server) = &self.servers[node.slot()] {
-            server.control(control);
+            server.control(&control);
         }
     }
 
@@ -269,7 +306,8 @@ pub(crate) fn run<R: Replica>(
     }
     let alarms = SharedAlarms::default();
     let records = Rc::new(RefCell::new(Records::new(plan.quiet_from)));
-    let watch = Rc::new({
+    let groups = plan.transactions.as_ref().map_or(1, |transactions| 1 + transactions.groups());
+    let watches = (0..groups).map(|_| {
         let (alarms, clock, world) = (Rc::clone(&alarms), world.clone(), world.clone());
         let alarm = Box::new(move |alert| {
             match alert {
@@ -280,43 +318,55 @@ pub(crate) fn run<R: Replica>(
         });
         let nodes = usize::from(plan.world.nodes);
         let around = Surroundings { alarm, clock: Box::new(move || clock.now()) };
-        Watch::<R>::new(&plan.checks.monitors, nodes, plan.conditions(), Rc::clone(&records), around)
+        let watch =
+            Watch::<R>::new(&plan.checks.monitors, nodes, plan.conditions(), Rc::clone(&records), around);
+        Rc::new(watch)
     });
+    let watches: Vec<_> = watches.collect();
+    if plan.checks.stop_at_first || plan.transactions.is_some() {
+        // Nobody asks for the order, and it would grow with the run.
+        watches.iter().for_each(|watch| drop(watch.take_order()));
+    }
     let mut arena = Arena::<R> {
         plan: plan.clone(),
         options: protocol,
         engine,
         world: world.clone(),
-        watch: Rc::clone(&watch),
+        watches: watches.clone(),
         servers: (0..plan.world.nodes).map(|_| None).collect(),
         past: HostStats::default(),
     };
-    if plan.checks.stop_at_first {
-        // Nobody asks for it, and it would grow with the run.
-        watch.take_order();
-    }
-    let mut judge_at_once = plan.checks.stop_at_first.then(|| OnTheFly::new(plan, options.keep_history));
+    let of_transactions = SharedRecords::default();
+    let at_once = plan.checks.stop_at_first && plan.transactions.is_none();
+    let mut judge_at_once = at_once.then(|| OnTheFly::new(plan, options.keep_history));
     let mut nemesis = Nemesis::new(plan, R::FAILURES, arena.options.clock_drift_bound(), alarms, &arena);
 
     let mut expectations = Expectations::schedule(plan, &arena);
-    let stopped =
-        panics::catch(|| simulate(&mut arena, &mut nemesis, &records, &mut judge_at_once, &mut expectations));
+    let stopped = panics::catch(|| {
+        let records = (&records, &of_transactions);
+        simulate(&mut arena, &mut nemesis, records, &mut judge_at_once, &mut expectations)
+    });
     let stopped = stopped.unwrap_or_else(|panic| Some(Stopped::Finding(finding_of(&panic))));
 
     let records = &mut *records.borrow_mut();
     let moment = arena.moment(records);
     let failed = expectations.unmet(&plan.expectations, &moment);
-    watch.close();
+    watches.iter().for_each(|watch| watch.close());
 
     if let (Some(_), Some(judge)) = (&stopped, &mut judge_at_once) {
         judge.put_back(records);
     }
-    let order = watch.take_order().map_or_else(Vec::new, |order| order.operations(records));
+    let order = watches[0].take_order().map_or_else(Vec::new, |order| order.operations(records));
+    let of_transactions = &mut *of_transactions.borrow_mut();
     let verdict = match stopped {
         Some(Stopped::Finding(finding)) => Verdict::Violation(finding),
         Some(Stopped::OutOf(what)) => Verdict::Inconclusive { what },
         None => liveness(plan, records, || arena.state_of_nodes()).unwrap_or_else(|| match judge_at_once {
             Some(judge) => judge.finish(records),
+            None if plan.transactions.is_some() => match of_transactions.audit() {
+                Some(finding) => Verdict::Violation(finding),
+                None => of_transactions.judge(level(plan)),
+            },
             None => judge(plan, &records.history, &order),
         }),
     };
@@ -337,6 +387,7 @@ pub(crate) fn run<R: Replica>(
         latency: latency(records),
         availability: records.availability(world.now()),
         storage: moment.storage,
+        transactions: plan.transactions.is_some().then_some(of_transactions.counts),
         fired: nemesis.fired().to_vec(),
         extent: nemesis.extent(),
     };
@@ -385,6 +436,36 @@ impl Expectations {
     }
 }
 
+/// A client of either kind of store.
+enum AnyClient<M> {
+    Kv(Client<M, SimEnv<Packet<M, Ask, Answer>>>),
+    Transactions(TransactionClient<M>),
+}
+
+impl<M: Wire> AnyClient<M> {
+    fn start(&mut self) {
+        match self {
+            Self::Kv(client) => client.start(),
+            // Its tasks have begun.
+            Self::Transactions(_) => {}
+        }
+    }
+
+    fn on_response(&mut self, from: Address, response: Response<Answer>) {
+        match self {
+            Self::Kv(client) => client.on_response(from, response),
+            Self::Transactions(client) => client.on_response(from, response),
+        }
+    }
+
+    fn on_timer(&mut self, timer: TimerId) {
+        match self {
+            Self::Kv(client) => client.on_timer(timer),
+            Self::Transactions(_) => unreachable!("{timer} is no timer of a client of transactions"),
+        }
+    }
+}
+
 /// Why a run ended before its time.
 enum Stopped {
     Finding(Finding),
@@ -394,7 +475,7 @@ enum Stopped {
 fn simulate<R: Replica>(
     arena: &mut Arena<R>,
     nemesis: &mut Nemesis,
-    records: &Rc<RefCell<Records>>,
+    (records, of_transactions): (&Rc<RefCell<Records>>, &SharedRecords),
     judge_at_once: &mut Option<OnTheFly>,
     expectations: &mut Expectations,
 ) -> Option<Stopped> {
@@ -403,16 +484,28 @@ fn simulate<R: Replica>(
     for node in (1..=nodes).map(NodeId) {
         arena.start_server(node);
     }
-    let mut clients: Vec<_> = (1..=plan.world.clients)
-        .map(ClientId)
-        .map(|client| {
-            let workload = &plan.workloads[client.slot() % plan.workloads.len()];
-            let shared_by = plan.clients_of(client.slot() % plan.workloads.len());
-            let retries = R::RETRIES_ARE_SAFE;
-            Client::new(client, world.env(client), &plan, workload, shared_by, retries, Rc::clone(records))
-        })
-        .collect();
-    clients.iter_mut().for_each(Client::start);
+    let transactions = plan.transactions.clone().map(Rc::new);
+    let clients = (1..=plan.world.clients).map(ClientId).map(|me| {
+        let place = me.slot() % plan.workloads.len();
+        let (workload, shared_by) = (&plan.workloads[place], plan.clients_of(place));
+        let (env, records) = (world.env(me), Rc::clone(records));
+        match &transactions {
+            None => {
+                let retries = R::RETRIES_ARE_SAFE;
+                AnyClient::Kv(Client::new(me, env, &plan, workload, shared_by, retries, records))
+            }
+            Some(transactions) => AnyClient::Transactions(TransactionClient::start(
+                (me, env),
+                &plan,
+                transactions,
+                (workload, shared_by),
+                &records,
+                of_transactions,
+            )),
+        }
+    });
+    let mut clients: Vec<_> = clients.collect();
+    clients.iter_mut().for_each(AnyClient::start);
 
     let mut events = 0;
     while let Some(event) = world.next(plan.until) {
@@ -444,7 +537,8 @@ fn simulate<R: Replica>(
             Event::Disconnect { .. } => unreachable!("only servers open streams, to each other"),
             Event::DiskOp { .. } => unreachable!("a run sets no breakpoints"),
         }
-        if let Some(finding) = arena.watch.finding() {
+        let seen = arena.watches.iter().find_map(|watch| watch.finding());
+        if let Some(finding) = seen.or_else(|| of_transactions.borrow_mut().finding.take()) {
             return Some(Stopped::Finding(finding));
         }
         if let Some(judge) = judge_at_once
@@ -502,12 +596,11 @@ fn storage(stats: HostStats) -> Storage {
 }
 
 fn operations(records: &Records) -> Operations {
-    let invoked = records.history.operations() as u64;
     Operations {
-        invoked,
+        invoked: records.invoked.len() as u64,
         answered: records.answered,
         unknown: records.unknown,
-        open: invoked - records.answered - records.unknown,
+        open: records.under_way,
         answered_in_quiet: records.answered_in_quiet,
     }
 }

@@ -50,6 +50,29 @@ pub struct Seen {
     pub longest_leaderless: Duration,
 }
 
+impl Seen {
+    /// What was seen of two groups.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            elections: self.elections + other.elections,
+            leader_changes: self.leader_changes + other.leader_changes,
+            entries_applied: self.entries_applied + other.entries_applied,
+            snapshots_installed: self.snapshots_installed + other.snapshots_installed,
+            leader_changes_with_write_in_flight: self.leader_changes_with_write_in_flight
+                + other.leader_changes_with_write_in_flight,
+            two_leaders_at_once: self.two_leaders_at_once + other.two_leaders_at_once,
+            logs_truncated: self.logs_truncated + other.logs_truncated,
+            reconfigurations: self.reconfigurations + other.reconfigurations,
+            transfers: self.transfers + other.transfers,
+            peer_messages: self.peer_messages + other.peer_messages,
+            peer_bytes: self.peer_bytes + other.peer_bytes,
+            snapshot_bytes: self.snapshot_bytes.max(other.snapshot_bytes),
+            leaderless: self.leaderless.max(other.leaderless),
+            longest_leaderless: self.longest_leaderless.max(other.longest_leaderless),
+        }
+    }
+}
+
 struct State<R: Replica> {
     monitors: BTreeMap<String, Box<dyn Monitor<R>>>,
     finding: Option<Finding>,

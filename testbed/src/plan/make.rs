@@ -13,7 +13,9 @@ use sim::config::{self, Bandwidth, CpuConfig, DiskConfig, LinkRule, NetConfig, W
 use sim::rng::{Keys, Purpose};
 
 use super::schedule::Faults;
-use super::{Checks, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, WorkloadPlan};
+use super::{
+    Checks, CommitMode, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, TransactionPlan, WorkloadPlan,
+};
 use crate::measure::Expectation;
 use crate::registry;
 use crate::scenario::draw::{Draw, Drawable, nano};
@@ -21,6 +23,7 @@ use crate::scenario::latency::Latency;
 use crate::scenario::scalar::Share;
 use crate::scenario::sections::{Cluster, Workload};
 use crate::scenario::{Scenario, ScenarioError, numbered};
+use crate::workload::transactions;
 
 const PURPOSE: Purpose = Purpose::new("plan");
 
@@ -104,6 +107,7 @@ impl Scenario {
                 ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
+            transactions: self.transactions(choices, bug),
             founders,
             only: None,
             faults: Faults { choices, nodes, zones: &zones, quiet_from }
@@ -111,7 +115,7 @@ impl Scenario {
             limits: if file.limits.text == "any" { Limits::Any } else { Limits::Survivable },
             zones,
             checks: Checks {
-                history: file.check.history.text.to_owned(),
+                history: self.history_check().to_owned(),
                 steps: choices.make("check.steps", &file.check.steps),
                 monitors,
                 liveness,
@@ -122,6 +126,36 @@ impl Scenario {
             until,
             quiet_from,
             events: choices.make("budget.events", &file.budget.events.value),
+        })
+    }
+
+    /// What the history is judged by: what was asked for, or what the service promises.
+    fn history_check(&self) -> &'static str {
+        let promised = match &self.file.transactions {
+            None => "linearizable",
+            Some(given) if given.value.isolation.text == "serializable" => "strict-serializable",
+            Some(_) => "strong-snapshot-isolation",
+        };
+        self.file.check.history.map_or(promised, |given| given.text)
+    }
+
+    fn transactions(&self, choices: Choices, bug: Option<Bug>) -> Option<TransactionPlan> {
+        let given = &self.file.transactions.as_ref()?.value;
+        let mode = CommitMode::ALL.into_iter().find(|(name, _)| *name == given.commit.text);
+        let workloads = self.workloads(choices);
+        Some(TransactionPlan {
+            shards: choices.make("transactions.shards", &given.shards.value),
+            spares: choices.make("transactions.spares", &given.spares),
+            keys: workloads.iter().map(|workload| workload.keys).max().expect("there is a workload"),
+            mode: mode.expect("a known name").1,
+            serializable: given.isolation.text == "serializable",
+            lock_ttl: choices.make("transactions.lock-ttl", &given.lock_ttl),
+            move_every: given
+                .move_every
+                .as_ref()
+                .map(|every| choices.make("transactions.move-every", &every.value)),
+            leaves: choices.make("transactions.leave", &given.leave).0,
+            bugs: Bugs(bug),
         })
     }
 
@@ -275,6 +309,7 @@ fn usual_weights(serves: &[&str]) -> [f64; 7] {
 
 fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> WorkloadPlan {
     let path = |field: &str| format!("workload.{name}.{field}");
+    let transactional = transactions::KINDS.contains(&given.kind.text);
     let weights = match &given.mix {
         Some(mix) => {
             mix.value.weights().map(|(name, draw)| choices.make(&path(&format!("mix.{name}")), draw).0)
@@ -293,5 +328,7 @@ fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> 
         timeout: choices.make(&path("timeout"), &given.timeout.value),
         retry_after: (given.retry_after.value.min(), given.retry_after.value.max()),
         value_size: usize::try_from(value_size).expect("a value fits an address space"),
+        actions: if transactional { (given.actions.value.min(), given.actions.value.max()) } else { (0, 0) },
+        reads: if transactional { choices.make(&path("reads"), &given.reads).0 } else { 0.0 },
     }
 }

@@ -9,6 +9,7 @@ mod kind;
 pub(crate) mod make;
 mod predicate;
 mod schedule;
+mod transactions;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use self::fault::{Action, Aim, Cause, Measures, PlannedFault, Settings, Shap
 pub use self::kind::{KINDS, Kind, KindInfo, Length, Measure, Scope, Setting, Word};
 pub(crate) use self::predicate::words;
 pub use self::predicate::{Compare, Event, Field, NoPredicate, Predicate};
+pub use self::transactions::{CommitMode, TransactionPlan};
 pub use crate::scenario::draw::{Draw, Drawable};
 
 /// A scenario with every choice made.
@@ -45,6 +47,9 @@ pub struct Plan {
     pub world: WorldConfig,
     /// What clients do; at least one.
     pub workloads: Vec<WorkloadPlan>,
+    /// If clients run transactions: over which store, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<TransactionPlan>,
     /// If given, only these operations are invoked: a client, and the number of its arrival from 0.
     /// The others arrive, and nothing comes of it, so that these stay what they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +96,16 @@ pub struct WorkloadPlan {
     pub retry_after: (Duration, Duration),
     /// How long a written value is at least, in bytes.
     pub value_size: usize,
+    /// Of transactions over lists: how many lists one touches, at the least and at the most.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub actions: (u32, u32),
+    /// Of transactions: the share that only reads, or the share of reads within one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reads: f64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The share of each operation of a key-value workload; they sum to 1 but for rounding.

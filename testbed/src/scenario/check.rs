@@ -12,6 +12,7 @@ use super::sections::{Cluster, File, Workload};
 use crate::plan::Target;
 use crate::registry;
 use crate::units::format_duration;
+use crate::workload::transactions;
 
 /// The bounds of a run, over all seeds.
 #[derive(Clone, Copy)]
@@ -56,6 +57,7 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> (Vec<FaultSpec>, Op
     for workload in &file.workloads {
         check_workload(&workload.value, file.cluster.protocol.text, problems);
     }
+    check_transactions(file, problems);
     check_parts(&file.cluster, problems);
     let fewest_clients = usize::from(file.cluster.clients.value.min());
     match file.workloads.get(fewest_clients) {
@@ -143,6 +145,42 @@ fn check_parts(cluster: &Cluster, problems: &mut Problems) {
         let part = aside.into_iter().find(|part| part.value.max() > 0).expect("the sum is above 0");
         let message = format!("of {nodes} nodes none is left that votes and keeps the state");
         problems.add_with_help::<()>(part.span.clone(), message, "have more `nodes`, or fewer of these");
+    }
+}
+
+/// Transactions need a store of many groups, and that serves nothing else.
+fn check_transactions(file: &File, problems: &mut Problems) {
+    let kinds = transactions::KINDS;
+    let workloads = file.workloads.iter().map(|workload| (&workload.span, workload.value.kind.text));
+    let Some(At { value: given, span }) = &file.transactions else {
+        for (span, kind) in workloads.filter(|(_, kind)| kinds.contains(kind)) {
+            let message = format!("`{kind}` is a workload of transactions");
+            problems.add_with_help::<()>(span.clone(), message, "add a table [transactions]");
+        }
+        return;
+    };
+    at_least(&given.shards, 1, "a store has at least one shard", problems);
+    for (span, kind) in workloads.filter(|(_, kind)| !kinds.contains(kind)) {
+        let message = format!("`{kind}` is no workload of transactions");
+        problems.add_with_help::<()>(span.clone(), message, format!("those are {}", kinds.join(", ")));
+    }
+    let protocol = file.cluster.protocol.text;
+    if !registry::by_name(protocol).expect("a known name").replicates {
+        let message = format!("{protocol} replicates no shards");
+        let help = "take one that keeps a log, for example `cluster.protocol = \"raft\"`";
+        problems.add_with_help::<()>(span.clone(), message, help);
+    }
+    let fewest_keys = file.workloads.iter().map(|workload| workload.value.keys.value.min()).min();
+    if fewest_keys.is_some_and(|keys| keys < given.shards.value.max()) {
+        let message = "there are fewer keys than shards";
+        problems.add_with_help::<()>(given.shards.span.clone(), message, "raise `keys` of the workload");
+    }
+    for workload in &file.workloads {
+        at_least(&workload.value.actions, 1, "a transaction has at least one step", problems);
+    }
+    if file.check.history.as_ref().is_some_and(|given| given.text == "linearizable") {
+        let message = "transactions are judged by an isolation level";
+        problems.add_with_help::<()>(span.clone(), message, "leave `check.history` out, or name a level");
     }
 }
 

@@ -7,8 +7,8 @@ use super::decode::{At, section};
 use super::draw::Draw;
 use super::latency::Latency;
 use super::names::{
-    Cores, DiskProfiles, Engines, Faults, HistoryChecks, LimitNames, Monitors, Name, NetProfiles,
-    Persistences, Protocols, Submissions, Workloads,
+    CommitModes, Cores, DiskProfiles, Engines, Faults, HistoryChecks, Isolations, LimitNames, Monitors, Name,
+    NetProfiles, Persistences, Protocols, Submissions, Workloads,
 };
 use super::options::Options;
 use super::rows::Overrides;
@@ -27,6 +27,9 @@ section! {
         "cluster" cluster: Cluster = "{}",
         /// How the storage engine is tuned.
         "engine" engine: Engine = "{}",
+        /// The sharded store whose clients run transactions; without it servers hold one store of keys and
+        /// values.
+        "transactions" transactions: Option<At<Transactions>>,
         /// The links.
         "net" net: Net = "{}",
         /// The disks.
@@ -104,6 +107,24 @@ section! {
         /// How much is kept in memory before it is written out as a table. Of a B-tree, the size of its
         /// log, at least 64KiB; of a log-structured store, that of a segment.
         "memtable" memtable: At<Draw<Size>> = "64KiB",
+    }
+
+    /// A store of many replica groups, and how its clients commit transactions.
+    Transactions {
+        /// Into how many regions the keys are divided at first, each in a group of its own.
+        "shards" shards: At<Draw<u32>> = "3",
+        /// How many more groups there are, to which regions may move.
+        "spares" spares: Draw<u32> = "1",
+        /// How transactions commit: `optimistic`, `pessimistic`, `async-commit` or `one-phase`.
+        "commit" commit: Name<CommitModes> = "optimistic",
+        /// What they are isolated by: a `snapshot`, or as if they were `serializable`.
+        "isolation" isolation: Name<Isolations> = "snapshot",
+        /// How long others respect a lock.
+        "lock-ttl" lock_ttl: Draw<Duration> = "500ms",
+        /// How much time lies between two splits or moves of regions, in the mean; none by default.
+        "move-every" move_every: Option<At<Draw<Duration>>>,
+        /// The share of transactions whose client goes away in the middle of the commit.
+        "leave" leave: Draw<Share> = "0",
     }
 
     /// The links. Keys given here override the profile's.
@@ -201,6 +222,10 @@ section! {
         "retry-after" retry_after: At<Draw<Duration>> = "{ min = \"200ms\", max = \"300ms\" }",
         /// How long a written value is at least.
         "value-size" value_size: Draw<Size> = "8B",
+        /// Of transactions over lists: how many steps one has; between two bounds, drawn each time.
+        "actions" actions: At<Draw<u32>> = "{ min = 1, max = 4 }",
+        /// Of transactions: the share of steps, or of transactions, that only read.
+        "reads" reads: Draw<Share> = "0.5",
     }
 
     /// The weight of each operation.
@@ -302,8 +327,8 @@ section! {
 
     /// What must hold.
     Check {
-        /// What the clients' history is judged by.
-        "history" history: Name<HistoryChecks> = "linearizable",
+        /// What the clients' history is judged by; by default what the service promises.
+        "history" history: Option<Name<HistoryChecks>>,
         /// How many steps that judgement may take before it gives up.
         "steps" steps: Draw<u64> = "20_000_000",
         /// What watches the run; all monitors by default.

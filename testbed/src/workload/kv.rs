@@ -102,6 +102,6 @@ impl KvClient {
 }
 
 /// Keys sort by their number: `k00`, `k01` …
-fn key_name(place: u32) -> Bytes {
+pub(crate) fn key_name(place: u32) -> Bytes {
     format!("k{place:02}").into_bytes().into()
 }

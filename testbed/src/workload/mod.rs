@@ -1,3 +1,4 @@
 //! What clients do.
 
 pub mod kv;
+pub(crate) mod transactions;

@@ -1,0 +1,227 @@
+//! What transactions do: lists that grow, accounts whose sum stays, pairs that invite write skew.
+
+use checker::isolation::lists::Action;
+use contract::{Bytes, ClientId, Seed};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use sim::rng::{Keys, Purpose};
+
+use crate::plan::{TransactionPlan, WorkloadPlan};
+use crate::report::Finding;
+use crate::transaction::{Failed, Transaction, Wire};
+use crate::workload::kv::key_name;
+
+/// What every account holds until it is written.
+const OPENING: u64 = 100;
+
+/// What one transaction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// Reads lists and appends to lists, in order.
+    Lists(Vec<Step>),
+    /// Moves an amount between two accounts, if the first has so much.
+    Transfer { from: u32, to: u32, amount: u64 },
+    /// Reads all accounts: their sum is always the same.
+    Total { accounts: u32 },
+}
+
+/// One step over lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Read(u32),
+    Append(u32, u64),
+}
+
+/// What a program did and saw.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    /// Over lists.
+    pub(crate) actions: Vec<Action>,
+    /// What it saw cannot be, should it commit.
+    pub(crate) wrong: Option<Finding>,
+}
+
+/// One client's programs. Each takes draws of its own, so that none depends on how another one ended.
+pub(crate) struct Programs {
+    client: ClientId,
+    draws: ChaCha8Rng,
+    kind: &'static str,
+    keys: u32,
+    actions: (u32, u32),
+    reads: f64,
+    made: u64,
+}
+
+/// The kinds of workloads whose clients run transactions.
+pub(crate) const KINDS: [&str; 3] = ["list-append", "write-skew", "bank"];
+
+impl Programs {
+    pub(crate) fn new(
+        seed: Seed,
+        client: ClientId,
+        workload: &WorkloadPlan,
+        transactions: &TransactionPlan,
+    ) -> Self {
+        let kind = KINDS.into_iter().find(|kind| *kind == workload.kind);
+        Self {
+            client,
+            draws: Keys::new(seed).stream(Purpose::new("workload"), u64::from(client.0)),
+            kind: kind.expect("a scenario's workloads are checked"),
+            keys: transactions.keys,
+            actions: workload.actions,
+            reads: workload.reads,
+            made: 0,
+        }
+    }
+
+    /// The next one.
+    pub(crate) fn next(&mut self) -> Program {
+        match self.kind {
+            "list-append" => self.lists(),
+            "write-skew" => self.skew(),
+            "bank" => self.banking(),
+            other => unreachable!("{other} is no kind of transactions"),
+        }
+    }
+
+    /// A value that nobody else appends.
+    fn value(&mut self) -> u64 {
+        self.made += 1;
+        u64::from(self.client.0) << 32 | self.made
+    }
+
+    fn lists(&mut self) -> Program {
+        let (least, most) = self.actions;
+        let steps = self.draws.random_range(least..=most);
+        let steps = (0..steps).map(|_| {
+            let key = self.draws.random_range(0..self.keys);
+            if self.draws.random::<f64>() < self.reads {
+                Step::Read(key)
+            } else {
+                Step::Append(key, self.value())
+            }
+        });
+        Program::Lists(steps.collect())
+    }
+
+    /// Reads two lists, and appends to one of them.
+    fn skew(&mut self) -> Program {
+        let pair = self.draws.random_range(0..self.keys.div_ceil(2)) * 2;
+        let (one, other) = (pair, (pair + 1) % self.keys);
+        let written = if self.draws.random() { one } else { other };
+        Program::Lists(vec![Step::Read(one), Step::Read(other), Step::Append(written, self.value())])
+    }
+
+    fn banking(&mut self) -> Program {
+        let (from, to) = (self.draws.random_range(0..self.keys), self.draws.random_range(0..self.keys));
+        let amount = self.draws.random_range(1..=5);
+        let reads: f64 = self.draws.random();
+        if reads < self.reads || from == to {
+            Program::Total { accounts: self.keys }
+        } else {
+            Program::Transfer { from, to, amount }
+        }
+    }
+}
+
+/// What the key of an account ends with: it stands right behind the list of the same number.
+const ACCOUNT: u8 = b'a';
+
+fn account_name(place: u32) -> Bytes {
+    [&key_name(place)[..], &[ACCOUNT]].concat().into()
+}
+
+impl Program {
+    /// The keys that it may write; with `all`, those that it reads, too.
+    pub(crate) fn may_write(&self, all: bool) -> Vec<Bytes> {
+        let mut keys: Vec<Bytes> = match self {
+            Self::Lists(steps) => {
+                let writes = steps.iter().any(|step| matches!(step, Step::Append(..)));
+                let wanted = steps.iter().filter_map(|step| match step {
+                    Step::Append(key, _) => Some(key_name(*key)),
+                    Step::Read(key) => (all && writes).then(|| key_name(*key)),
+                });
+                wanted.collect()
+            }
+            Self::Transfer { from, to, .. } => [*from, *to].map(account_name).to_vec(),
+            Self::Total { .. } => Vec::new(),
+        };
+        // Whoever locks in one order does not wait in a circle.
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Runs it up to its commit.
+    pub(crate) async fn run<M: Wire>(
+        &self,
+        transaction: &mut Transaction<M>,
+        ran: &mut Ran,
+    ) -> Result<(), Failed> {
+        match self {
+            Self::Lists(steps) => {
+                // What it may have written counts even if it gets no further.
+                let appends = steps.iter().filter_map(|step| match *step {
+                    Step::Append(key, value) => Some(Action::Append { key: key.into(), value }),
+                    Step::Read(_) => None,
+                });
+                ran.actions = appends.collect();
+                let mut actions = Vec::new();
+                for step in steps {
+                    match *step {
+                        Step::Read(key) => {
+                            let values = decode_list(transaction.get(&key_name(key)).await?);
+                            actions.push(Action::Read { key: key.into(), values });
+                        }
+                        Step::Append(key, value) => {
+                            let name = key_name(key);
+                            let mut values = decode_list(transaction.get(&name).await?);
+                            values.push(value);
+                            transaction.put(name, encode_list(&values));
+                            actions.push(Action::Append { key: key.into(), value });
+                        }
+                    }
+                }
+                ran.actions = actions;
+            }
+            Self::Transfer { from, to, amount } => {
+                let (from, to) = (account_name(*from), account_name(*to));
+                let rich = decode_amount(transaction.get(&from).await?);
+                let poor = decode_amount(transaction.get(&to).await?);
+                if let Some(rest) = rich.checked_sub(*amount) {
+                    transaction.put(from, rest.to_string().into_bytes().into());
+                    transaction.put(to, (poor + amount).to_string().into_bytes().into());
+                }
+            }
+            Self::Total { accounts } => {
+                let mut pairs = transaction.scan().await?;
+                pairs.retain(|(key, _)| key.last() == Some(&ACCOUNT));
+                let written: u64 = pairs.iter().map(|(_, value)| decode_amount(Some(value.clone()))).sum();
+                let untouched = u64::from(*accounts) - pairs.len() as u64;
+                let (total, expected) = (written + untouched * OPENING, u64::from(*accounts) * OPENING);
+                if total != expected {
+                    let line = |(key, value): &(Bytes, Bytes)| format!("{key} holds {value}");
+                    let evidence = pairs.iter().map(line).collect();
+                    let message =
+                        format!("a snapshot of all accounts sums up to {total} instead of {expected}");
+                    ran.wrong = Some(Finding::of_run("bank", message, evidence));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_list(values: &[u64]) -> Bytes {
+    postcard::to_stdvec(values).expect("a list encodes into memory").into()
+}
+
+fn decode_list(stored: Option<Bytes>) -> Vec<u64> {
+    let decode = |bytes: Bytes| postcard::from_bytes(&bytes).expect("a list is what was encoded");
+    stored.map_or_else(Vec::new, decode)
+}
+
+fn decode_amount(stored: Option<Bytes>) -> u64 {
+    let decode = |bytes: Bytes| std::str::from_utf8(&bytes).ok()?.parse().ok();
+    stored.map_or(OPENING, |bytes| decode(bytes).expect("an account holds a number"))
+}
