@@ -13,6 +13,7 @@ use sim::WorldStats;
 
 use crate::plan::{Compare, NoPredicate, words};
 use crate::report::{Operations, Storage};
+use crate::transaction::record::TransactionCounts;
 use crate::watch::Seen;
 
 /// The numbers of a run at one moment; all but the gauges only ever grow.
@@ -28,6 +29,8 @@ pub struct Moment {
     pub operations: Operations,
     /// What the storage did.
     pub storage: Storage,
+    /// What became of transactions.
+    pub transactions: TransactionCounts,
     /// How things stand.
     pub gauges: Gauges,
 }
@@ -87,6 +90,13 @@ measures! {
     false "crashes" "power losses of nodes" |m| m.world.crashes;
     false "kills" "deaths of nodes' processes" |m| m.world.kills;
     false "messages-lost" "messages that the network lost" |m| m.world.messages_lost;
+    false "committed" "transactions that took effect" |m| m.transactions.committed;
+    false "aborted" "transactions that took no effect" |m| m.transactions.aborted;
+    false "conflicts" "transactions that had to give way to another's write" |m| m.transactions.conflicts;
+    false "locks-resolved" "keys whose lock another transaction cleared away" |m| m.transactions.locks_resolved;
+    false "regions-moved" "regions that were brought to another group" |m| m.transactions.regions_moved;
+    false "misdirected" "requests to shards that did not hold the region" |m| m.transactions.misdirected;
+    false "clients-gone" "clients that went away in the middle of a commit" |m| m.transactions.clients_gone;
     true "leaders" "nodes that are up and lead" |m| m.gauges.leaders;
     true "epoch" "the latest term, ballot or epoch" |m| m.gauges.epoch;
     true "lag" "entries by which the slowest node is behind the fastest" |m| m.gauges.lag;

@@ -93,6 +93,9 @@ pub const ENGINES: &[Named] = &[
 pub const WORKLOADS: &[Named] = &[
     Named { name: "kv", about: "get, put, append, delete, cas and scan on a few keys, unique values" },
     Named { name: "list-append", about: "transactions that read lists and append to them" },
+    Named { name: "rw-register", about: "transactions that read registers and write them" },
+    Named { name: "long-fork", about: "transactions that append to one list or read two" },
+    Named { name: "timestamps", about: "transactions that only ask the oracle when they begin" },
     Named { name: "write-skew", about: "transactions that read two lists and append to one of them" },
     Named { name: "bank", about: "transactions that move amounts between accounts, or sum them all up" },
 ];

@@ -74,6 +74,8 @@ struct Arena<R: Replica> {
     options: R::Options,
     engine: AnyOptions,
     world: World<PacketOf<R>>,
+    /// What clients write down of transactions.
+    of_transactions: SharedRecords,
     /// Of each group.
     watches: Vec<Rc<Watch<R>>>,
     servers: Vec<Option<Server<R>>>,
@@ -161,6 +163,7 @@ impl<R: Replica> Arena<R> {
             seen: self.seen(),
             operations: operations(records),
             storage: storage(self.stats()),
+            transactions: self.of_transactions.borrow().counts,
             gauges: self.gauges(),
         }
     }
@@ -327,16 +330,17 @@ pub(crate) fn run<R: Replica>(
         // Nobody asks for the order, and it would grow with the run.
         watches.iter().for_each(|watch| drop(watch.take_order()));
     }
+    let of_transactions = SharedRecords::default();
     let mut arena = Arena::<R> {
         plan: plan.clone(),
         options: protocol,
         engine,
         world: world.clone(),
+        of_transactions: Rc::clone(&of_transactions),
         watches: watches.clone(),
         servers: (0..plan.world.nodes).map(|_| None).collect(),
         past: HostStats::default(),
     };
-    let of_transactions = SharedRecords::default();
     let at_once = plan.checks.stop_at_first && plan.transactions.is_none();
     let mut judge_at_once = at_once.then(|| OnTheFly::new(plan, options.keep_history));
     let mut nemesis = Nemesis::new(plan, R::FAILURES, arena.options.clock_drift_bound(), alarms, &arena);

@@ -13,9 +13,7 @@ use sim::config::{self, Bandwidth, CpuConfig, DiskConfig, LinkRule, NetConfig, W
 use sim::rng::{Keys, Purpose};
 
 use super::schedule::Faults;
-use super::{
-    Checks, CommitMode, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, TransactionPlan, WorkloadPlan,
-};
+use super::{Checks, Core, KvMix, Limits, Liveness, Plan, Sometimes, Target, TransactionPlan, WorkloadPlan};
 use crate::measure::Expectation;
 use crate::registry;
 use crate::scenario::draw::{Draw, Drawable, nano};
@@ -80,6 +78,8 @@ impl Scenario {
         let net = self.net(choices);
         let between = config::net_profile(file.net.between_zones.text).expect("a known profile");
         let between = NetConfig { latency: between.latency, ..net };
+        let transactions = self.transactions(choices, bug);
+        let promised = transactions.as_ref().map_or("linearizable", |plan| plan.isolation.promises());
         let memtable = choices.make("engine.memtable", &file.engine.memtable.value).0;
         Ok(Plan {
             scenario: self.name(),
@@ -107,7 +107,7 @@ impl Scenario {
                 ..WorldConfig::default()
             },
             workloads: self.workloads(choices),
-            transactions: self.transactions(choices, bug),
+            transactions,
             founders,
             only: None,
             faults: Faults { choices, nodes, zones: &zones, quiet_from }
@@ -115,7 +115,7 @@ impl Scenario {
             limits: if file.limits.text == "any" { Limits::Any } else { Limits::Survivable },
             zones,
             checks: Checks {
-                history: self.history_check().to_owned(),
+                history: file.check.history.map_or(promised, |given| given.text).to_owned(),
                 steps: choices.make("check.steps", &file.check.steps),
                 monitors,
                 liveness,
@@ -129,26 +129,15 @@ impl Scenario {
         })
     }
 
-    /// What the history is judged by: what was asked for, or what the service promises.
-    fn history_check(&self) -> &'static str {
-        let promised = match &self.file.transactions {
-            None => "linearizable",
-            Some(given) if given.value.isolation.text == "serializable" => "strict-serializable",
-            Some(_) => "strong-snapshot-isolation",
-        };
-        self.file.check.history.map_or(promised, |given| given.text)
-    }
-
     fn transactions(&self, choices: Choices, bug: Option<Bug>) -> Option<TransactionPlan> {
         let given = &self.file.transactions.as_ref()?.value;
-        let mode = CommitMode::ALL.into_iter().find(|(name, _)| *name == given.commit.text);
         let workloads = self.workloads(choices);
         Some(TransactionPlan {
             shards: choices.make("transactions.shards", &given.shards.value),
             spares: choices.make("transactions.spares", &given.spares),
             keys: workloads.iter().map(|workload| workload.keys).max().expect("there is a workload"),
-            mode: mode.expect("a known name").1,
-            serializable: given.isolation.text == "serializable",
+            mode: choices.make("transactions.commit", &given.commit),
+            isolation: choices.make("transactions.isolation", &given.isolation),
             lock_ttl: choices.make("transactions.lock-ttl", &given.lock_ttl),
             move_every: given
                 .move_every

@@ -23,7 +23,7 @@ pub use self::fault::{Action, Aim, Cause, Measures, PlannedFault, Settings, Shap
 pub use self::kind::{KINDS, Kind, KindInfo, Length, Measure, Scope, Setting, Word};
 pub(crate) use self::predicate::words;
 pub use self::predicate::{Compare, Event, Field, NoPredicate, Predicate};
-pub use self::transactions::{CommitMode, TransactionPlan};
+pub use self::transactions::{CommitMode, Isolation, TransactionPlan};
 pub use crate::scenario::draw::{Draw, Drawable};
 
 /// A scenario with every choice made.

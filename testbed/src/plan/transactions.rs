@@ -19,8 +19,8 @@ pub struct TransactionPlan {
     pub keys: u32,
     /// How transactions commit.
     pub mode: CommitMode,
-    /// Whether what was read must still hold at the commit.
-    pub serializable: bool,
+    /// What transactions are isolated by.
+    pub isolation: Isolation,
     /// How long others respect a lock.
     pub lock_ttl: Duration,
     /// The mean time between two moves of regions by one mover; without it none moves.
@@ -32,7 +32,7 @@ pub struct TransactionPlan {
 }
 
 /// How transactions commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommitMode {
     /// Two phases; conflicts are seen in the first.
@@ -60,10 +60,38 @@ impl CommitMode {
     }
 }
 
+/// What transactions are isolated by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Each reads one snapshot, and no update is lost.
+    Snapshot,
+    /// What one has read still holds when it commits: as if one ran after the other.
+    Serializable,
+}
+
+impl Isolation {
+    /// Each by its name.
+    pub const ALL: [(&str, Self); 2] = [("snapshot", Self::Snapshot), ("serializable", Self::Serializable)];
+
+    /// The history check that such a store promises to pass.
+    pub fn promises(self) -> &'static str {
+        match self {
+            Self::Snapshot => "strong-snapshot-isolation",
+            Self::Serializable => "strict-serializable",
+        }
+    }
+}
+
 impl TransactionPlan {
     /// How many groups hold data, now or later.
     pub fn groups(&self) -> u32 {
         self.shards + self.spares
+    }
+
+    /// Whether what was read must still hold at the commit.
+    pub fn serializable(&self) -> bool {
+        self.isolation == Isolation::Serializable
     }
 
     /// The group of a shard, numbered from 0: the scheduler's comes before them.

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::decode::{Decode, Node, mismatch};
 use super::diagnostic::{Problems, suggest};
-use crate::plan::{CommitMode, KINDS};
+use crate::plan::KINDS;
 use crate::registry::{self, Named};
 use crate::report::SITUATIONS;
 use crate::units::format_duration;
@@ -113,10 +113,6 @@ sets! {
     Workloads, "workload", of(registry::WORKLOADS);
     /// What judges a history.
     HistoryChecks, "history check", of(registry::HISTORY_CHECKS);
-    /// How transactions commit.
-    CommitModes, "way to commit", CommitMode::ALL.iter().map(|(name, _)| *name).collect();
-    /// What transactions are isolated by.
-    Isolations, "isolation", vec!["snapshot", "serializable"];
     /// What watches a run.
     Monitors, "monitor", of(registry::MONITORS);
     /// What the nemesis does.

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::decode::{At, Decode, Fields, Node, mismatch};
 use super::diagnostic::{Problems, suggest};
 use super::draw::{Draw, Drawable, nano};
-use crate::plan::Word;
+use crate::plan::{CommitMode, Isolation, Word};
 use crate::units::{self, UnitError};
 
 /// A leaf: what a draw can stand for.
@@ -235,6 +235,41 @@ impl Scalar for Word {
     fn schema() -> Schema {
         json_schema!({"type": "string", "enum": Self::ALL.map(Self::name)})
     }
+}
+
+/// Enums whose variants a scenario names.
+macro_rules! choices {
+    ($($choice:ident, $what:literal;)*) => {$(
+        impl Decode for $choice {
+            fn decode(node: &Node<'_>, problems: &mut Problems) -> Option<Self> {
+                let DeValue::String(text) = node.get_ref() else { return mismatch(node, $what, problems) };
+                let found = Self::ALL.iter().find(|(name, _)| name == text);
+                found.map(|(_, choice)| *choice).or_else(|| {
+                    let help = suggest(text, Self::ALL.map(|(name, _)| name));
+                    problems.add_with_help(node.span(), format!("`{text}` is not {}", $what), help)
+                })
+            }
+        }
+
+        impl Scalar for $choice {
+            const NAME: &'static str = stringify!($choice);
+
+            fn schema() -> Schema {
+                json_schema!({"type": "string", "enum": Self::ALL.map(|(name, _)| name)})
+            }
+        }
+
+        impl Drawable for $choice {
+            fn between(min: Self, max: Self, rng: &mut impl rand::Rng) -> Self {
+                if rng.random_bool(0.5) { min } else { max }
+            }
+        }
+    )*};
+}
+
+choices! {
+    CommitMode, "a way to commit";
+    Isolation, "an isolation";
 }
 
 impl Decode for bool {

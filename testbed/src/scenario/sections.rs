@@ -7,14 +7,14 @@ use super::decode::{At, section};
 use super::draw::Draw;
 use super::latency::Latency;
 use super::names::{
-    CommitModes, Cores, DiskProfiles, Engines, Faults, HistoryChecks, Isolations, LimitNames, Monitors, Name,
-    NetProfiles, Persistences, Protocols, Submissions, Workloads,
+    Cores, DiskProfiles, Engines, Faults, HistoryChecks, LimitNames, Monitors, Name, NetProfiles,
+    Persistences, Protocols, Submissions, Workloads,
 };
 use super::options::Options;
 use super::rows::Overrides;
 use super::scalar::{BitRate, Drift, Factor, Rate, Share, Size, Weight};
 use crate::measure::Claim;
-use crate::plan::{Predicate, Target, Word};
+use crate::plan::{CommitMode, Isolation, Predicate, Target, Word};
 
 section! {
     /// A situation to put a cluster into, and what must hold in it.
@@ -116,9 +116,9 @@ section! {
         /// How many more groups there are, to which regions may move.
         "spares" spares: Draw<u32> = "1",
         /// How transactions commit: `optimistic`, `pessimistic`, `async-commit` or `one-phase`.
-        "commit" commit: Name<CommitModes> = "optimistic",
+        "commit" commit: Draw<CommitMode> = "optimistic",
         /// What they are isolated by: a `snapshot`, or as if they were `serializable`.
-        "isolation" isolation: Name<Isolations> = "snapshot",
+        "isolation" isolation: Draw<Isolation> = "snapshot",
         /// How long others respect a lock.
         "lock-ttl" lock_ttl: Draw<Duration> = "500ms",
         /// How much time lies between two splits or moves of regions, in the mean; none by default.

@@ -131,7 +131,7 @@ impl<M: Wire> Running<M> {
         until: Time,
     ) -> (Ran, Result<(), Failed>) {
         let mut ran = Ran::default();
-        let may_write = program.may_write(self.database.plan.serializable);
+        let may_write = program.may_write(self.database.plan.serializable());
         let transaction = Transaction::begin(&self.database, &may_write, leaves_after, until).await;
         let result = match transaction {
             Err(failed) => Err(failed),
@@ -166,8 +166,6 @@ impl<M: Wire> Running<M> {
         if let Some(finding) = ran.wrong.filter(|_| outcome == Outcome::Committed) {
             records.found(finding);
         }
-        if !ran.actions.is_empty() {
-            records.ended(self.me, (invoked, now), outcome, ran.actions);
-        }
+        records.ended(self.me, (invoked, now), outcome, ran.did);
     }
 }

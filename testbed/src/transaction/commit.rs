@@ -17,6 +17,7 @@ use protocols::percolator::{Mutation, MutationKind, Prewrite, Ret, ShardOp, Time
 use super::database::{Database, Parts, Unanswered};
 use super::link::Wire;
 use crate::plan::CommitMode;
+use crate::report::Finding;
 
 /// How long work goes on in the background after the client has its answer, in nanoseconds.
 const AFTERWARDS: u64 = 2_000_000_000;
@@ -144,7 +145,7 @@ impl<M: Wire> Transaction<M> {
             return Ok(());
         }
         let mut mutations: BTreeMap<Bytes, MutationKind> = BTreeMap::new();
-        if self.database.plan.serializable {
+        if self.database.plan.serializable() {
             // What was read must still hold when the transaction commits.
             mutations.extend(self.reads.keys().map(|key| (key.clone(), MutationKind::Lock)));
         }
@@ -296,6 +297,14 @@ impl<M: Wire> Transaction<M> {
                 Ok(Ret::RolledBack) => {
                     self.give_up(keys);
                     return Err(Failed::Aborted);
+                }
+                Ok(Ret::NotFound) => {
+                    let message = format!(
+                        "{primary} holds no trace of the transaction of {start}, which had locked it"
+                    );
+                    let finding = Finding::of_run("primary-forgotten", message, Vec::new());
+                    self.database.records.borrow_mut().found(finding);
+                    return Err(Failed::Unknown);
                 }
                 Ok(other) => unreachable!("the second phase was answered {other}"),
                 Err(Unanswered) => return Err(Failed::Unknown),

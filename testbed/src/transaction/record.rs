@@ -1,9 +1,10 @@
 //! What clients write down of their transactions, and how that is judged.
 
 use std::cell::RefCell;
+use std::fmt::Debug;
 use std::rc::Rc;
 
-use checker::isolation::{AnomalyKind, Level, Outcome, Transaction, lists};
+use checker::isolation::{Anomaly, AnomalyKind, Level, Outcome, Transaction, lists, registers};
 use contract::{ClientId, Time};
 use protocols::percolator::Timestamp;
 use serde::Serialize;
@@ -36,11 +37,25 @@ pub struct TransactionCounts {
     pub write_skews: u64,
 }
 
+/// What a transaction did, as its client saw it.
+#[derive(Debug, Default)]
+pub(crate) enum Did {
+    /// To lists.
+    Lists(Vec<lists::Action>),
+    /// To registers.
+    Registers(Vec<registers::Action>),
+    /// What no isolation checker looks at.
+    #[default]
+    Other,
+}
+
 /// What clients of transactions write down.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionRecords {
-    /// Those that have ended, in the order in which they did.
-    pub(crate) transactions: Vec<Transaction<lists::Action>>,
+    /// Those over lists that have ended, in the order in which they did.
+    lists: Vec<Transaction<lists::Action>>,
+    /// Those over registers.
+    registers: Vec<Transaction<registers::Action>>,
     pub(crate) counts: TransactionCounts,
     /// The latest timestamp that a client was given.
     pub(crate) latest: Timestamp,
@@ -64,18 +79,13 @@ impl TransactionRecords {
         self.finding.get_or_insert(finding);
     }
 
-    /// A transaction over lists has ended.
-    pub(crate) fn ended(
-        &mut self,
-        client: ClientId,
-        (invoked, returned): (Time, Time),
-        outcome: Outcome,
-        actions: Vec<lists::Action>,
-    ) {
-        let returned = (outcome != Outcome::Unknown).then_some(returned.0);
-        let process = client.0.into();
-        let invoked = invoked.0;
-        self.transactions.push(Transaction { process, invoked, returned, outcome, actions });
+    /// A transaction has ended.
+    pub(crate) fn ended(&mut self, client: ClientId, times: (Time, Time), outcome: Outcome, did: Did) {
+        match did {
+            Did::Lists(actions) => self.lists.push(transaction(client, times, outcome, actions)),
+            Did::Registers(actions) => self.registers.push(transaction(client, times, outcome, actions)),
+            Did::Other => {}
+        }
     }
 
     /// What is wrong if locks stay for ever.
@@ -86,32 +96,45 @@ impl TransactionRecords {
 
     /// Whether the transactions keep to an isolation level.
     pub(crate) fn judge(&mut self, level: Level) -> Verdict {
-        let report = lists::judge(&self.transactions).expect("clients record well-formed transactions");
-        let skews = report.anomalies.iter().filter(|anomaly| anomaly.kind == AnomalyKind::G2Item);
+        let lists = lists::judge(&self.lists).expect("clients record well-formed transactions");
+        let registers = registers::judge(&self.registers).expect("clients record well-formed transactions");
+        let anomalies = lists.anomalies.iter().chain(&registers.anomalies);
+        let skews = anomalies.filter(|anomaly| anomaly.kind == AnomalyKind::G2Item);
         self.counts.write_skews = skews.count() as u64;
-        let Some(anomaly) = report.first_against(level) else { return Verdict::Ok };
-        let evidence = anomaly.transactions.iter().map(|number| self.line(*number));
-        Verdict::Violation(Finding {
-            check: level.to_string(),
-            message: format!("{} breaks {level}: {}", anomaly.kind, anomaly.sentence),
-            evidence: evidence.collect(),
-            signature: format!("isolation/{}", anomaly.kind),
-        })
+        match (lists.first_against(level), registers.first_against(level)) {
+            (Some(anomaly), _) => Verdict::Violation(finding(anomaly, level, &self.lists)),
+            (None, Some(anomaly)) => Verdict::Violation(finding(anomaly, level, &self.registers)),
+            (None, None) => Verdict::Ok,
+        }
     }
+}
 
-    /// A transaction in one line.
-    fn line(&self, number: u32) -> String {
-        let Transaction { process, invoked, returned, outcome, actions } =
-            &self.transactions[number as usize];
-        let actions: Vec<String> = actions
-            .iter()
-            .map(|action| match action {
-                lists::Action::Append { key, value } => format!("append {value} to {key}"),
-                lists::Action::Read { key, values } => format!("read {key}: {values:?}"),
-            })
-            .collect();
-        let ended = returned.map_or("never returned".to_owned(), |at| format!("returned at {}", Time(at)));
-        let (began, actions) = (Time(*invoked), actions.join("; "));
-        format!("T{number} of c{process}, began at {began}, {ended}, {outcome:?}: {actions}")
+fn transaction<A>(
+    client: ClientId,
+    (invoked, returned): (Time, Time),
+    outcome: Outcome,
+    actions: Vec<A>,
+) -> Transaction<A> {
+    let returned = (outcome != Outcome::Unknown).then_some(returned.0);
+    Transaction { process: client.0.into(), invoked: invoked.0, returned, outcome, actions }
+}
+
+fn finding<A: Debug>(anomaly: &Anomaly, level: Level, transactions: &[Transaction<A>]) -> Finding {
+    // A sentence each, and then who they are about.
+    let sentences = anomaly.sentence.split("; ").map(str::to_owned);
+    let lines = anomaly.transactions.iter().map(|number| line(*number, &transactions[*number as usize]));
+    let (kind, among) = (anomaly.kind, anomaly.transactions.len());
+    Finding {
+        check: level.to_string(),
+        message: format!("{kind} among {among} transactions, which {level} forbids"),
+        evidence: sentences.chain(lines).collect(),
+        signature: format!("isolation/{kind}"),
     }
+}
+
+/// A transaction in one line.
+fn line<A: Debug>(number: u32, transaction: &Transaction<A>) -> String {
+    let Transaction { process, invoked, returned, outcome, actions } = transaction;
+    let ended = returned.map_or("never returned".to_owned(), |at| format!("returned at {}", Time(at)));
+    format!("T{number} of c{process}, began at {}, {ended}, {outcome:?}: {actions:?}", Time(*invoked))
 }

@@ -1,6 +1,6 @@
 //! What transactions do: lists that grow, accounts whose sum stays, pairs that invite write skew.
 
-use checker::isolation::lists::Action;
+use checker::isolation::{lists, registers};
 use contract::{Bytes, ClientId, Seed};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -8,6 +8,7 @@ use sim::rng::{Keys, Purpose};
 
 use crate::plan::{TransactionPlan, WorkloadPlan};
 use crate::report::Finding;
+use crate::transaction::record::Did;
 use crate::transaction::{Failed, Transaction, Wire};
 use crate::workload::kv::key_name;
 
@@ -19,24 +20,28 @@ const OPENING: u64 = 100;
 pub(crate) enum Program {
     /// Reads lists and appends to lists, in order.
     Lists(Vec<Step>),
+    /// Reads registers and writes registers, in order.
+    Registers(Vec<Step>),
+    /// Begins, and is done: it asks for a timestamp.
+    Nothing,
     /// Moves an amount between two accounts, if the first has so much.
     Transfer { from: u32, to: u32, amount: u64 },
     /// Reads all accounts: their sum is always the same.
     Total { accounts: u32 },
 }
 
-/// One step over lists.
+/// One step over lists or registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Read(u32),
-    Append(u32, u64),
+    Write(u32, u64),
 }
 
 /// What a program did and saw.
 #[derive(Debug, Default)]
 pub(crate) struct Ran {
-    /// Over lists.
-    pub(crate) actions: Vec<Action>,
+    /// What the isolation checker looks at. What it may have written counts even if it got no further.
+    pub(crate) did: Did,
     /// What it saw cannot be, should it commit.
     pub(crate) wrong: Option<Finding>,
 }
@@ -53,7 +58,8 @@ pub(crate) struct Programs {
 }
 
 /// The kinds of workloads whose clients run transactions.
-pub(crate) const KINDS: [&str; 3] = ["list-append", "write-skew", "bank"];
+pub(crate) const KINDS: [&str; 6] =
+    ["list-append", "rw-register", "write-skew", "long-fork", "bank", "timestamps"];
 
 impl Programs {
     pub(crate) fn new(
@@ -77,7 +83,10 @@ impl Programs {
     /// The next one.
     pub(crate) fn next(&mut self) -> Program {
         match self.kind {
-            "list-append" => self.lists(),
+            "list-append" => Program::Lists(self.steps()),
+            "rw-register" => Program::Registers(self.steps()),
+            "long-fork" => self.fork(),
+            "timestamps" => Program::Nothing,
             "write-skew" => self.skew(),
             "bank" => self.banking(),
             other => unreachable!("{other} is no kind of transactions"),
@@ -90,18 +99,29 @@ impl Programs {
         u64::from(self.client.0) << 32 | self.made
     }
 
-    fn lists(&mut self) -> Program {
+    fn steps(&mut self) -> Vec<Step> {
         let (least, most) = self.actions;
         let steps = self.draws.random_range(least..=most);
-        let steps = (0..steps).map(|_| {
+        let step = |_| {
             let key = self.draws.random_range(0..self.keys);
             if self.draws.random::<f64>() < self.reads {
                 Step::Read(key)
             } else {
-                Step::Append(key, self.value())
+                Step::Write(key, self.value())
             }
-        });
-        Program::Lists(steps.collect())
+        };
+        (0..steps).map(step).collect()
+    }
+
+    /// Either writes one register or reads two: do all see single writes come in one order?
+    fn fork(&mut self) -> Program {
+        let (one, other) = (self.draws.random_range(0..self.keys), self.draws.random_range(0..self.keys));
+        let reads = self.draws.random::<f64>() < self.reads;
+        Program::Lists(if reads {
+            vec![Step::Read(one), Step::Read(other)]
+        } else {
+            vec![Step::Write(one, self.value())]
+        })
     }
 
     /// Reads two lists, and appends to one of them.
@@ -109,7 +129,7 @@ impl Programs {
         let pair = self.draws.random_range(0..self.keys.div_ceil(2)) * 2;
         let (one, other) = (pair, (pair + 1) % self.keys);
         let written = if self.draws.random() { one } else { other };
-        Program::Lists(vec![Step::Read(one), Step::Read(other), Step::Append(written, self.value())])
+        Program::Lists(vec![Step::Read(one), Step::Read(other), Step::Write(written, self.value())])
     }
 
     fn banking(&mut self) -> Program {
@@ -131,20 +151,26 @@ fn account_name(place: u32) -> Bytes {
     [&key_name(place)[..], &[ACCOUNT]].concat().into()
 }
 
+fn register_name(place: u32) -> Bytes {
+    [&key_name(place)[..], b"r"].concat().into()
+}
+
 impl Program {
     /// The keys that it may write; with `all`, those that it reads, too.
     pub(crate) fn may_write(&self, all: bool) -> Vec<Bytes> {
+        let of_steps = |steps: &[Step], name: fn(u32) -> Bytes| {
+            let writes = steps.iter().any(|step| matches!(step, Step::Write(..)));
+            let wanted = steps.iter().filter_map(|step| match step {
+                Step::Write(key, _) => Some(name(*key)),
+                Step::Read(key) => (all && writes).then(|| name(*key)),
+            });
+            wanted.collect()
+        };
         let mut keys: Vec<Bytes> = match self {
-            Self::Lists(steps) => {
-                let writes = steps.iter().any(|step| matches!(step, Step::Append(..)));
-                let wanted = steps.iter().filter_map(|step| match step {
-                    Step::Append(key, _) => Some(key_name(*key)),
-                    Step::Read(key) => (all && writes).then(|| key_name(*key)),
-                });
-                wanted.collect()
-            }
+            Self::Lists(steps) => of_steps(steps, key_name),
+            Self::Registers(steps) => of_steps(steps, register_name),
             Self::Transfer { from, to, .. } => [*from, *to].map(account_name).to_vec(),
-            Self::Total { .. } => Vec::new(),
+            Self::Total { .. } | Self::Nothing => Vec::new(),
         };
         // Whoever locks in one order does not wait in a circle.
         keys.sort_unstable();
@@ -159,38 +185,16 @@ impl Program {
         ran: &mut Ran,
     ) -> Result<(), Failed> {
         match self {
-            Self::Lists(steps) => {
-                // What it may have written counts even if it gets no further.
-                let appends = steps.iter().filter_map(|step| match *step {
-                    Step::Append(key, value) => Some(Action::Append { key: key.into(), value }),
-                    Step::Read(_) => None,
-                });
-                ran.actions = appends.collect();
-                let mut actions = Vec::new();
-                for step in steps {
-                    match *step {
-                        Step::Read(key) => {
-                            let values = decode_list(transaction.get(&key_name(key)).await?);
-                            actions.push(Action::Read { key: key.into(), values });
-                        }
-                        Step::Append(key, value) => {
-                            let name = key_name(key);
-                            let mut values = decode_list(transaction.get(&name).await?);
-                            values.push(value);
-                            transaction.put(name, encode_list(&values));
-                            actions.push(Action::Append { key: key.into(), value });
-                        }
-                    }
-                }
-                ran.actions = actions;
-            }
+            Self::Lists(steps) => run_lists(steps, transaction, ran).await?,
+            Self::Registers(steps) => run_registers(steps, transaction, ran).await?,
+            Self::Nothing => {}
             Self::Transfer { from, to, amount } => {
                 let (from, to) = (account_name(*from), account_name(*to));
                 let rich = decode_amount(transaction.get(&from).await?);
                 let poor = decode_amount(transaction.get(&to).await?);
                 if let Some(rest) = rich.checked_sub(*amount) {
-                    transaction.put(from, rest.to_string().into_bytes().into());
-                    transaction.put(to, (poor + amount).to_string().into_bytes().into());
+                    transaction.put(from, encode_number(rest));
+                    transaction.put(to, encode_number(poor + amount));
                 }
             }
             Self::Total { accounts } => {
@@ -212,6 +216,68 @@ impl Program {
     }
 }
 
+async fn run_lists<M: Wire>(
+    steps: &[Step],
+    transaction: &mut Transaction<M>,
+    ran: &mut Ran,
+) -> Result<(), Failed> {
+    let append = |step: &Step| match *step {
+        Step::Write(key, value) => Some(lists::Action::Append { key: key.into(), value }),
+        Step::Read(_) => None,
+    };
+    ran.did = Did::Lists(steps.iter().filter_map(append).collect());
+    let mut actions = Vec::new();
+    for step in steps {
+        let (Step::Read(key) | Step::Write(key, _)) = *step;
+        let name = key_name(key);
+        let mut values = decode_list(transaction.get(&name).await?);
+        if let Step::Write(_, value) = *step {
+            values.push(value);
+            transaction.put(name, encode_list(&values));
+        }
+        let read = lists::Action::Read { key: key.into(), values };
+        actions.push(append(step).unwrap_or(read));
+    }
+    ran.did = Did::Lists(actions);
+    Ok(())
+}
+
+async fn run_registers<M: Wire>(
+    steps: &[Step],
+    transaction: &mut Transaction<M>,
+    ran: &mut Ran,
+) -> Result<(), Failed> {
+    let write = |step: &Step| match *step {
+        Step::Write(key, value) => Some(registers::Action::Write { key: key.into(), value }),
+        Step::Read(_) => None,
+    };
+    ran.did = Did::Registers(steps.iter().filter_map(write).collect());
+    let mut actions = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Read(key) => {
+                let value = transaction.get(&register_name(key)).await?.map(decode_number);
+                actions.push(registers::Action::Read { key: key.into(), value });
+            }
+            Step::Write(key, value) => {
+                transaction.put(register_name(key), encode_number(value));
+                actions.extend(write(step));
+            }
+        }
+    }
+    ran.did = Did::Registers(actions);
+    Ok(())
+}
+
+fn encode_number(number: u64) -> Bytes {
+    number.to_string().into_bytes().into()
+}
+
+fn decode_number(stored: Bytes) -> u64 {
+    let decode = |bytes: &Bytes| std::str::from_utf8(bytes).ok()?.parse().ok();
+    decode(&stored).expect("a number is what was encoded")
+}
+
 fn encode_list(values: &[u64]) -> Bytes {
     postcard::to_stdvec(values).expect("a list encodes into memory").into()
 }
@@ -222,6 +288,5 @@ fn decode_list(stored: Option<Bytes>) -> Vec<u64> {
 }
 
 fn decode_amount(stored: Option<Bytes>) -> u64 {
-    let decode = |bytes: Bytes| std::str::from_utf8(&bytes).ok()?.parse().ok();
-    stored.map_or(OPENING, |bytes| decode(bytes).expect("an account holds a number"))
+    stored.map_or(OPENING, decode_number)
 }
