@@ -45,7 +45,7 @@ const SCRIPTS: &str = "
 ## Golden scripts
 
 Tests of single steps are scripts of commands and messages, one file each in `protocols/testscripts`. What such a
-test asserts is its whole text. With the bug beside it planted it comes out otherwise, as `protocols/tests/scripts`
+test asserts is its whole text. With the bug beside it planted it comes out otherwise, as `protocols/tests`
 checks; a dash says that none of the planted bugs changes it.
 ";
 

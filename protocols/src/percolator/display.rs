@@ -169,7 +169,7 @@ impl Display for Ret {
             }
             Self::Locked(lock) => lock.fmt(f),
             Self::Conflict { key, start, commit } => {
-                write!(f, "conflict: {key} committed at {commit} since {start}")
+                write!(f, "conflict: {key} was committed at {commit} by {start}")
             }
             Self::Prewritten { min_commit: Timestamp::ZERO } => f.write_str("prewritten"),
             Self::Prewritten { min_commit } => write!(f, "prewritten, commits from {min_commit}"),

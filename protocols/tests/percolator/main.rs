@@ -10,6 +10,7 @@
 //! | `clock MICROSECONDS` | when requests are proposed from now on |
 //! | `restart` | every process loses its memory |
 //! | `state [GROUP]` | what stands in the stores |
+//! | `count` | how many pairs of each kind stand there |
 //! | `get KEY AT [noted]`, `scan AT [FROM [TO]] [limit=N] [noted]` | reads |
 //! | `prewrite START KEY=VALUE… [delete=KEY] [lock=KEY] [primary=KEY] [ttl=N] [for-update=T] [with=B,C] [async] [one-phase]` | the first phase; the primary is the first key by default |
 //! | `commit START COMMIT KEY…`, `rollback START KEY…` | the second, or none |
@@ -269,6 +270,11 @@ impl Script {
                     }
                 }
             }
+            "count" => {
+                for (id, group) in self.groups.iter().filter(|(id, _)| **id != SCHEDULER) {
+                    let _ = writeln!(self.output, "{id} {}", group.counted());
+                }
+            }
             "collect" => {
                 let safepoint = arguments.timestamp(0)?;
                 for id in self.groups.keys().copied().filter(|id| *id != SCHEDULER).collect::<Vec<_>>() {
@@ -375,4 +381,35 @@ fn percolator() {
         println!("{}", path.display());
         goldenscript::run(&mut Script::default(), &path).unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+/// What a script shows with a bug planted; an error where it cannot go on.
+fn planted(text: &str, bug: &str) -> Result<String, String> {
+    let with_bug = text.replacen("\ncluster", &format!("\ncluster bug={bug}"), 1);
+    assert_ne!(with_bug, text, "a script begins with its cluster");
+    let shown = goldenscript::generate(&mut Script::default(), &with_bug);
+    let shown = shown.map_err(|error| error.to_string())?;
+    Ok(shown.replacen(&format!(" bug={bug}"), "", 1))
+}
+
+/// What `courses.tsv` names of these scripts: each comes out otherwise with what is planted against it.
+#[test]
+fn planted_bugs_turn_courses_red() {
+    let table = std::fs::read_to_string(folder().join("../courses.tsv")).expect("the table can be read");
+    let mut seen = 0;
+    for row in table.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
+        let [_, case, protocol, script, bug] = row[..] else { panic!("{row:?} has five fields") };
+        if protocol != "percolator" {
+            continue;
+        }
+        let text = std::fs::read_to_string(folder().join(script));
+        let text = text.unwrap_or_else(|error| panic!("{case}: {script}: {error}"));
+        seen += 1;
+        if bug != "-" {
+            assert_ne!(planted(&text, bug).as_ref(), Ok(&text), "{case}: {script} does not show {bug}");
+        }
+        let plain = goldenscript::generate(&mut Script::default(), &text).expect("the script is sound");
+        assert_eq!(plain, text, "{case}: {script}");
+    }
+    assert!(seen > 0, "percolator has rows");
 }

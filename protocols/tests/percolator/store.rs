@@ -48,10 +48,6 @@ impl Store {
             }
         }
     }
-
-    fn pairs(&self, family: u8) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-        self.0.get(&Family(family)).into_iter().flatten()
-    }
 }
 
 /// A group's service, and its store.
@@ -60,7 +56,7 @@ pub(crate) struct Group {
     bugs: Bugs,
     founding: Vec<Region>,
     service: PercolatorService,
-    pub(crate) store: Store,
+    store: Store,
     applied: u64,
 }
 
@@ -97,6 +93,16 @@ impl Group {
         answer
     }
 
+    /// How many pairs stand in each family.
+    pub(crate) fn counted(&self) -> String {
+        let count = |family| self.pairs_of(family).count();
+        format!("data {}, locks {}, writes {}", count(1), count(2), count(3))
+    }
+
+    fn pairs_of(&self, family: u8) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        self.store.0.get(&Family(family)).into_iter().flatten()
+    }
+
     /// What stands in the store, decoded by what its layout says: this pins the format.
     pub(crate) fn shown(&self) -> String {
         let mut text = String::new();
@@ -104,10 +110,10 @@ impl Group {
             let (key, at) = split_version_key(encoded).expect("a version's key");
             format!("{}{at}", key.escape_ascii())
         };
-        for (key, value) in self.store.pairs(1) {
+        for (key, value) in self.pairs_of(1) {
             let _ = writeln!(text, "  data {} = \"{}\"", at(key), value.escape_ascii());
         }
-        for (key, lock) in self.store.pairs(2) {
+        for (key, lock) in self.pairs_of(2) {
             type Lock = (u32, Bytes, u64, u64, u64, u64, Option<Vec<Bytes>>);
             let (kind, primary, start, expires, for_update, min_commit, secondaries): Lock =
                 postcard::from_bytes(lock).expect("a lock");
@@ -123,7 +129,7 @@ impl Group {
             }
             let _ = writeln!(text);
         }
-        for (key, record) in self.store.pairs(3) {
+        for (key, record) in self.pairs_of(3) {
             let kind = ["delete", "put", "lock", "rollback", "protected rollback"][usize::from(record[0])];
             let (start, overlaps): (u64, bool) = postcard::from_bytes(&record[1..]).expect("a record");
             let overlaps = if overlaps { ", overlaps a rollback" } else { "" };
