@@ -88,6 +88,7 @@ pub(crate) enum Kind {
     FaultEnds,
     DiskError,
     Close,
+    Unheard,
 }
 
 /// The digest while the run goes on.

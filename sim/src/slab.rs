@@ -69,9 +69,12 @@ impl<T> Slab<T> {
         self.slots.iter().filter_map(|(_, value)| value.as_ref())
     }
 
-    /// Changes all values, in order of their slots.
-    pub(crate) fn for_each(&mut self, change: impl FnMut(&mut T)) {
-        self.slots.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(change);
+    /// All values with their tickets, in order of their slots, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Ticket, &mut T)> {
+        self.slots.iter_mut().enumerate().filter_map(|(slot, (generation, value))| {
+            let ticket = Ticket { slot: slot as u32, generation: *generation };
+            value.as_mut().map(|value| (ticket, value))
+        })
     }
 
     /// Takes out all values that `which` picks, in order of their slots.

@@ -59,7 +59,14 @@ impl<M: Hash + WireSize> Inner<M> {
         let bytes = message.wire_size();
         state.stats.messages_sent += 1;
         state.stats.message_bytes_sent += bytes as u64;
-        let (epoch, number, opens) = state.connections.send(from, to);
+        let hash = content_hash(&message);
+        let Some((epoch, number, opens)) = state.connections.send(from, to) else {
+            state.stats.count_lost(Fate::Cut);
+            state.digest.event(Kind::Unheard, [state.now.0, state.pair(from, to), hash]);
+            return state.trace(|state| {
+                format!("segment {} > {} to a stream that has ended", state.address(from), state.address(to))
+            });
+        };
         let segment = Segment {
             from,
             to,
@@ -67,7 +74,7 @@ impl<M: Hash + WireSize> Inner<M> {
             number,
             phase: Phase::Flying,
             bytes,
-            hash: content_hash(&message),
+            hash,
             first_sent: state.now,
             patience: state.streams.resend_after,
             message: Some(message),
@@ -118,7 +125,7 @@ impl<M> Inner<M> {
             return;
         }
         let (from, to) = (owner.endpoint, state.index(to));
-        let Some(epoch) = state.connections.current(from, to) else { return };
+        let Some(epoch) = state.connections.give_up(from, to) else { return };
         let waited = state.connections.close(from, to, epoch).expect("the side believes in it");
         for ticket in waited {
             drop(self.segments.borrow_mut().remove(ticket));
@@ -243,7 +250,7 @@ impl<M> Inner<M> {
         let (to_address, from_address) = (state.address(to), state.address(from));
         let Some(message) = message else {
             let current = state.endpoints[to as usize].incarnation;
-            if u64::from(current) != number {
+            if u64::from(current) != number || !state.connections.tell(to, from, epoch) {
                 return None;
             }
             state.digest.event(Kind::Disconnect, [state.now.0, state.pair(from, to), epoch.into()]);
@@ -267,9 +274,10 @@ impl<M> Inner<M> {
     }
 
     /// An endpoint's machine learns that a connection is no more, and tells it: in order with all else
-    /// that comes for it, and after a pause.
+    /// that comes for it, and after a pause. Until then what it sends goes nowhere, whoever may have opened
+    /// a new connection meanwhile: it was meant for the old one.
     fn ends(&self, state: &mut State, (from, to): (u32, u32), epoch: u32) {
-        let Some(waited) = state.connections.close(to, from, epoch) else { return };
+        let Some(waited) = state.connections.end(to, from, epoch) else { return };
         let incarnation = state.endpoints[to as usize].incarnation;
         let mut segments = self.segments.borrow_mut();
         waited.into_iter().for_each(|ticket| drop(segments.remove(ticket)));

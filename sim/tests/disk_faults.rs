@@ -242,6 +242,35 @@ fn a_slow_disk_takes_longer() {
     }
 }
 
+/// What is under way when the fault ends goes on as fast as ever, and is done once; so does what waits behind it. And
+/// what is under way when it begins is slow for the rest.
+#[test]
+fn a_slow_disk_is_slow_no_longer_than_the_fault() {
+    for disk in ["nvme", "hdd"] {
+        let world = world_with(1, disk_profile(disk).expect("a known profile"));
+        let file = file_of(&world, "f", vec![1; 4096]);
+        let writes = |number: u8| {
+            let file = file.clone();
+            start(&world, async move {
+                file.write_at(0, vec![number; 4096]).await.0?;
+                file.sync_data().await
+            })
+        };
+        let slow = || world.inject(&Fault::SlowDisk(SlowDisk { node: NODE, permille: 1_000_000_000 }));
+        let early = writes(2);
+        let injected = slow();
+        let late = writes(3);
+        assert_eq!(world.next(world.now() + Duration::from_secs(60)), None);
+        assert_eq!((early.take(), late.take()), (None, None), "{disk}");
+        world.recover(injected);
+        assert_eq!(world.next(world.now() + Duration::from_secs(1)), None);
+        assert_eq!((early.take(), late.take()), (Some(Ok(())), Some(Ok(()))), "{disk}");
+        let requests = world.stats().disk_writes + world.stats().disk_flushes;
+        assert_eq!(world.next(Time::FAR), None);
+        assert_eq!(world.stats().disk_writes + world.stats().disk_flushes, requests);
+    }
+}
+
 /// After a sync that failed the pages are clean: a second sync succeeds, and writes nothing.
 #[test]
 fn a_failed_sync_loses_what_it_was_to_write() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use contract::{Address, Env, NodeId, Seed, Time, WireSize};
 use seedbed_sim::config::{Latency, Links, NetConfig};
-use seedbed_sim::{Blocking, Event, World, WorldConfig};
+use seedbed_sim::fault::Pause;
+use seedbed_sim::{Blocking, Event, Fault, World, WorldConfig};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Number(u64);
@@ -165,6 +166,36 @@ fn a_stream_that_is_closed_begins_anew() {
         assert_eq!(numbers(&events[told_at..], TWO), [2], "seed {seed}");
         assert!(numbers(&events, ONE).is_empty(), "what the peer had sent is lost");
         assert_eq!(world.stats().disconnects, 1, "seed {seed}");
+    }
+}
+
+/// What a paused process sends before it is told that its stream has ended goes nowhere, though its peer has opened
+/// another one. Once it is told, or breaks the stream itself, that is the one it writes to.
+#[test]
+fn what_is_sent_to_a_stream_that_has_ended_is_lost() {
+    for (seed, gives_up) in (0..40).map(|seed| (seed, seed % 2 == 1)) {
+        let world = world(seed, 0.0);
+        let one = world.env(ONE);
+        one.send_stream(TWO.into(), Number(0));
+        assert_eq!(numbers(&all(&world, Time(1_000_000_000)), TWO), [0]);
+        let pause = world.inject(&Fault::Pause(Pause { node: ONE, clock_stops: false }));
+        world.kill(TWO);
+        world.restart(TWO);
+        world.env(TWO).send_stream(ONE.into(), Number(10));
+        assert!(all(&world, Time(2_000_000_000)).is_empty(), "the pause holds it all");
+        one.send_stream(TWO.into(), Number(1));
+        if gives_up {
+            one.close_stream(TWO.into());
+            one.send_stream(TWO.into(), Number(2));
+        }
+        world.recover(pause);
+        let events = all(&world, Time(3_000_000_000));
+        assert_eq!(numbers(&events, TWO), if gives_up { vec![2] } else { vec![] }, "seed {seed}");
+        assert_eq!(numbers(&events, ONE), [10], "seed {seed}");
+        assert_eq!(events.first() == Some(&told(ONE, TWO)), !gives_up, "seed {seed}");
+        assert_eq!(world.stats().disconnects, u64::from(!gives_up), "seed {seed}");
+        one.send_stream(TWO.into(), Number(3));
+        assert_eq!(numbers(&all(&world, Time::FAR), TWO), [3], "seed {seed}");
     }
 }
 

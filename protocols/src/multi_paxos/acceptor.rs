@@ -5,7 +5,7 @@ use contract::{Bug, Effects, Entry, Epoch, Index, NodeId};
 
 use super::message::Message;
 use super::record::Record;
-use super::{Law, MultiPaxos};
+use super::{Law, MultiPaxos, Standing};
 
 /// Accepted slots reach at most so many windows beyond what is known to be decided: who lags further has to
 /// learn what was decided first, and what it keeps is bounded.
@@ -53,6 +53,23 @@ impl MultiPaxos {
         (self.promised, self.told) = (ballot, Index::ZERO);
         if !self.cluster.bugs.has(Bug::PromiseForgotten) {
             self.write(vec![Record::Promise { ballot }], fx);
+        }
+    }
+
+    /// Something was decided in this ballot: a quorum has promised it, and who was overtaken by it can decide
+    /// nothing any more. So this acceptor takes no part below it either. What tells of the decision is being
+    /// written, and binds after a restart.
+    pub(super) fn promise_with_others(&mut self, ballot: Epoch) {
+        if ballot <= self.promised {
+            return;
+        }
+        assert!(
+            !matches!(self.standing, Standing::Proposer(_)),
+            "a proposer is told of nothing above its ballot"
+        );
+        (self.promised, self.told) = (ballot, Index::ZERO);
+        if let Standing::Follower { leader, .. } = &mut self.standing {
+            *leader = None;
         }
     }
 

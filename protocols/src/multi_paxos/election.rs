@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use contract::{Bug, Effect, Effects, Entry, Epoch, Index, NodeId};
+use contract::{Bug, Effect, Effects, Entry, Epoch, Index, Mark, NodeId};
 
 use super::message::Message;
 use super::proposer::{Proposer, Report};
@@ -152,17 +152,18 @@ impl MultiPaxos {
     /// Takes in what was accepted: of each slot that this ballot has not proposed in yet the value of the
     /// highest ballot (Paxos Made Simple, §2.2, P2c). What is decided is learnt on the way.
     pub(super) fn take_in(&mut self, entries: Vec<Entry>, commit: Index, fx: &mut Effects<Self>) {
-        let next = self.next_slot();
+        let (ballot, next) = (self.promised, self.next_slot());
+        // In its own slots this ballot has proposed nothing yet, and who has promised it holds nothing above it.
+        let is_alien = |mark: Mark| mark.epoch > ballot || mark.epoch == ballot && mark.index >= next;
+        if entries.iter().any(|entry| is_alien(entry.mark)) {
+            return self.breaks(Law::BallotsAreUnique);
+        }
         if next == self.commit.next() {
             self.learn(entries.iter().filter(|entry| entry.mark.index <= commit).cloned().collect(), fx);
         }
-        let (ballot, any) = (self.promised, self.cluster.bugs.has(Bug::AnyAcceptedAdopted));
+        let any = self.cluster.bugs.has(Bug::AnyAcceptedAdopted);
         let Standing::Proposer(proposer) = &mut self.standing else { panic!("only proposers adopt values") };
         for entry in entries.into_iter().filter(|entry| entry.mark.index >= next) {
-            if entry.mark.epoch == ballot {
-                // This ballot has proposed nothing there.
-                return self.breaks(Law::BallotsAreUnique);
-            }
             let held = proposer.adopted.get(&entry.mark.index).map(|held| held.mark.epoch);
             if held.is_none_or(|held| held < entry.mark.epoch && !any) {
                 proposer.inherited = entry.mark.index.max(proposer.inherited);

@@ -215,6 +215,7 @@ impl MultiPaxos {
                 _ => {}
             }
             if self.slots.learn(entry.clone()) {
+                self.promise_with_others(entry.mark.epoch);
                 records.push(Record::Chosen(entry));
             }
         }

@@ -61,6 +61,8 @@
 //!
 //! - Promises, ballots and commit indices never fall; what was accepted is replaced only in a higher
 //!   ballot, or by what is known to be decided.
+//! - Nothing is held here above what is promised: who learns of a decision promises its ballot, as the quorum
+//!   has by which it was decided. So a leader that was overtaken is refused by whoever knows what it missed.
 //! - A proposer proposes nothing before a quorum has told it all, and one value in a slot.
 //! - Nothing is told before it is durable; nothing is counted that was not told, the own acceptor's word
 //!   neither.

@@ -128,6 +128,8 @@ pub(super) fn fold(records: Vec<Record>, applied: Mark, founders: &Membership) -
                 held.insert(entry.mark.index, entry);
             }
             Record::Chosen(entry) => {
+                // And so is to learn of a decision: a quorum has promised its ballot.
+                promised = entry.mark.epoch.max(promised);
                 held.insert(entry.mark.index, entry);
             }
             Record::Decided { upto } => decided = upto.max(decided),
@@ -160,6 +162,7 @@ pub(super) fn fold(records: Vec<Record>, applied: Mark, founders: &Membership) -
         take_in(&mut base, start.index, decided.min(applied.index));
         (start, commit) = (applied, knows(applied.index));
     }
+    promised = start.epoch.max(promised);
     let mut config = base.clone();
     take_in(&mut config, start.index, commit);
     let mut slots = Slots::behind(start);

@@ -148,6 +148,7 @@ impl MultiPaxos {
             self.breaks(Law::Agreement);
         }
         self.slots.begin_behind(mark);
+        self.promise_with_others(mark.epoch);
         (self.commit, self.durable, self.gate) = (mark.index, mark, None);
         let changes = config != self.config;
         (self.base, self.config) = (config.clone(), config);

@@ -9,11 +9,11 @@
 //! Servers that follow or lead do not vote. They tell who their leader is, and if a quorum follows it
 //! and it says itself that it leads, the one that looks follows it too: so a late server joins.
 //!
-//! While the group changes, servers disagree on who votes: one that was removed rests, and may be needed
-//! by those who do not know that the change is committed; one that was added may not know of it. So a
-//! server that rests answers too. It tells what it knows to be committed, and agrees to any vote for a
-//! history as recent as its own; and so does one that looks in a group which the other one is not in.
-//! Whoever is elected by such votes invites who gave them.
+//! While the group changes, servers disagree on who votes: one that was removed rests, or looks for a leader
+//! as an observer, and may be needed by those who do not know that the change is committed; one that was
+//! added may not know of it. So a server without a vote answers too. It is no candidate, and tells what it
+//! knows to be committed, and agrees to any vote for a history as recent as its own; and so does one that
+//! looks in a group which the other one is not in. Whoever is elected by such votes invites who gave them.
 //!
 //! Nothing here is relied on: it is discovery that makes a leader unique and its history recent. A wrong
 //! election costs time. So nothing of it is durable.
@@ -126,7 +126,10 @@ impl Zab {
     /// The vote of this server as others are told it.
     fn notification(&self) -> Option<Message> {
         let (vote, state) = match &self.standing {
-            Standing::Looking(looking) => (looking.vote, PeerState::Looking),
+            Standing::Looking(looking) if self.group.votes(self.cluster.me) => {
+                (looking.vote, PeerState::Looking)
+            }
+            Standing::Looking(looking) => (looking.vote, PeerState::Asking),
             Standing::Following(following) => (following.vote, PeerState::Following),
             Standing::Leading(leading) => (leading.vote, PeerState::Leading),
             Standing::Resting => return None,
@@ -150,10 +153,10 @@ impl Zab {
         fx: &mut Effects<Self>,
     ) {
         let Standing::Looking(looking) = &mut self.standing else {
-            if state == PeerState::Looking {
+            if matches!(state, PeerState::Looking | PeerState::Asking) {
                 match self.notification() {
                     Some(notification) => fx.send(from, notification, None),
-                    None => self.answer_at_rest(from, round, vote, fx),
+                    None => self.answer_without_vote(from, round, vote, state, fx),
                 }
             }
             return;
@@ -163,7 +166,12 @@ impl Zab {
         }
         looking.heard.insert(from);
         match state {
-            // Observers ask, and have no say. But it may vote in a group that this server does not know of.
+            // It hears of a leader as soon as there is one.
+            PeerState::Asking => return,
+            PeerState::Looking if !self.group.votes(self.cluster.me) => {
+                return self.answer_without_vote(from, round, vote, state, fx);
+            }
+            // It may vote in a group that this server does not know of.
             PeerState::Looking if !self.group.votes(from) => {
                 let standing = looking.vote;
                 if self.outranks(vote, standing) {
@@ -208,17 +216,24 @@ impl Zab {
         fx.send(to, Message::Notification { round, vote, state: PeerState::Resting }, None);
     }
 
-    fn answer_at_rest(&mut self, to: NodeId, round: u64, vote: Vote, fx: &mut Effects<Self>) {
+    fn answer_without_vote(
+        &mut self,
+        to: NodeId,
+        round: u64,
+        vote: Vote,
+        state: PeerState,
+        fx: &mut Effects<Self>,
+    ) {
         if self.is_installing() {
             return;
         }
         fx.send(to, Message::Known { commit: self.log.mark_at(self.commit) }, None);
-        if !self.is_ahead(self.summary(), vote.summary) {
+        if state == PeerState::Looking && !self.is_ahead(self.summary(), vote.summary) {
             self.agree(to, round, vote, fx);
         }
     }
 
-    /// A server at rest tells what is committed. If that settles who takes part, the election begins anew.
+    /// A server without a vote tells what is committed. If that settles who takes part, the election begins anew.
     pub(super) fn on_known(&mut self, from: NodeId, commit: Mark, fx: &mut Effects<Self>) {
         let Standing::Looking(looking) = &mut self.standing else { return };
         looking.heard.insert(from);
@@ -231,6 +246,7 @@ impl Zab {
     /// A vote of this round or a later one came: takes over the better one, and tells.
     fn join_round(&mut self, round: u64, vote: Vote, fx: &mut Effects<Self>) {
         let me = self.cluster.me;
+        assert!(self.group.votes(me), "an observer is no candidate");
         let own = Vote { summary: self.summary(), leader: me };
         let Standing::Looking(looking) = &self.standing else { panic!("only who looks votes") };
         let later = round > self.round;
@@ -240,16 +256,13 @@ impl Zab {
             return;
         }
         self.round = round;
-        let votes_itself = self.group.votes(me);
         let Standing::Looking(looking) = &mut self.standing else { panic!("only who looks votes") };
         looking.vote = better;
         if later {
             looking.votes.clear();
             looking.resting.clear();
         }
-        if votes_itself {
-            looking.votes.insert(me, better);
-        }
+        looking.votes.insert(me, better);
         if looking.mode == Mode::Finalizing {
             looking.mode = Mode::Voting;
             fx.push(Effect::CancelTimer(Timer::Finalize));

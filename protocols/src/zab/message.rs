@@ -25,14 +25,16 @@ pub struct Vote {
 /// What the sender of a vote is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerState {
-    /// It looks for a leader.
+    /// It looks for a leader, and votes.
     Looking,
+    /// It looks for a leader, and has no vote that it knows of.
+    Asking,
     /// It follows whom it votes for.
     Following,
     /// It leads.
     Leading,
-    /// It has no candidate of its own, and would follow the receiver's: it takes no part that it knows of,
-    /// or in another group.
+    /// It has no candidate of its own, and would follow the receiver's: it has no vote that it knows of, or in
+    /// another group.
     Resting,
 }
 
@@ -167,8 +169,8 @@ pub enum Message {
         /// The epoch that the sender leads, or that it was handed.
         epoch: Epoch,
     },
-    /// Election: the sender takes no part, and tells one that looks what it knows to be committed: a change
-    /// of who takes part may be in that.
+    /// Election: the sender has no vote, and tells one that looks what it knows to be committed: a change of
+    /// who votes may be in that.
     Known {
         /// The last transaction that is.
         commit: Mark,
@@ -196,6 +198,7 @@ impl fmt::Display for PeerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Looking => "looking",
+            Self::Asking => "asking",
             Self::Following => "following",
             Self::Leading => "leading",
             Self::Resting => "resting",

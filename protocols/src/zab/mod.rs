@@ -93,8 +93,9 @@
 //!   beyond a snapshot that is on its way.
 //! - `sync` confirms the leader by a round of pings, so reads behind it are linearizable (ZooKeeper's is not,
 //!   when a leader does not know yet that it was replaced). By default only leaders serve reads.
-//! - ZooKeeper's notifications carry the group that their sender knows of; here who rests tells up to where
-//!   all is committed, and agrees to votes.
+//! - ZooKeeper's notifications carry the group that their sender knows of; here who has no vote tells up to
+//!   where all is committed, and agrees to votes. Its observers that look are no candidates either: they vote
+//!   for themselves with the lowest zxid there is.
 //! - Of a new group ZooKeeper expects that it was started as observers; here the leader invites it, and any
 //!   member that is absent for long, since that may not know whom to ask.
 //! - A leader that leaves the group hands over by a message instead of naming its successor in the commit; the

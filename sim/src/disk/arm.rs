@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use contract::Time;
 
-use super::device::Access;
+use super::device::{Access, Pace};
 use crate::config::{Arm, Schedule};
 use crate::latency::nanos;
 use crate::slab::Ticket;
@@ -187,6 +187,13 @@ impl ArmState {
         let x = (cylinders - 1) as f64;
         let [a, b, c] = self.seek;
         (a * libm::sqrt(x) + b * x + c) as u64
+    }
+
+    /// What waits takes longer, or less long. (What is under the arm is the kernel's.)
+    pub(crate) fn changes_pace(&mut self, pace: Pace) {
+        for job in &mut self.waiting {
+            job.slow_permille = pace.stretch(job.slow_permille);
+        }
     }
 
     pub(crate) fn power_loss(&mut self) {

@@ -82,6 +82,26 @@ struct FlashState {
     reclaims_until: u64,
 }
 
+/// A device becomes slower or faster: in thousandths of its own time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) now: Time,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+impl Pace {
+    /// Something that takes time.
+    pub(crate) fn stretch(self, nanos: u64) -> u64 {
+        (u128::from(nanos) * u128::from(self.to) / u128::from(self.from)) as u64
+    }
+
+    /// A moment, if it has not passed, up to which the device works.
+    pub(crate) fn of(self, time: Time) -> Time {
+        time.0.checked_sub(self.now.0).map_or(time, |left| Time(self.now.0 + self.stretch(left)))
+    }
+}
+
 /// The flush that was begun or planned last.
 #[derive(Clone, Copy, Debug, Default)]
 struct FlushLine {
@@ -268,6 +288,22 @@ impl Device {
         match &mut self.machine {
             Machine::Arm(arm) => arm.finished(now, ticket),
             _ => None,
+        }
+    }
+
+    /// What is under way, or queued, takes longer from now on, or less long.
+    pub(crate) fn changes_pace(&mut self, pace: Pace) {
+        let of_heap = |times: &mut BinaryHeap<Reverse<u64>>| {
+            *times = times.drain().map(|Reverse(time)| Reverse(pace.of(Time(time)).0)).collect();
+        };
+        of_heap(&mut self.units);
+        of_heap(&mut self.submitter.under_way);
+        let lines = self.flushes.iter_mut().flat_map(|line| [&mut line.start, &mut line.done]);
+        for time in lines.chain([&mut self.bus_free]) {
+            *time = pace.of(Time(*time)).0;
+        }
+        if let Machine::Arm(arm) = &mut self.machine {
+            arm.changes_pace(pace);
         }
     }
 

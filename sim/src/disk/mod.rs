@@ -15,11 +15,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use contract::Time;
+
 use self::device::Device;
 use self::inode::{Inode, SECTOR};
 use self::loss::{Drawn, Fate, Semantics};
 use self::tree::{SharedInode, Tree};
-use self::trouble::{Chance, SyncFailure, Trouble, TroubleId, Troubles};
+use self::trouble::{Chance, SyncFailure, Troubles};
 use crate::config::{DiskConfig, Persistence};
 use crate::digest::bytes_hash;
 use crate::frontier::{Frontier, Image};
@@ -147,10 +149,6 @@ impl Disk {
             0 => 1000,
             permille => permille.into(),
         })
-    }
-
-    pub(crate) fn begin_trouble(&mut self, trouble: Trouble) -> TroubleId {
-        self.troubles.begin(trouble)
     }
 
     /// What becomes of a write of some bytes.
@@ -291,6 +289,8 @@ pub(crate) struct Request {
     /// In the order of issue over all disks.
     pub(crate) number: u64,
     pub(crate) work: Work,
+    /// When it will be done, as far as that is known: an event for another moment is void.
+    pub(crate) due: Time,
     pub(crate) done: bool,
     /// Nobody waits for it any more.
     pub(crate) abandoned: bool,

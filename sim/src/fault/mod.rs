@@ -345,7 +345,7 @@ impl<M> World<M> {
 
     fn trouble(&self, node: NodeId, trouble: Trouble) -> Injected {
         let state = &mut *self.kernel().state.borrow_mut();
-        let id = state.disks[node.slot()].begin_trouble(trouble);
+        let id = state.begin_trouble(node, trouble);
         state.faults.begin(|_| Undo::Trouble(node, id)).0
     }
 

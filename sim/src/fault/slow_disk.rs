@@ -9,7 +9,8 @@ use super::Injected;
 use crate::disk::trouble::Trouble;
 use crate::world::World;
 
-/// Everything that is asked of the disk takes longer.
+/// Everything that is asked of the disk takes longer, as long as the fault lasts: so does the rest of what is
+/// under way when it begins, and what is when it ends goes on as fast as ever.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SlowDisk {
     /// Whose disk.

@@ -18,6 +18,9 @@ pub(crate) struct Side {
     pub(crate) epoch: u32,
     /// The newest that it ever took part in, or that an earlier incarnation of it may have.
     seen: u32,
+    /// The newest of whose end its software is to be told, and up to which it knows.
+    ended: u32,
+    told: u32,
     sent: u64,
     received: u64,
     early: BTreeMap<u64, Ticket>,
@@ -62,9 +65,13 @@ impl Connections {
         (&mut connection.epoch, own, peer)
     }
 
-    /// The next segment of a side: its epoch and number, and whether it opens a connection.
-    pub(crate) fn send(&mut self, from: u32, to: u32) -> (u32, u64, bool) {
+    /// The next segment of a side: its epoch and number, and whether it opens a connection. `None`: what its
+    /// software writes to has ended, and it has not heard of that yet.
+    pub(crate) fn send(&mut self, from: u32, to: u32) -> Option<(u32, u64, bool)> {
         let (newest, own, peer) = self.sides(from, to);
+        if own.is_untold() {
+            return None;
+        }
         let opens = own.epoch == 0;
         if opens {
             let joins = own.seen < *newest && peer.epoch == *newest;
@@ -72,12 +79,7 @@ impl Connections {
             own.open(*newest);
         }
         own.sent += 1;
-        (own.epoch, own.sent, opens)
-    }
-
-    /// The connection that a side believes in, if any.
-    pub(crate) fn current(&mut self, own: u32, peer: u32) -> Option<u32> {
-        Some(self.sides(own, peer).1.epoch).filter(|epoch| *epoch > 0)
+        Some((own.epoch, own.sent, opens))
     }
 
     /// Whether a side still believes in a connection.
@@ -134,6 +136,33 @@ impl Connections {
         self.sides(to, from).1.early.remove(&number);
     }
 
+    /// The connection that a side's software gives up, if it has not ended without its knowledge: then what
+    /// has come since, if anything, is another one, and the software need not be told.
+    pub(crate) fn give_up(&mut self, own: u32, peer: u32) -> Option<u32> {
+        let side = self.sides(own, peer).1;
+        if side.is_untold() {
+            side.told = side.ended;
+            return None;
+        }
+        Some(side.epoch).filter(|epoch| *epoch > 0)
+    }
+
+    /// A connection ends, and the side's software is yet to be told. Returns what waited there, unless the
+    /// side did not believe in it.
+    pub(crate) fn end(&mut self, own: u32, peer: u32, epoch: u32) -> Option<Vec<Ticket>> {
+        let waited = self.close(own, peer, epoch)?;
+        self.sides(own, peer).1.ended = epoch;
+        Some(waited)
+    }
+
+    /// A side's software is told of an end. Whether that is news to it.
+    pub(crate) fn tell(&mut self, own: u32, peer: u32, epoch: u32) -> bool {
+        let side = self.sides(own, peer).1;
+        let is_news = epoch > side.told;
+        side.told = epoch.max(side.told);
+        is_news
+    }
+
     /// A side gives up a connection. Returns what waited there, unless it did not believe in it.
     pub(crate) fn close(&mut self, own: u32, peer: u32, epoch: u32) -> Option<Vec<Ticket>> {
         let side = self.sides(own, peer).1;
@@ -155,7 +184,7 @@ impl Connections {
                 peers.push((peer, side.epoch));
             }
             waited.extend(side.close());
-            side.seen = connection.epoch;
+            (side.seen, side.told) = (connection.epoch, side.ended);
         }
         (peers, waited)
     }
@@ -165,6 +194,11 @@ impl Side {
     fn open(&mut self, epoch: u32) {
         assert!(epoch > self.seen, "epoch {epoch} is opened again after {}", self.seen);
         (self.epoch, self.seen, self.sent, self.received) = (epoch, epoch, 0, 0);
+    }
+
+    /// Whether a connection ended and the software does not know yet.
+    fn is_untold(&self) -> bool {
+        self.ended > self.told
     }
 
     fn close(&mut self) -> Vec<Ticket> {
