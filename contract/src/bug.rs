@@ -159,7 +159,7 @@ pub enum Bug {
     /// A shard goes on serving a span that it has frozen (MIT 6.5840's shardkv).
     OldOwnerWrites,
     /// A shard remembers in memory alone which timestamps were read, and chooses commits below them after a
-    /// restart (TiKV's `max_ts` on a change of leaders).
+    /// restart or under another leader (TiKV's `max_ts` on a change of leaders).
     MaxTsNotReplicated,
     /// A Percolator shard answers that a transaction has committed although its lock is gone (Percolator,
     /// Fig. 6: a commit aborts then).

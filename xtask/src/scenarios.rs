@@ -14,7 +14,7 @@ use testbed::plan::Plan;
 use testbed::scenario::Scenario;
 
 /// The families, each a file with a row for each test: or single scenarios that stand for one.
-const FAMILIES: [(&str, &str, &[&str]); 3] = [
+const FAMILIES: [(&str, &str, &[&str]); 5] = [
     (
         "Raft itself",
         "MIT 6.5840 `raft1`, talent-plan `dss`, MadRaft, TinyKV 2A",
@@ -26,6 +26,12 @@ const FAMILIES: [(&str, &str, &[&str]); 3] = [
         &["course/kv.toml", "kv/one-partition.toml"],
     ),
     ("Replicated state machine", "MIT 6.5840 `rsm`", &["course/rsm.toml"]),
+    ("Sharded store", "MIT 6.5840 `shardkv`, TinyKV 3B", &["course/shards.toml"]),
+    (
+        "Transactions",
+        "talent-plan `percolator`, TinyKV's timestamp oracle, Hermitage's names",
+        &["course/percolator.toml", "percolator/write-skew.toml"],
+    ),
 ];
 
 const INTRODUCTION: &str = "\

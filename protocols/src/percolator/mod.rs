@@ -147,6 +147,7 @@ impl Service for PercolatorService {
         Ok(Ok(match (self, op) {
             (Self::Scheduler(scheduler), Op::Scheduler(op)) => scheduler.apply(op, store, batch).await?,
             (Self::Shard(shard), Op::Shard { version, op }) => {
+                shard.serve_under(entry.mark.epoch);
                 shard.apply(version, op, command.proposed_at, store, batch).await?
             }
             _ => Ret::NotHere,

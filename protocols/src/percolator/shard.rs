@@ -1,6 +1,6 @@
 //! One shard: the regions that a replica group holds.
 
-use contract::{Batch, Bug, Bugs, Bytes, EngineError, GroupId, Range, ReadStore, Time};
+use contract::{Batch, Bug, Bugs, Bytes, EngineError, Epoch, GroupId, Range, ReadStore, Time};
 
 use crate::mvcc::{GarbageCollection, Timestamp, split_version_key, version_key};
 
@@ -23,12 +23,22 @@ pub struct Shard {
     /// Planted: [`Bug::MaxTsNotReplicated`]. The highest timestamp of a noted read, as far as this process
     /// remembers.
     remembered: Timestamp,
+    /// Planted: the same. Under whom.
+    epoch: Epoch,
 }
 
 impl Shard {
     /// The shard of a group. Until regions move, it holds those of the founding ones that name its group.
     pub fn new(bugs: Bugs, group: GroupId, founding: Vec<Region>) -> Self {
-        Self { bugs, group, founding, remembered: Timestamp::ZERO }
+        Self { bugs, group, founding, remembered: Timestamp::ZERO, epoch: Epoch::ZERO }
+    }
+
+    /// Planted: [`Bug::MaxTsNotReplicated`]. Under a new leader nobody knows what was read under the last one.
+    pub(super) fn serve_under(&mut self, epoch: Epoch) {
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.remembered = Timestamp::ZERO;
+        }
     }
 
     async fn holdings(&self, store: &impl ReadStore) -> Result<Holdings, EngineError> {
