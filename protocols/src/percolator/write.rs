@@ -227,8 +227,9 @@ impl<S: ReadStore> View<'_, S> {
         match &lock {
             Some(lock) => {
                 let over = self.has_expired(lock) || self.bugs.has(Bug::LockTtlIgnored);
-                // An async commit may be complete: that is for its other keys to say.
-                if !over || lock.secondaries.is_some() {
+                // An async commit may be complete: that is for its other keys to say. And a transaction may
+                // have named another primary since whoever asks met its lock: that one decides.
+                if !over || lock.secondaries.is_some() || lock.primary != *primary {
                     return refuse(Ret::Locked(self.told(primary, lock)));
                 }
             }

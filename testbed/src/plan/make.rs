@@ -78,7 +78,7 @@ impl Scenario {
         let net = self.net(choices);
         let between = config::net_profile(file.net.between_zones.text).expect("a known profile");
         let between = NetConfig { latency: between.latency, ..net };
-        let transactions = self.transactions(choices, bug);
+        let transactions = self.transactions(choices);
         let promised = transactions.as_ref().map_or("linearizable", |plan| plan.isolation.promises());
         let memtable = choices.make("engine.memtable", &file.engine.memtable.value).0;
         Ok(Plan {
@@ -129,7 +129,7 @@ impl Scenario {
         })
     }
 
-    fn transactions(&self, choices: Choices, bug: Option<Bug>) -> Option<TransactionPlan> {
+    fn transactions(&self, choices: Choices) -> Option<TransactionPlan> {
         let given = &self.file.transactions.as_ref()?.value;
         let workloads = self.workloads(choices);
         Some(TransactionPlan {
@@ -144,7 +144,6 @@ impl Scenario {
                 .as_ref()
                 .map(|every| choices.make("transactions.move-every", &every.value)),
             leaves: choices.make("transactions.leave", &given.leave).0,
-            bugs: Bugs(bug),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{Bugs, Bytes, GroupId};
+use contract::{Bytes, GroupId};
 use protocols::percolator::{Region, Span};
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,6 @@ pub struct TransactionPlan {
     pub move_every: Option<Duration>,
     /// The share of clients that go away in the middle of a commit, 0 to 1.
     pub leaves: f64,
-    /// Bugs planted in the clients.
-    pub bugs: Bugs,
 }
 
 /// How transactions commit.

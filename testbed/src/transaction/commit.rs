@@ -48,6 +48,8 @@ pub(crate) struct Transaction<M> {
     /// What it has read, and will find unchanged.
     reads: BTreeMap<Bytes, Option<Bytes>>,
     writes: BTreeMap<Bytes, Bytes>,
+    /// Of a pessimistic one: the keys that it has locked. The first decides.
+    acquired: Vec<Bytes>,
     /// Where its client goes away, if it does: after so many steps of the commit.
     leaves_after: Option<u32>,
 }
@@ -68,11 +70,13 @@ impl<M: Wire> Transaction<M> {
             until,
             reads: BTreeMap::new(),
             writes: BTreeMap::new(),
+            acquired: Vec::new(),
             leaves_after,
         };
         if database.plan.mode == CommitMode::Pessimistic && !may_write.is_empty() {
+            transaction.acquired = may_write.to_vec();
             if let Err(failed) = transaction.acquire(may_write).await {
-                transaction.abandon(may_write);
+                transaction.abandon();
                 return Err(failed);
             }
         }
@@ -142,6 +146,7 @@ impl<M: Wire> Transaction<M> {
     /// Makes the writes last. Without any there is nothing to do.
     pub(crate) async fn commit(mut self) -> Result<(), Failed> {
         if self.writes.is_empty() {
+            self.abandon();
             return Ok(());
         }
         let mut mutations: BTreeMap<Bytes, MutationKind> = BTreeMap::new();
@@ -150,9 +155,11 @@ impl<M: Wire> Transaction<M> {
             mutations.extend(self.reads.keys().map(|key| (key.clone(), MutationKind::Lock)));
         }
         let writes = std::mem::take(&mut self.writes);
-        let primary = writes.keys().next().expect("there is a write").clone();
+        // Whoever has met a lock of the first kind asks that primary: it stays the one that decides.
+        let primary = self.acquired.first().or(writes.keys().next()).expect("there is a write").clone();
         mutations.extend(writes.into_iter().map(|(key, value)| (key, MutationKind::Put(value))));
         let keys: Vec<Bytes> = mutations.keys().cloned().collect();
+        assert!(keys.contains(&primary), "the key that decides is locked with the others");
         self.leave_if_due()?;
         let mut mode = self.database.plan.mode;
         if mode == CommitMode::OnePhase {
@@ -273,7 +280,7 @@ impl<M: Wire> Transaction<M> {
     /// The second phase.
     async fn commit_primary(mut self, primary: Bytes, keys: Vec<Bytes>) -> Result<(), Failed> {
         let (start, until) = (self.start, self.until);
-        let bugs = self.database.plan.bugs;
+        let bugs = self.database.bugs;
         let Ok(mut commit) = self.database.timestamp(until).await else {
             self.give_up(keys);
             return Err(Failed::Aborted);
@@ -342,10 +349,13 @@ impl<M: Wire> Transaction<M> {
     }
 
     /// Lets go of pessimistic locks in the background.
-    fn abandon(&self, keys: &[Bytes]) {
+    fn abandon(&self) {
+        if self.acquired.is_empty() {
+            return;
+        }
         let (database, start, for_update) = (self.database.clone(), self.start, Timestamp::MAX);
         let until = Time(database.link.now().0 + AFTERWARDS);
-        let keys = keys.to_vec();
+        let keys = self.acquired.clone();
         self.database.link.spawn(async move {
             let op = |keys| ShardOp::Abandon { keys, start, for_update };
             let _ = database.spread(&keys, op, until).await;

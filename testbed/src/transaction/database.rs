@@ -3,16 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{Bytes, GroupId, Time};
+use contract::{Bugs, Bytes, Time};
 use futures::future::join_all;
-use protocols::percolator::{LockInfo, Op, Region, Ret, SchedulerOp, ShardOp, Span, Timestamp};
+use protocols::percolator::{LockInfo, Op, Region, Ret, SCHEDULER, SchedulerOp, ShardOp, Span, Timestamp};
 
 use super::link::{Link, Wire};
 use super::record::SharedRecords;
 use crate::plan::TransactionPlan;
 
-/// The group of the scheduler.
-pub(crate) const SCHEDULER: GroupId = GroupId(0);
 /// How long to wait for a region on the move, in milliseconds.
 const MOVING_MS: (u64, u64) = (5, 20);
 /// How long to wait for a transaction that is alive, in milliseconds.
@@ -26,6 +24,8 @@ pub(crate) struct Unanswered;
 pub(crate) struct Database<M> {
     pub(crate) link: Link<M>,
     pub(crate) plan: Rc<TransactionPlan>,
+    /// Bugs planted in clients.
+    pub(crate) bugs: Bugs,
     pub(crate) records: SharedRecords,
     /// The map of regions as it was when this client last asked.
     regions: Rc<RefCell<Vec<Region>>>,
@@ -36,6 +36,7 @@ impl<M> Clone for Database<M> {
         Self {
             link: self.link.clone(),
             plan: Rc::clone(&self.plan),
+            bugs: self.bugs,
             records: Rc::clone(&self.records),
             regions: Rc::clone(&self.regions),
         }
@@ -46,9 +47,9 @@ impl<M> Clone for Database<M> {
 pub(crate) type Parts = Vec<(Vec<Bytes>, Ret)>;
 
 impl<M: Wire> Database<M> {
-    pub(crate) fn new(link: Link<M>, plan: Rc<TransactionPlan>, records: SharedRecords) -> Self {
+    pub(crate) fn new(link: Link<M>, plan: Rc<TransactionPlan>, bugs: Bugs, records: SharedRecords) -> Self {
         let regions = Rc::new(RefCell::new(plan.regions()));
-        Self { link, plan, records, regions }
+        Self { link, plan, bugs, records, regions }
     }
 
     /// A timestamp above all that were given out before this was asked.

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use contract::Time;
-use protocols::percolator::{Op, Region, Ret, SchedulerOp, ShardOp};
+use protocols::percolator::{Op, Region, Ret, SCHEDULER, SchedulerOp, ShardOp};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::database::{Database, SCHEDULER, Unanswered};
+use super::database::{Database, Unanswered};
 use super::link::Wire;
 
 /// How long one move may take before it is left to the next one, or to others.
