@@ -23,10 +23,27 @@ impl<F: Fs> Clone for SharedJournal<F> {
 
 struct Inner<F: Fs> {
     opened: Mutex<Option<Result<Opened<F>, JournalError>>>,
-    /// Per group: the first segment that it needs.
-    needed: RefCell<BTreeMap<GroupId, SegmentId>>,
+    needed: RefCell<Needed>,
     /// For whoever wants numbers.
     journal: RefCell<Option<Journal<F>>>,
+}
+
+/// Per group: the first segment that it needs.
+#[derive(Debug, Default)]
+struct Needed(BTreeMap<GroupId, SegmentId>);
+
+impl Needed {
+    /// A group is about to write: from the active segment on it may need what there is.
+    fn writes(&mut self, group: GroupId, active: SegmentId) {
+        self.0.entry(group).or_insert(active);
+    }
+
+    /// A group needs nothing before a segment. Returns below which nobody needs anything.
+    fn from(&mut self, group: GroupId, segment: SegmentId) -> SegmentId {
+        let before = self.0.insert(group, segment);
+        assert!(before.is_some_and(|before| before <= segment), "a group that purges has written");
+        *self.0.values().min().expect("it was inserted just now")
+    }
 }
 
 struct Opened<F: Fs> {
@@ -57,7 +74,7 @@ impl<F: Fs> SharedJournal<F> {
             if let Some(Ok(Opened { journal, found })) = &*opened {
                 let first = |entries: &Vec<JournalEntry>| entries[0].segment;
                 let needed = found.iter().map(|(group, entries)| (*group, first(entries)));
-                *self.0.needed.borrow_mut() = needed.collect();
+                *self.0.needed.borrow_mut() = Needed(needed.collect());
                 *self.0.journal.borrow_mut() = Some(journal.clone());
             }
         }
@@ -78,15 +95,12 @@ impl<F: Fs> SharedJournal<F> {
 
     /// A group is about to write: from where the journal stands now on it may need what there is.
     pub(crate) fn writes(&self, group: GroupId, active: SegmentId) {
-        self.0.needed.borrow_mut().entry(group).or_insert(active);
+        self.0.needed.borrow_mut().writes(group, active);
     }
 
     /// A group needs nothing before a segment. Returns below which nobody needs anything.
     pub(crate) fn needs_from(&self, group: GroupId, segment: SegmentId) -> SegmentId {
-        let mut needed = self.0.needed.borrow_mut();
-        let before = needed.insert(group, segment);
-        assert!(before.is_some_and(|before| before <= segment), "a group that purges has written");
-        *needed.values().min().expect("it was inserted just now")
+        self.0.needed.borrow_mut().from(group, segment)
     }
 
     pub(crate) fn stats(&self) -> JournalStats {
@@ -100,21 +114,21 @@ mod tests {
 
     #[test]
     fn a_segment_goes_once_no_group_needs_it() {
-        let journal = SharedJournal::<sim::SimFs>::new();
+        let mut needed = Needed::default();
         let (one, two) = (GroupId(0), GroupId(1));
-        journal.writes(one, SegmentId(1));
-        journal.writes(two, SegmentId(2));
-        journal.writes(one, SegmentId(3));
-        assert_eq!(journal.needs_from(one, SegmentId(5)), SegmentId(2), "the other group wrote into it");
-        assert_eq!(journal.needs_from(two, SegmentId(7)), SegmentId(5));
-        assert_eq!(journal.needs_from(two, SegmentId(7)), SegmentId(5));
+        needed.writes(one, SegmentId(1));
+        needed.writes(two, SegmentId(2));
+        needed.writes(one, SegmentId(3));
+        assert_eq!(needed.from(one, SegmentId(5)), SegmentId(2), "the other group wrote into it");
+        assert_eq!(needed.from(two, SegmentId(7)), SegmentId(5));
+        assert_eq!(needed.from(two, SegmentId(7)), SegmentId(5));
     }
 
     #[test]
     #[should_panic(expected = "a group that purges has written")]
     fn what_a_group_needs_does_not_come_back() {
-        let journal = SharedJournal::<sim::SimFs>::new();
-        journal.writes(GroupId(0), SegmentId(5));
-        journal.needs_from(GroupId(0), SegmentId(4));
+        let mut needed = Needed::default();
+        needed.writes(GroupId(0), SegmentId(5));
+        needed.from(GroupId(0), SegmentId(4));
     }
 }

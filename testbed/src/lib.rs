@@ -18,6 +18,7 @@
 //! ```
 
 pub mod client;
+mod clients;
 pub mod compare;
 mod engine;
 pub mod explore;

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, Packet, PacketBody,
-    ProtocolOptions, Replica, Response, Role, Time, TimerId,
+    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody,
+    ProtocolOptions, Replica, Role, Time,
 };
 use node::{HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -16,7 +16,8 @@ use sim::fault::Fault;
 use sim::{CrashReport, Event, Injected, SimEnv, World};
 use storage::journal::JournalOptions;
 
-use crate::client::{Client, Records};
+use crate::client::Records;
+use crate::clients::AnyClient;
 use crate::engine::{AnyEngine, AnyOptions};
 use crate::judge::{OnTheFly, judge, level};
 use crate::measure::{Expectation, Gauges, Moment};
@@ -24,9 +25,8 @@ use crate::nemesis::{Ground, Nemesis, SharedAlarms, Stop, Wake};
 use crate::panics::{self, Caught};
 use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
-use crate::service::{Answer, AnyService, Ask};
+use crate::service::AnyService;
 use crate::transaction::record::SharedRecords;
-use crate::transaction::{TransactionClient, Wire};
 use crate::watch::{Alert, Seen, Surroundings, Watch};
 
 /// Takes the lines of a trace.
@@ -440,36 +440,6 @@ impl Expectations {
     }
 }
 
-/// A client of either kind of store.
-enum AnyClient<M> {
-    Kv(Client<M, SimEnv<Packet<M, Ask, Answer>>>),
-    Transactions(TransactionClient<M>),
-}
-
-impl<M: Wire> AnyClient<M> {
-    fn start(&mut self) {
-        match self {
-            Self::Kv(client) => client.start(),
-            // Its tasks have begun.
-            Self::Transactions(_) => {}
-        }
-    }
-
-    fn on_response(&mut self, from: Address, response: Response<Answer>) {
-        match self {
-            Self::Kv(client) => client.on_response(from, response),
-            Self::Transactions(client) => client.on_response(from, response),
-        }
-    }
-
-    fn on_timer(&mut self, timer: TimerId) {
-        match self {
-            Self::Kv(client) => client.on_timer(timer),
-            Self::Transactions(_) => unreachable!("{timer} is no timer of a client of transactions"),
-        }
-    }
-}
-
 /// Why a run ended before its time.
 enum Stopped {
     Finding(Finding),
@@ -488,27 +458,8 @@ fn simulate<R: Replica>(
     for node in (1..=nodes).map(NodeId) {
         arena.start_server(node);
     }
-    let transactions = plan.transactions.clone().map(Rc::new);
-    let clients = (1..=plan.world.clients).map(ClientId).map(|me| {
-        let place = me.slot() % plan.workloads.len();
-        let (workload, shared_by) = (&plan.workloads[place], plan.clients_of(place));
-        let (env, records) = (world.env(me), Rc::clone(records));
-        match &transactions {
-            None => {
-                let retries = R::RETRIES_ARE_SAFE;
-                AnyClient::Kv(Client::new(me, env, &plan, workload, shared_by, retries, records))
-            }
-            Some(transactions) => AnyClient::Transactions(TransactionClient::start(
-                (me, env),
-                &plan,
-                transactions,
-                (workload, shared_by),
-                &records,
-                of_transactions,
-            )),
-        }
-    });
-    let mut clients: Vec<_> = clients.collect();
+    let retries = R::RETRIES_ARE_SAFE;
+    let mut clients = AnyClient::all(&plan, |client| world.env(client), retries, records, of_transactions);
     clients.iter_mut().for_each(AnyClient::start);
 
     let mut events = 0;

@@ -39,7 +39,10 @@ pub(crate) fn check(root: &Path) -> Vec<String> {
     }
     let proofs = CRATES.iter().flat_map(|name| files(&root.join(name).join("tests"), "rs"));
     let scripts = every_file(&root.join("protocols/testscripts"));
-    let tests: Vec<String> = proofs.chain(scripts).map(|path| read(&path)).collect();
+    // A test runs every line of the table.
+    let planted = read(&root.join("scenarios/course/planted.tsv"));
+    let planted = planted.lines().filter_map(|line| Some(format!("bug={}", line.split('\t').nth(2)?)));
+    let tests: Vec<String> = proofs.chain(scripts).map(|path| read(&path)).chain(planted).collect();
     let document = crate::scenarios::document(root);
     complaints.extend(crate::scenarios::check(&read(&root.join("docs/scenarios.md")), &document));
     complaints.extend(bugs::check(&files(&root.join("replays"), "json"), &tests));
