@@ -19,8 +19,8 @@
 //! it; after ten seconds the sender takes the connection for broken. A new connection has a new epoch; [`Event::Disconnect`] tells each side of the
 //! end of the old one, and nothing of it arrives afterwards. A process that dies, or breaks a connection itself
 //! ([`Env::close_stream`](contract::Env::close_stream)), resets it; a machine without power answers nothing, and
-//! refuses old connections when it is back. Opening takes a round trip. *Not modelled:* windows, congestion
-//! control, lost acknowledgements, keep-alive.
+//! refuses old connections when it is back. What a process sends before it has heard of its connection's end is
+//! lost. Opening takes a round trip. *Not modelled:* windows, congestion control, lost acknowledgements, keep-alive.
 //!
 //! **Disk: time.** A request is submitted by a system call or through a ring ([`Submission`](config::Submission)): the call's
 //! cost is free by default, since what profiles take was measured through one; a task that awaits each
@@ -38,7 +38,8 @@
 //! spells of 100 ms. A `sync_data` after a change of the file's size costs a metadata flush; so does a
 //! `sync_dir`. Names, sizes and preallocation change in memory and take no time. Reads take none either,
 //! but after a power loss, or where a fault emptied the cache, the first read of each 4 KiB page goes to
-//! the device: memory holds everything. *Not modelled:* a flash translation layer page by page (so neither
+//! the device: memory holds everything. A fault that makes a device slow begins and ends with what is under way in
+//! it. *Not modelled:* a flash translation layer page by page (so neither
 //! fresh drives nor hot pages that die together), writes that a cache absorbs, remapped tracks, several zones
 //! of a platter, merging of small sequential requests, that a system call keeps its node from computing.
 //!

@@ -224,8 +224,10 @@ impl<R: Replica> Watch<R> {
         }
     }
 
-    fn tally(&self, node: NodeId, before: &View, effects: &[Effect<R>]) {
+    fn tally(&self, node: NodeId, before: &View, after: &View, effects: &[Effect<R>]) {
         let state = &mut *self.state.borrow_mut();
+        // In a chain an entry replaces what stood at its index and beyond; or the end is all that changes.
+        let mut cuts = after.last.index < before.last.index;
         for effect in effects {
             match effect {
                 Effect::Send { message, .. } => {
@@ -236,16 +238,15 @@ impl<R: Replica> Watch<R> {
                     let end = chunk.offset + chunk.data.len() as u64;
                     state.seen.snapshot_bytes = state.seen.snapshot_bytes.max(end);
                 }
-                // In a chain an entry replaces what stood at its index and beyond.
-                Effect::Persist { records, .. } if R::LOG == LogShape::Chain => {
+                Effect::Persist { records, .. } => {
                     let first = records.iter().find_map(JournalRecord::entry);
-                    let cuts = first.is_some_and(|entry| entry.mark.index <= before.last.index);
-                    state.seen.logs_truncated += u64::from(cuts);
+                    cuts |= first.is_some_and(|entry| entry.mark.index <= before.last.index);
                 }
                 Effect::Purge { below } => state.logs[node.slot()].1 = *below,
                 _ => {}
             }
         }
+        state.seen.logs_truncated += u64::from(cuts && R::LOG == LogShape::Chain);
     }
 
     fn ask(&self, question: impl Fn(&mut dyn Monitor<R>) -> Result<(), monitor::Broken>) {
@@ -269,7 +270,7 @@ impl<R: Replica> Observer<R> for Watch<R> {
             return;
         }
         self.ask(|monitor| monitor.stepped(node, before, after, effects));
-        self.tally(node, before, effects);
+        self.tally(node, before, after, effects);
         let elected =
             after.role == Role::Leader && (before.role != Role::Leader || before.epoch != after.epoch);
         self.count(node, after, elected);

@@ -45,6 +45,37 @@ fn an_expectation_holds_or_is_a_finding_of_its_own() {
     assert_eq!(finding.signature, "expect/never-silent");
 }
 
+/// What a leader had that was cut off goes, whether an entry takes its place or a record says where the log ends.
+#[test]
+fn a_log_that_is_cut_is_counted() {
+    for protocol in ["raft", "zab"] {
+        let text = format!(
+            r#"
+name = "overthrown"
+[cluster]
+nodes = 3
+protocol = "{protocol}"
+[[workload]]
+rate = 500.0
+mix = {{ put = 1.0 }}
+[[fault]]
+kind = "partition"
+at = "2s"
+for = "2s"
+groups = [["@leader"], ["*"]]
+[[expect]]
+name = "cut"
+that = "logs-truncated == 1"
+[budget]
+time = "6s"
+"#
+        );
+        let scenario = Scenario::parse("overthrown.toml", &text, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let plan = scenario.plan(Seed(2), None).expect("a plan");
+        assert_eq!(run(&plan, RunOptions::default()).report.verdict, Verdict::Ok, "{protocol}");
+    }
+}
+
 #[test]
 fn rows_are_scenarios_of_their_own() {
     let rows = Scenario::parse_all("cut.toml", TEXT, &[]).expect("two rows");

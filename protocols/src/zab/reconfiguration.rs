@@ -73,7 +73,10 @@ impl Zab {
                     return reject(Rejection::Unsupported, fx);
                 }
                 self.change(Some(request), What::Reconfigure(to), fx);
-                self.invite_absent(fx);
+                // Unless that took the last that its epoch had left.
+                if self.serves_as_leader() {
+                    self.invite_absent(fx);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ mod arm;
 pub(crate) mod device;
 pub(crate) mod inode;
 pub(crate) mod loss;
+mod requests;
 mod scars;
 pub(crate) mod tree;
 pub(crate) mod trouble;
