@@ -25,6 +25,9 @@
 //! | `finish T until=STEP` | stops before `primary` or `secondaries` are committed, or never hears of the former (`unheard`) |
 
 mod client;
+mod random;
+#[path = "../random/splitmix.rs"]
+mod splitmix;
 mod store;
 
 use std::collections::BTreeMap;
