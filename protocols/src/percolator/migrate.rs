@@ -100,7 +100,7 @@ impl<S: ReadStore> View<'_, S> {
         Ok(Ret::Done)
     }
 
-    /// Removes what was frozen.
+    /// Removes what was frozen with a version. A part of it may have come back since.
     pub(super) fn release(
         &self,
         span: &Span,
@@ -108,10 +108,14 @@ impl<S: ReadStore> View<'_, S> {
         holdings: &mut Holdings,
         batch: &mut Batch,
     ) -> Result<Ret, Refusal> {
-        let frozen = |known: &Holding| known.state == State::Frozen && known.version == version;
-        if holdings.of_span(span).is_some_and(frozen) {
-            wipe(span, batch);
-            holdings.set(Holding { span: span.clone(), version, state: State::Gone }, false);
+        let frozen = |known: &&Holding| {
+            known.state == State::Frozen && known.version == version && span.covers(&known.span)
+        };
+        let parts: Vec<Span> =
+            holdings.meeting(span).filter(frozen).map(|known| known.span.clone()).collect();
+        for part in parts {
+            wipe(&part, batch);
+            holdings.set(Holding { span: part, version, state: State::Gone }, false);
             keep(holdings, batch);
         }
         Ok(Ret::Done)

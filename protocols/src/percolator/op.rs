@@ -249,7 +249,8 @@ pub enum ShardOp {
     },
     /// Forgets a bounded number of versions that no reader at or above a timestamp sees; the next one goes
     /// on from there, and at the end begins anew. Locks older than it must have been resolved, on every
-    /// shard. Answer: [`Ret::Done`] or [`Ret::Locked`].
+    /// shard (a scan at [`Timestamp::MAX`] meets those of writes; the others do not matter elsewhere).
+    /// Answer: [`Ret::Done`] or [`Ret::Locked`].
     Collect {
         /// The safepoint: no transaction that began before it reads any more, or prewrites: it is answered
         /// [`Ret::RolledBack`].

@@ -141,8 +141,10 @@ impl<S: ReadStore> View<'_, S> {
         }
     }
 
-    /// One step of the collection of garbage.
+    /// One step of the collection of garbage. All that goes is from before the safepoint, and so of
+    /// transactions that began before it: one that began at it may still need the record of its rollback.
     async fn collect(&self, safepoint: Timestamp, batch: &mut Batch) -> Result<Ret, Refusal> {
+        let Some(below) = safepoint.prev() else { return Ok(Ret::Done) };
         for (key, bytes) in self.store.scan(Range::all().of(LOCKS), usize::MAX).await? {
             let lock: Lock = decode(&bytes, "a lock");
             if lock.start < safepoint {
@@ -152,12 +154,13 @@ impl<S: ReadStore> View<'_, S> {
         let stored = self.store.get(GARBAGE_KEY).await?;
         let mut pass = match &stored {
             Some(bytes) => decode(bytes, "a collection of garbage"),
-            None => GarbageCollection::new(safepoint),
+            None => GarbageCollection::new(below),
         };
-        pass.raise(safepoint);
+        pass.raise(below);
         let (gone, more) = pass.step(self.store, WRITES).await?;
         for (record, bytes) in gone {
             let write = Write::decode(&bytes);
+            assert!(write.start < safepoint, "only transactions that are over are forgotten");
             if write.kind == WriteKind::Put {
                 let (key, _) = split_version_key(&record).expect("records stand under version keys");
                 batch.delete_in(DATA, version_key(&key, write.start));

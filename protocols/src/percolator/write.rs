@@ -52,6 +52,7 @@ impl<S: ReadStore> View<'_, S> {
         let noted = if chooses { self.moments.noted } else { Timestamp::ZERO };
         let chosen = noted.max(start).max(for_update).next();
         let min_commit = if written.is_empty() { promised } else { promised.max(chosen) };
+        assert!(min_commit > start || prewrite.mutations.is_empty(), "a transaction commits after it began");
         for (mutation, locked) in written {
             let key = &mutation.key;
             let kind = match &mutation.kind {
@@ -271,6 +272,7 @@ impl<S: ReadStore> View<'_, S> {
             rolled_back = true;
             self.give_up(key, start, lock.as_ref(), batch).await?;
         }
+        assert!(min_commit > start, "a transaction commits after it began");
         Ok(if rolled_back { Ret::RolledBack } else { Ret::Prewritten { min_commit } })
     }
 
@@ -305,6 +307,7 @@ impl<S: ReadStore> View<'_, S> {
         let Some(mut lock) = self.lock(primary).await?.filter(|lock| lock.start == start) else {
             return refuse(Ret::NotFound);
         };
+        assert_eq!(lock.start, start, "a transaction's own lock is kept alive");
         lock.expires = lock.expires.max(self.moments.clock.saturating_add(ttl));
         batch.put_in(LOCKS, &**primary, lock.encoded());
         Ok(Ret::Done)

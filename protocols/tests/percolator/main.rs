@@ -16,7 +16,7 @@
 //! | `commit START COMMIT KEY…`, `rollback START KEY…` | the second, or none |
 //! | `check-status PRIMARY START`, `check-secondaries START KEY…`, `resolve START KEY… [commit=T]` | for who meets a lock |
 //! | `heartbeat PRIMARY START TTL`, `acquire START FOR-UPDATE KEY… [primary=KEY] [ttl=N]`, `abandon START FOR-UPDATE KEY…` | locks |
-//! | `collect SAFEPOINT` | garbage, on every shard |
+//! | `collect SAFEPOINT [group=N]` | garbage, on every shard or on one |
 //! | … `[group=N] [version=N]` | whom any of these asks, and which version it names |
 //! | `timestamps COUNT`, `regions`, `split AT TO`, `moved START VERSION` | of the scheduler |
 //! | `freeze GROUP VERSION [FROM [TO]]`, `install …`, `release …` | the steps of a move; `install` brings what the last `freeze` of that version told |
@@ -25,6 +25,9 @@
 //! | `finish T until=STEP` | stops before `primary` or `secondaries` are committed, or never hears of the former (`unheard`) |
 
 mod client;
+mod random;
+#[path = "../random/splitmix.rs"]
+mod splitmix;
 mod store;
 
 use std::collections::BTreeMap;
@@ -276,8 +279,10 @@ impl Script {
                 }
             }
             "collect" => {
-                let safepoint = arguments.timestamp(0)?;
-                for id in self.groups.keys().copied().filter(|id| *id != SCHEDULER).collect::<Vec<_>>() {
+                let (safepoint, group) = (arguments.timestamp(0)?, arguments.take_number("group")?);
+                let asked =
+                    |id: &GroupId| *id != SCHEDULER && group.is_none_or(|group| group == u64::from(id.0));
+                for id in self.groups.keys().copied().filter(asked).collect::<Vec<_>>() {
                     self.ask(id, Op::Shard { version: 0, op: ShardOp::Collect { safepoint } });
                 }
             }

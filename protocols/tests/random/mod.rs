@@ -2,6 +2,8 @@
 //! the service's work take any time; replicas crash and lose what was not durable; operators ask for
 //! anything. Then everything heals, and the group must work.
 
+mod splitmix;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
@@ -11,28 +13,8 @@ use contract::{
 
 pub(crate) use crate::host::Fx;
 use crate::host::Outgoing;
+pub(crate) use splitmix::Random;
 pub(crate) type Host<R> = crate::host::Host<R>;
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-pub(crate) struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// True in `n` of a hundred cases.
-    fn percent(&mut self, n: usize) -> bool {
-        self.below(100) < n
-    }
-}
 
 /// What a schedule has to know of a protocol.
 pub(crate) trait Subject: Replica {
