@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::report::{Report, Verdict};
 use crate::scenario::{Scenario, ScenarioError};
+use crate::transaction::record::TransactionCounts;
 
 /// A field that is varied, and the values that it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +73,13 @@ fn per_answer(number: u64, report: &Report) -> f64 {
     number as f64 / report.operations.answered as f64
 }
 
+fn per_commit(report: &Report, number: fn(&TransactionCounts) -> u64) -> f64 {
+    let counts = report.transactions.as_ref();
+    counts.map_or(f64::NAN, |counts| number(counts) as f64 / counts.committed as f64)
+}
+
 /// Everything that cells are compared by.
-pub const FIGURES: [Figure; 11] = [
+pub const FIGURES: [Figure; 14] = [
     Figure {
         name: "throughput",
         unit: "op/s",
@@ -97,6 +103,9 @@ pub const FIGURES: [Figure; 11] = [
         of: |r| per_answer(r.storage.journal_flushes, r),
     },
     Figure { name: "fsyncs per operation", unit: "", of: |r| per_answer(r.world.disk_flushes, r) },
+    Figure { name: "aborts per commit", unit: "", of: |r| per_commit(r, |counts| counts.aborted) },
+    Figure { name: "client requests per commit", unit: "", of: |r| per_commit(r, |counts| counts.requests) },
+    Figure { name: "locks met per commit", unit: "", of: |r| per_commit(r, |counts| counts.locks_met) },
 ];
 
 /// What one cell came to with one seed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use testbed::compare::{Axis, Cell, Difference, Estimate, FIGURES, Outcome};
+use testbed::compare::{Axis, Cell, Difference, Estimate, FIGURES, Figure, Outcome};
 use testbed::scenario::{Scenario, ScenarioError, Seeds};
 use testbed::shrink::Workers;
 use testbed::{RunOptions, Seed};
@@ -136,7 +136,11 @@ fn text(args: &CompareArgs, compared: &Compared, out: Out, term: &Term) -> Strin
         false => short(estimate.mean),
     };
     let mut rows = vec![[String::new()].into_iter().chain(cells.iter().map(Cell::name)).collect::<Vec<_>>()];
-    for (place, figure) in FIGURES.iter().enumerate() {
+    // What no cell has, such as aborts where there are no transactions, is not told.
+    let is_known = |(place, _): &(usize, &Figure)| {
+        outcomes.iter().any(|outcomes| estimate(*place, outcomes).mean.is_finite())
+    };
+    for (place, figure) in FIGURES.iter().enumerate().filter(is_known) {
         let name = if figure.unit.is_empty() {
             figure.name.to_owned()
         } else {
@@ -154,7 +158,7 @@ fn text(args: &CompareArgs, compared: &Compared, out: Out, term: &Term) -> Strin
         );
         let mut rows =
             vec![[String::new()].into_iter().chain(cells[1..].iter().map(Cell::name)).collect::<Vec<_>>()];
-        for (place, figure) in FIGURES.iter().enumerate() {
+        for (place, figure) in FIGURES.iter().enumerate().filter(is_known) {
             let values = outcomes[1..].iter().map(|these| {
                 let paired = Difference::of(place, these, &outcomes[0]).paired;
                 let sure = if paired.is_significant() { " *" } else { "  " };

@@ -42,7 +42,14 @@ impl<M: Wire> TransactionClient<M> {
     ) -> Self {
         let keys = Keys::new(plan.seed);
         let stream = |purpose| keys.stream(Purpose::new(purpose), u64::from(me.0));
-        let link = Link::new(me, env, plan.world.nodes, workload.retry_after, stream("transaction link"));
+        let link = Link::new(
+            me,
+            env,
+            plan.world.nodes,
+            workload.retry_after,
+            stream("transaction link"),
+            Rc::clone(of_transactions),
+        );
         let database =
             Database::new(link.clone(), Rc::clone(transactions), plan.bugs, Rc::clone(of_transactions));
         if let Some(every) = transactions.move_every.filter(|_| me.0 <= MOVERS) {

@@ -17,6 +17,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use sim::SimEnv;
 
+use super::record::SharedRecords;
 use crate::service::{Answer, Ask};
 
 /// How often in a row a server's word for who leads is taken without a pause.
@@ -45,6 +46,7 @@ struct Inner<M> {
     nodes: u16,
     retry_after: (Duration, Duration),
     draws: RefCell<ChaCha8Rng>,
+    records: SharedRecords,
     sent: Cell<u64>,
     calls: RefCell<BTreeMap<u64, Call>>,
     /// Who is taken for the leader of each group.
@@ -65,6 +67,7 @@ impl<M: Wire> Link<M> {
         nodes: u16,
         retry_after: (Duration, Duration),
         draws: ChaCha8Rng,
+        records: SharedRecords,
     ) -> Self {
         Self(Rc::new(Inner {
             me,
@@ -72,6 +75,7 @@ impl<M: Wire> Link<M> {
             nodes,
             retry_after,
             draws: RefCell::new(draws),
+            records,
             sent: Cell::new(0),
             calls: RefCell::default(),
             leaders: RefCell::default(),
@@ -131,6 +135,7 @@ impl<M: Wire> Link<M> {
             let left = until.0.checked_sub(self.now().0).filter(|left| *left > 0)?;
             let server = self.leader(group);
             let request = Request { client: *me, seq, op: Ask::Percolator(op.clone()) };
+            self.0.records.borrow_mut().counts.requests += 1;
             env.send(server.into(), Packet { group, body: PacketBody::Request(request) });
             let (least, most) = *retry_after;
             let patience = self.0.draws.borrow_mut().random_range(least..=most);

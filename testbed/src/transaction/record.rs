@@ -23,6 +23,8 @@ pub struct TransactionCounts {
     pub aborted: u64,
     /// Of these and of retries within transactions: another one had written what was to be written.
     pub conflicts: u64,
+    /// Requests that clients sent, those that were sent again counted again.
+    pub requests: u64,
     /// Locks of others that were in the way.
     pub locks_met: u64,
     /// Keys on which a lock of somebody else's transaction was cleared away.
