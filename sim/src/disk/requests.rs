@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// If that makes the device slower or faster, so it does what is under way: a fault's end ends its effect.
+    /// If that makes the device slower or faster, what is under way is done at the new pace too.
     fn change_trouble<T>(&mut self, node: NodeId, change: impl FnOnce(&mut Troubles) -> T) -> T {
         let (now, index) = (self.now, self.index(node.into()));
         let disk = &mut self.disks[node.slot()];
