@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Address, ClientId, GroupId, NodeId, TimerId};
+use crate::ids::{Address, ClientId, GroupId, NodeId, StreamId, TimerId};
 use crate::time::Time;
 
 /// How many bytes a message takes on a wire. An estimate that is a function of the message alone.
 pub trait WireSize {
     /// The size in bytes.
     fn wire_size(&self) -> usize;
+    /// Which of the streams between two endpoints it goes over, if it goes over one.
+    fn stream(&self) -> StreamId {
+        StreamId(0)
+    }
 }
 
 impl WireSize for () {
@@ -29,12 +33,12 @@ pub trait Env<M>: Clone + 'static {
     fn now(&self) -> Time;
     /// Sends a message; it may be lost, late or out of order.
     fn send(&self, to: Address, message: M);
-    /// Sends a message over the stream to another endpoint: in order and once, or the endpoint hears
-    /// that the connection broke and what was under way may be lost.
+    /// Sends a message over its [stream](WireSize::stream) to another endpoint: in order and once, or the
+    /// endpoint hears that the connection broke and what was under way may be lost.
     fn send_stream(&self, to: Address, message: M);
-    /// Breaks the stream to another endpoint, if there is one: what is under way either way may be lost.
+    /// Breaks a stream to another endpoint, if there is one: what is under way either way may be lost.
     /// The other endpoint hears of it. The next message opens a new one.
-    fn close_stream(&self, to: Address);
+    fn close_stream(&self, to: Address, stream: StreamId);
     /// Arms a timer to fire after a delay that the world draws from `within`. Arming it again
     /// replaces it.
     fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>);
@@ -106,6 +110,11 @@ pub enum Rejection {
 }
 
 impl<M: WireSize, Q: WireSize, A: WireSize> WireSize for Packet<M, Q, A> {
+    /// Groups do not share connections: one that breaks its own breaks no other's.
+    fn stream(&self) -> StreamId {
+        self.group.into()
+    }
+
     fn wire_size(&self) -> usize {
         // Group id and kind, as in a compact binary encoding.
         5 + match &self.body {

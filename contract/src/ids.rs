@@ -32,6 +32,10 @@ id!(
     GroupId(u32), "g"
 );
 id!(
+    /// One of the streams between two endpoints.
+    StreamId(u32), "s"
+);
+id!(
     /// A request that waits for its answer inside one incarnation of one host.
     RequestId(u64), "r"
 );
@@ -60,6 +64,12 @@ id!(
     /// What a run is a function of, beside its scenario.
     Seed(u64), ""
 );
+
+impl From<GroupId> for StreamId {
+    fn from(group: GroupId) -> Self {
+        Self(group.0)
+    }
+}
 
 impl NodeId {
     /// The `number`th node, counted from 1.

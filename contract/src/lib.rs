@@ -38,7 +38,7 @@ pub use env::{Env, Packet, PacketBody, Rejection, Request, Response, WireSize};
 pub use fs::{File, Fs, FsError, OpenMode};
 pub use history::{Event, EventKind, History, Outcome};
 pub use ids::{
-    Address, ClientId, Epoch, GroupId, Index, Mark, NodeId, OpId, RequestId, Seed, TimerId, Token,
+    Address, ClientId, Epoch, GroupId, Index, Mark, NodeId, OpId, RequestId, Seed, StreamId, TimerId, Token,
 };
 pub use membership::Membership;
 pub use observe::{NoObserver, Observer};

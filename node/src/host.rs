@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use contract::{
     Address, Answers, Channel, Cluster, Command, Control, Effect, Effects, Engine, Env, FsError, Index, Mark,
@@ -111,8 +111,6 @@ pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
     pub(crate) journal: SharedJournal<E::Fs>,
     /// How many groups share the server's timers.
     groups: u32,
-    /// The server's other groups, which speak over the same streams.
-    siblings: RefCell<Vec<Weak<Self>>>,
     /// Empty while the host recovers, and again once it has failed.
     pub(crate) core: RefCell<Option<Core<R, S, E>>>,
     /// What came over streams while the host recovered: a listening socket keeps it.
@@ -192,7 +190,6 @@ where
             setup,
             journal,
             groups,
-            siblings: RefCell::default(),
             core: RefCell::new(None),
             early: RefCell::new((R::CHANNEL == Channel::Stream).then(Vec::new)),
             failure: RefCell::new(None),
@@ -275,12 +272,6 @@ where
         }
     }
 
-    /// The server's other groups.
-    pub(crate) fn has_siblings(&self, hosts: &[Self]) {
-        let others = hosts.iter().filter(|other| !Rc::ptr_eq(&other.inner, &self.inner));
-        *self.inner.siblings.borrow_mut() = others.map(|other| Rc::downgrade(&other.inner)).collect();
-    }
-
     /// A packet arrived.
     pub(crate) fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
         assert_eq!(packet.group, self.inner.setup.cluster.group, "a server knows its groups");
@@ -349,34 +340,19 @@ where
 
     /// Lets the replica take one step and carries out what it asks for.
     pub(crate) fn step(&self, event: impl FnOnce(&mut R, &mut Effects<R>)) {
-        for peer in self.take_step(event) {
-            let siblings = self.inner.siblings.borrow().clone();
-            for sibling in siblings.iter().filter_map(Weak::upgrade) {
-                Self { inner: sibling }.on_disconnect(peer);
-            }
-        }
-    }
-
-    /// As [`Host::step`]; returns the peers to which the replica broke the stream.
-    fn take_step(&self, event: impl FnOnce(&mut R, &mut Effects<R>)) -> Vec<NodeId> {
         let inner = &*self.inner;
         let mut core = inner.core.borrow_mut();
-        let Some(core) = core.as_mut() else { return Vec::new() };
+        let Some(core) = core.as_mut() else { return };
         let before = core.replica.view();
         event(&mut core.replica, &mut core.fx);
         let after = core.replica.view();
         inner.setup.observer.stepped(inner.setup.cluster.me, &before, &after, core.fx.list());
 
         let mut fx = std::mem::take(&mut core.fx);
-        let mut disconnected = Vec::new();
         for effect in fx.drain() {
-            if let Effect::Disconnect { peer } = effect {
-                disconnected.push(peer);
-            }
             self.carry_out(core, effect);
         }
         core.fx = fx;
-        disconnected
     }
 
     fn carry_out(&self, core: &mut Core<R, S, E>, effect: Effect<R>) {
@@ -388,7 +364,7 @@ where
             },
             Effect::Disconnect { peer } => {
                 core.forget_held(peer);
-                env.close_stream(peer.into());
+                env.close_stream(peer.into(), self.inner.setup.cluster.group.into());
             }
             Effect::Persist { token, records } => {
                 core.pending.insert(token);

@@ -1,6 +1,8 @@
 //! A server: its replica groups, which share its disk, its journal and its clock.
 
-use contract::{Address, Control, Engine, Env, GroupId, Membership, NodeId, Replica, Service, TimerId, View};
+use contract::{
+    Address, Control, Engine, Env, GroupId, Membership, NodeId, Replica, Service, StreamId, TimerId, View,
+};
 
 use crate::host::{Host, HostError, HostStats, PacketOf, Setup};
 use crate::shared::SharedJournal;
@@ -30,9 +32,7 @@ where
             assert_eq!(setup.cluster.group, group, "groups are numbered from 0");
             Host::start(setup, service, journal.clone(), count)
         });
-        let groups: Vec<_> = groups.collect();
-        groups.iter().for_each(|host| host.has_siblings(&groups));
-        Self { groups, journal }
+        Self { groups: groups.collect(), journal }
     }
 
     /// A packet arrived.
@@ -43,9 +43,9 @@ where
         }
     }
 
-    /// The stream to a peer broke: all groups speak over one.
-    pub fn on_disconnect(&self, peer: NodeId) {
-        self.groups.iter().for_each(|host| host.on_disconnect(peer));
+    /// A group's stream to a peer broke.
+    pub fn on_disconnect(&self, peer: NodeId, stream: StreamId) {
+        self.groups[stream.0 as usize].on_disconnect(peer);
     }
 
     /// A timer fired.

@@ -163,8 +163,8 @@ fn run(world: &World<Packet>, servers: &[&Server; 2], until: Time) -> bool {
                 server.on_packet(from, message);
             }
             Event::Timer { at: Address::Node(node), timer } => servers[node.slot()].on_timer(timer),
-            Event::Disconnect { at: Address::Node(node), peer: Address::Node(peer) } => {
-                servers[node.slot()].on_disconnect(peer);
+            Event::Disconnect { at: Address::Node(node), peer: Address::Node(peer), stream } => {
+                servers[node.slot()].on_disconnect(peer, stream);
             }
             other => unreachable!("{}", std::any::type_name_of_val(&other)),
         }

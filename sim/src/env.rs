@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use contract::{Address, Env, Time, TimerId, WireSize};
+use contract::{Address, Env, StreamId, Time, TimerId, WireSize};
 
 use crate::kernel::{Incarnation, Kernel};
 use crate::slab::Ticket;
@@ -59,8 +59,8 @@ impl<M: Clone + Hash + WireSize + 'static> Env<M> for SimEnv<M> {
         self.inner.send_stream(self.owner, to, message);
     }
 
-    fn close_stream(&self, to: Address) {
-        self.inner.close_stream(self.owner, to);
+    fn close_stream(&self, to: Address, stream: StreamId) {
+        self.inner.close_stream(self.owner, to, stream);
     }
 
     fn set_timer(&self, timer: TimerId, within: RangeInclusive<Duration>) {

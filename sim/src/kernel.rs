@@ -17,7 +17,7 @@ use crate::fault::swizzle::Step;
 use crate::frontier::{Frontier, Image};
 use crate::gate::Gates;
 use crate::latency::nanos;
-use crate::network::stream::Connections;
+use crate::network::stream::{Connections, Way};
 use crate::network::{Network, code};
 use crate::queue::{Queue, Topic};
 use crate::rng::{Keys, Purpose, philox, up_to};
@@ -428,6 +428,11 @@ impl State {
     /// A directed link, as the digest knows it.
     pub(crate) fn pair(&self, from: u32, to: u32) -> u64 {
         self.code(from) << 32 | self.code(to)
+    }
+
+    /// A stream's way, as the digest knows it: that of the first stream is its link's.
+    pub(crate) fn way(&self, way: Way) -> u64 {
+        self.pair(way.from, way.to) ^ u64::from(way.stream.0).rotate_right(8)
     }
 
     /// How long a small message takes there and back, in nanoseconds.

@@ -8,14 +8,14 @@
 use std::hash::Hash;
 use std::time::Duration;
 
-use contract::{Address, Time, WireSize};
+use contract::{Address, StreamId, Time, WireSize};
 
 use crate::digest::{Kind, content_hash};
 use crate::gate::Pending;
 use crate::kernel::{Incarnation, State};
 use crate::latency::nanos;
 use crate::network::blocks::Parked;
-use crate::network::stream::Verdict;
+use crate::network::stream::{Verdict, Way};
 use crate::network::{Fate, Passage};
 use crate::queue::Topic;
 use crate::slab::Ticket;
@@ -23,8 +23,7 @@ use crate::world::{Event, Inner};
 
 /// What travels over connections.
 pub(crate) struct Segment<M> {
-    from: u32,
-    to: u32,
+    way: Way,
     epoch: u32,
     /// In its epoch, from 1; of news of an end: the incarnation that is told.
     number: u64,
@@ -60,16 +59,16 @@ impl<M: Hash + WireSize> Inner<M> {
         state.stats.messages_sent += 1;
         state.stats.message_bytes_sent += bytes as u64;
         let hash = content_hash(&message);
-        let Some((epoch, number, opens)) = state.connections.send(from, to) else {
+        let way = Way { from, to, stream: message.stream() };
+        let Some((epoch, number, opens)) = state.connections.send(way) else {
             state.stats.count_lost(Fate::Cut);
-            state.digest.event(Kind::Unheard, [state.now.0, state.pair(from, to), hash]);
+            state.digest.event(Kind::Unheard, [state.now.0, state.way(way), hash]);
             return state.trace(|state| {
                 format!("segment {} > {} to a stream that has ended", state.address(from), state.address(to))
             });
         };
         let segment = Segment {
-            from,
-            to,
+            way,
             epoch,
             number,
             phase: Phase::Flying,
@@ -92,13 +91,13 @@ impl<M> Inner<M> {
     fn transmit(&self, state: &mut State, ticket: Ticket, delay: u64) {
         let segments = &mut *self.segments.borrow_mut();
         let segment = segments.get_mut(ticket).expect("a segment that is sent is there");
-        let (from, to) = (segment.from, segment.to);
+        let way @ Way { from, to, .. } = segment.way;
         let mut passage = state.network.draw_stream(state.now, from as usize, to as usize, segment.bytes);
         if state.network.blocks.loses_sent(from as usize, to as usize) {
             passage.fate = Fate::Cut;
         }
         let arrival = Time(state.now.0 + delay + passage.latency);
-        let words = [state.now.0, state.pair(from, to), segment.hash, passage.fate as u64, arrival.0];
+        let words = [state.now.0, state.way(way), segment.hash, passage.fate as u64, arrival.0];
         state.digest.event(Kind::Segment, words);
         let (epoch, number) = (segment.epoch, segment.number);
         state.trace(|state| {
@@ -119,21 +118,22 @@ impl<M> Inner<M> {
 
     /// An endpoint breaks its stream to another one, which is told by a reset: or, should that be lost,
     /// when it next sends something, or hears of a newer connection.
-    pub(crate) fn close_stream(&self, owner: Incarnation, to: Address) {
+    pub(crate) fn close_stream(&self, owner: Incarnation, to: Address, stream: StreamId) {
         let state = &mut *self.kernel.state.borrow_mut();
         if !state.is_alive(owner) {
             return;
         }
         let (from, to) = (owner.endpoint, state.index(to));
-        let Some(epoch) = state.connections.give_up(from, to) else { return };
-        let waited = state.connections.close(from, to, epoch).expect("the side believes in it");
+        let way = Way { from, to, stream };
+        let Some(epoch) = state.connections.give_up(way) else { return };
+        let waited = state.connections.close(way, epoch).expect("the side believes in it");
         for ticket in waited {
             drop(self.segments.borrow_mut().remove(ticket));
         }
-        state.digest.event(Kind::Close, [state.now.0, state.pair(from, to), epoch.into()]);
+        state.digest.event(Kind::Close, [state.now.0, state.way(way), epoch.into()]);
         state.trace(|state| format!("close {} > {} {epoch}", state.address(from), state.address(to)));
         let passage = state.network.draw_stream(state.now, from as usize, to as usize, 0);
-        self.reset_after(state, (from, to), epoch, passage);
+        self.reset_after(state, way, epoch, passage);
     }
 
     /// A segment's event popped.
@@ -141,20 +141,20 @@ impl<M> Inner<M> {
         let state = &mut *self.kernel.state.borrow_mut();
         let mut segments = self.segments.borrow_mut();
         let segment = segments.get_mut(ticket)?;
-        let (from, to, epoch) = (segment.from, segment.to, segment.epoch);
+        let (way @ Way { from, to, .. }, epoch) = (segment.way, segment.epoch);
         let pair = (from as usize, to as usize);
         state.stats.events += 1;
         match segment.phase {
             Phase::Lost => {
-                if !state.connections.believes(from, to, epoch) {
+                if !state.connections.believes(way, epoch) {
                     segments.remove(ticket);
                 } else if state.now.since(segment.first_sent) >= state.streams.give_up_after {
                     segments.remove(ticket);
                     drop(segments);
-                    self.ends(state, (to, from), epoch);
+                    self.ends(state, way.back(), epoch);
                 } else {
                     state.stats.segments_resent += 1;
-                    state.connections.resend(from, to, segment.number);
+                    state.connections.resend(way, segment.number);
                     drop(segments);
                     self.transmit(state, ticket, 0);
                 }
@@ -179,12 +179,12 @@ impl<M> Inner<M> {
                 if is_reset {
                     segments.remove(ticket);
                     drop(segments);
-                    self.ends(state, (from, to), epoch);
+                    self.ends(state, way, epoch);
                     return None;
                 }
                 let known = (epoch, segment.number);
                 let verdict = match state.is_up(to) {
-                    true => state.connections.receive(from, to, known, ticket),
+                    true => state.connections.receive(way, known, ticket),
                     false => Verdict::Stale,
                 };
                 match verdict {
@@ -192,25 +192,25 @@ impl<M> Inner<M> {
                         segment.phase = Phase::Accepted;
                         if let Some(follower) = follower {
                             let number = segment.number + 1;
-                            state.connections.no_longer_early(from, to, number);
+                            state.connections.no_longer_early(way, number);
                             state.queue.push(state.now, 0, Topic::Stream, follower);
                         }
                     }
                     Verdict::Early => {
                         drop(segments);
-                        self.hasten(state, from, to);
+                        self.hasten(state, way);
                         return None;
                     }
                     Verdict::Stale => {
                         segments.remove(ticket);
                         drop(segments);
                         let passage = state.network.draw_stream(state.now, pair.1, pair.0, 0);
-                        self.reset_after(state, (to, from), epoch, passage);
+                        self.reset_after(state, way.back(), epoch, passage);
                         return None;
                     }
                     Verdict::Supersedes(old) => {
                         drop(segments);
-                        self.ends(state, (from, to), old);
+                        self.ends(state, way, old);
                         state.queue.push(state.now, 1, Topic::Stream, ticket);
                         return None;
                     }
@@ -230,11 +230,12 @@ impl<M> Inner<M> {
 
     /// What came early tells the sender which segment is missing. If that was lost, it is sent again as
     /// soon as the sender hears of it, and the loss is no sign that it should wait longer for the next.
-    fn hasten(&self, state: &mut State, from: u32, to: u32) {
+    fn hasten(&self, state: &mut State, way: Way) {
+        let Way { from, to, .. } = way;
         if state.network.blocks.loses_sent(to as usize, from as usize) {
             return;
         }
-        let Some(ticket) = state.connections.missing(from, to) else { return };
+        let Some(ticket) = state.connections.missing(way) else { return };
         let mut segments = self.segments.borrow_mut();
         // Under a new ticket: its timer finds nothing.
         let mut segment = segments.remove(ticket).expect("what was lost is there to be sent again");
@@ -246,22 +247,23 @@ impl<M> Inner<M> {
 
     /// A segment's receiver takes it in, if it still believes in the connection.
     fn take_in(&self, state: &mut State, segment: Segment<M>) -> Option<Event<M>> {
-        let Segment { from, to, epoch, number, hash, bytes, message, .. } = segment;
+        let Segment { way, epoch, number, hash, bytes, message, .. } = segment;
+        let Way { from, to, stream } = way;
         let (to_address, from_address) = (state.address(to), state.address(from));
         let Some(message) = message else {
             let current = state.endpoints[to as usize].incarnation;
-            if u64::from(current) != number || !state.connections.tell(to, from, epoch) {
+            if u64::from(current) != number || !state.connections.tell(way.back(), epoch) {
                 return None;
             }
-            state.digest.event(Kind::Disconnect, [state.now.0, state.pair(from, to), epoch.into()]);
+            state.digest.event(Kind::Disconnect, [state.now.0, state.way(way), epoch.into()]);
             state.trace(|_| format!("disconnect {to_address} < {from_address} {epoch}"));
             state.stats.disconnects += 1;
-            return Some(Event::Disconnect { at: to_address, peer: from_address });
+            return Some(Event::Disconnect { at: to_address, peer: from_address, stream });
         };
-        if !state.is_up(to) || !state.connections.believes(to, from, epoch) {
+        if !state.is_up(to) || !state.connections.believes(way.back(), epoch) {
             return None;
         }
-        state.digest.event(Kind::Deliver, [state.now.0, state.pair(from, to), hash]);
+        state.digest.event(Kind::Deliver, [state.now.0, state.way(way), hash]);
         if state.is_traced() {
             let text = (self.format.borrow())(&message);
             state.trace(|_| format!("deliver {to_address} < {from_address} {epoch}#{number}: {text}"));
@@ -276,24 +278,21 @@ impl<M> Inner<M> {
     /// An endpoint's machine learns that a connection is no more, and tells it: in order with all else
     /// that comes for it, and after a pause. Until then what it sends goes nowhere, whoever may have opened
     /// a new connection meanwhile: it was meant for the old one.
-    fn ends(&self, state: &mut State, (from, to): (u32, u32), epoch: u32) {
-        let Some(waited) = state.connections.end(to, from, epoch) else { return };
-        let incarnation = state.endpoints[to as usize].incarnation;
+    fn ends(&self, state: &mut State, way: Way, epoch: u32) {
+        let Some(waited) = state.connections.end(way.back(), epoch) else { return };
+        let incarnation = state.endpoints[way.to as usize].incarnation;
         let mut segments = self.segments.borrow_mut();
         waited.into_iter().for_each(|ticket| drop(segments.remove(ticket)));
-        let news = Segment {
-            number: incarnation.into(),
-            phase: Phase::Accepted,
-            ..end(state.now, (from, to), epoch)
-        };
+        let news =
+            Segment { number: incarnation.into(), phase: Phase::Accepted, ..end(state.now, way, epoch) };
         let ticket = segments.insert(news);
         state.queue.push(state.now, 0, Topic::Stream, ticket);
     }
 
-    fn reset_after(&self, state: &mut State, pair: (u32, u32), epoch: u32, passage: Passage) {
-        let cut = state.network.blocks.loses_sent(pair.0 as usize, pair.1 as usize);
+    fn reset_after(&self, state: &mut State, way: Way, epoch: u32, passage: Passage) {
+        let cut = state.network.blocks.loses_sent(way.from as usize, way.to as usize);
         if passage.fate == Fate::Arrives && !cut {
-            let ticket = self.segments.borrow_mut().insert(end(state.now, pair, epoch));
+            let ticket = self.segments.borrow_mut().insert(end(state.now, way, epoch));
             state.queue.push(Time(state.now.0 + passage.latency), passage.tie, Topic::Stream, ticket);
         }
     }
@@ -301,22 +300,21 @@ impl<M> Inner<M> {
     /// An endpoint is gone. If its machine goes on, it tells its peers.
     pub(crate) fn streams_crash(&self, endpoint: u32, machine_goes_on: bool) {
         let state = &mut *self.kernel.state.borrow_mut();
-        let (peers, waited) = state.connections.crash(endpoint);
+        let (ways, waited) = state.connections.crash(endpoint);
         for ticket in waited {
             drop(self.segments.borrow_mut().remove(ticket));
         }
-        for (peer, epoch) in peers.into_iter().filter(|_| machine_goes_on) {
-            let passage = state.network.draw_stream(state.now, endpoint as usize, peer as usize, 0);
-            self.reset_after(state, (endpoint, peer), epoch, passage);
+        for (way, epoch) in ways.into_iter().filter(|_| machine_goes_on) {
+            let passage = state.network.draw_stream(state.now, way.from as usize, way.to as usize, 0);
+            self.reset_after(state, way, epoch, passage);
         }
     }
 }
 
 /// What says that a connection is no more.
-fn end<M>(now: Time, (from, to): (u32, u32), epoch: u32) -> Segment<M> {
+fn end<M>(now: Time, way: Way, epoch: u32) -> Segment<M> {
     Segment {
-        from,
-        to,
+        way,
         epoch,
         number: 0,
         phase: Phase::Flying,
@@ -334,9 +332,9 @@ fn lost<M>(state: &mut State, segment: &mut Segment<M>, ticket: Ticket) {
     let last = segment.first_sent + state.streams.give_up_after;
     let again = (state.now + segment.patience).min(last.max(state.now));
     segment.patience = Duration::from_nanos(nanos(segment.patience).saturating_mul(2));
-    let Segment { from, to, epoch, number, .. } = *segment;
-    if state.connections.believes(from, to, epoch) {
-        state.connections.lose(from, to, number, ticket);
+    let Segment { way, epoch, number, .. } = *segment;
+    if state.connections.believes(way, epoch) {
+        state.connections.lose(way, number, ticket);
     }
     state.queue.push(again, 0, Topic::Stream, ticket);
 }

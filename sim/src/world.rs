@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::rc::Rc;
 
-use contract::{Address, NodeId, Time, TimerId, WireSize};
+use contract::{Address, NodeId, StreamId, Time, TimerId, WireSize};
 
 use crate::config::{Groups, Links, WorldConfig};
 use crate::digest::{Digest, Kind, content_hash};
@@ -40,13 +40,15 @@ pub enum Event<M> {
         /// Which.
         timer: TimerId,
     },
-    /// The stream between two endpoints is broken: what was sent over it and not answered may have
+    /// A stream between two endpoints is broken: what was sent over it and not answered may have
     /// arrived or not, and nothing more arrives. The next message opens another one.
     Disconnect {
         /// Who is told.
         at: Address,
         /// Whom it cannot hear any more.
         peer: Address,
+        /// Over which of their streams.
+        stream: StreamId,
     },
     /// Something the caller scheduled is due.
     Control(u64),

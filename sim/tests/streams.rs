@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{Address, Env, NodeId, Seed, Time, WireSize};
+use contract::{Address, Env, NodeId, Seed, StreamId, Time, WireSize};
 use seedbed_sim::config::{Latency, Links, NetConfig};
 use seedbed_sim::fault::Pause;
 use seedbed_sim::{Blocking, Event, Fault, World, WorldConfig};
@@ -13,6 +13,11 @@ struct Number(u64);
 impl WireSize for Number {
     fn wire_size(&self) -> usize {
         8
+    }
+
+    /// Numbers from 10 000 on go over another stream.
+    fn stream(&self) -> StreamId {
+        StreamId(u32::from(self.0 >= 10_000))
     }
 }
 
@@ -40,7 +45,7 @@ fn all(world: &World<Number>, until: Time) -> Vec<Event<Number>> {
 }
 
 fn told(at: NodeId, peer: NodeId) -> Event<Number> {
-    Event::Disconnect { at: at.into(), peer: peer.into() }
+    Event::Disconnect { at: at.into(), peer: peer.into(), stream: StreamId(0) }
 }
 
 fn numbers(events: &[Event<Number>], to: NodeId) -> Vec<u64> {
@@ -150,14 +155,14 @@ fn a_stream_that_is_closed_begins_anew() {
     for (seed, reset_is_lost) in (0..40).map(|seed| (seed, seed % 2 == 1)) {
         let world = world(seed, 0.0);
         let (one, two) = (world.env(ONE), world.env(TWO));
-        one.close_stream(TWO.into());
+        one.close_stream(TWO.into(), StreamId(0));
         one.send_stream(TWO.into(), Number(0));
         assert_eq!(numbers(&all(&world, Time(1_000_000_000)), TWO), [0], "nothing was there to close");
         one.send_stream(TWO.into(), Number(1));
         two.send_stream(ONE.into(), Number(10));
         let cut = reset_is_lost.then(|| world.block(&[Links::one_way(ONE, TWO)], Blocking::Drop));
-        one.close_stream(TWO.into());
-        one.close_stream(TWO.into());
+        one.close_stream(TWO.into(), StreamId(0));
+        one.close_stream(TWO.into(), StreamId(0));
         cut.into_iter().for_each(|cut| world.heal(cut));
         one.send_stream(TWO.into(), Number(2));
         let events = all(&world, Time::FAR);
@@ -166,6 +171,32 @@ fn a_stream_that_is_closed_begins_anew() {
         assert_eq!(numbers(&events[told_at..], TWO), [2], "seed {seed}");
         assert!(numbers(&events, ONE).is_empty(), "what the peer had sent is lost");
         assert_eq!(world.stats().disconnects, 1, "seed {seed}");
+    }
+}
+
+/// Two endpoints may have several streams: who breaks one loses nothing of another.
+#[test]
+fn streams_end_each_by_itself() {
+    for seed in 0..20 {
+        let world = world(seed, 0.2);
+        let (one, two) = (world.env(ONE), world.env(TWO));
+        for number in 0..10 {
+            one.send_stream(TWO.into(), Number(number));
+            one.send_stream(TWO.into(), Number(10_000 + number));
+            two.send_stream(ONE.into(), Number(10_000 + number));
+        }
+        one.close_stream(TWO.into(), StreamId(0));
+        let events = all(&world, Time::FAR);
+        let others: Vec<u64> = (10_000..10_010).collect();
+        let of_the_other = |to| numbers(&events, to).into_iter().filter(|number| *number >= 10_000);
+        assert_eq!(of_the_other(TWO).collect::<Vec<_>>(), others, "seed {seed}");
+        assert_eq!(of_the_other(ONE).collect::<Vec<_>>(), others, "seed {seed}");
+        assert!(
+            events
+                .iter()
+                .filter(|event| matches!(event, Event::Disconnect { .. }))
+                .all(|e| *e == told(TWO, ONE))
+        );
     }
 }
 
@@ -185,7 +216,7 @@ fn what_is_sent_to_a_stream_that_has_ended_is_lost() {
         assert!(all(&world, Time(2_000_000_000)).is_empty(), "the pause holds it all");
         one.send_stream(TWO.into(), Number(1));
         if gives_up {
-            one.close_stream(TWO.into());
+            one.close_stream(TWO.into(), StreamId(0));
             one.send_stream(TWO.into(), Number(2));
         }
         world.recover(pause);
@@ -212,7 +243,7 @@ fn an_epoch_has_no_gap() {
                 0 => drop(world.crash(TWO).to_string()),
                 1 => world.kill(TWO),
                 2..8 => world.restart(TWO),
-                9 => world.env(ONE).close_stream(TWO.into()),
+                9 => world.env(ONE).close_stream(TWO.into(), StreamId(0)),
                 8 if cut.is_none() => {
                     cut = Some(world.block(&[Links::one_way(ONE, TWO)], Blocking::HoldInFlight))
                 }

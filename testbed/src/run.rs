@@ -484,9 +484,9 @@ fn simulate<R: Replica>(
                 Wake::Measure => expectations.measure(arena.moment(&records.borrow())),
                 wake => nemesis.on_wake(wake, arena),
             },
-            Event::Disconnect { at: Address::Node(node), peer: Address::Node(peer) } => {
+            Event::Disconnect { at: Address::Node(node), peer: Address::Node(peer), stream } => {
                 if let Some(server) = &arena.servers[node.slot()] {
-                    server.on_disconnect(peer);
+                    server.on_disconnect(peer, stream);
                 }
             }
             Event::Disconnect { .. } => unreachable!("only servers open streams, to each other"),
