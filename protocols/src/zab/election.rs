@@ -40,6 +40,8 @@ pub(super) struct Looking {
     resting: BTreeSet<NodeId>,
     /// Who was heard of since the vote was last repeated.
     heard: BTreeSet<NodeId>,
+    /// Whose connection broke since: what they were told may be lost.
+    cut_off: BTreeSet<NodeId>,
     /// How long until it is repeated.
     interval: Duration,
 }
@@ -56,6 +58,11 @@ enum Mode {
 impl Looking {
     pub(super) fn votes_now(&self) -> bool {
         self.mode != Mode::Pausing
+    }
+
+    /// The connection to a peer broke.
+    pub(super) fn is_cut_off(&mut self, peer: NodeId) {
+        self.cut_off.insert(peer);
     }
 }
 
@@ -96,6 +103,7 @@ impl Zab {
             settled: BTreeMap::new(),
             resting: BTreeSet::new(),
             heard: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             interval,
         });
         self.notify_all(fx);
@@ -114,6 +122,7 @@ impl Zab {
             settled: BTreeMap::new(),
             resting: BTreeSet::new(),
             heard: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             interval: tick,
         });
         fx.push(Effect::SetTimer { timer: Timer::Notify, within: tick..=2 * tick });
@@ -165,6 +174,13 @@ impl Zab {
             return;
         }
         looking.heard.insert(from);
+        // Two servers that repeat their votes at the same moments could each break, every time, the connection over
+        // which the other one's is coming. Who comes back is told again.
+        if looking.cut_off.remove(&from) && state == PeerState::Looking && round == self.round {
+            let notification = self.notification().expect("who looks has a vote");
+            fx.send(from, notification, None);
+        }
+        let Standing::Looking(looking) = &mut self.standing else { unreachable!("it looks") };
         match state {
             // It hears of a leader as soon as there is one.
             PeerState::Asking => return,

@@ -257,7 +257,8 @@ impl Replica for Zab {
                 self.abandon(if served { Then::Look } else { Then::Pause }, fx);
             }
             Standing::Leading(leading) => drop(leading.learners.remove(&peer)),
-            Standing::Following(_) | Standing::Looking(_) | Standing::Resting => {}
+            Standing::Looking(looking) => looking.is_cut_off(peer),
+            Standing::Following(_) | Standing::Resting => {}
         }
         self.assert_laws();
     }
