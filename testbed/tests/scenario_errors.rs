@@ -815,3 +815,60 @@ x.toml:6:12: there is no node n4
 "#;
     assert_eq!(told, expected);
 }
+
+#[test]
+fn workloads_and_stores_that_do_not_fit() {
+    let text = r#"
+name = "x"
+[[workload]]
+kind = "bank"
+"#;
+    let told = refused(&text[1..], &[]);
+    let expected = r#"
+x.toml:2:1: `bank` is a workload of transactions
+2 | [[workload]]
+  | ^^^^^^^^^^^^
+  = help: add a table [transactions]
+"#;
+    assert_eq!(told, expected);
+
+    let text = r#"
+name = "x"
+cluster = { protocol = "abd" }
+check = { history = "linearizable" }
+[transactions]
+shards = 9
+[[workload]]
+kind = "kv"
+"#;
+    let told = refused(&text[1..], &["transactions.commit=optimist"]);
+    let expected = r#"
+--set:1:21: `optimist` is not a way to commit
+1 | transactions.commit=optimist
+  |                     ^^^^^^^^
+  = help: did you mean `optimistic`?
+"#;
+    assert_eq!(told, expected);
+    let told = refused(&text[1..], &[]);
+    let expected = r#"
+x.toml:4:1: abd replicates no shards
+4 | [transactions]
+  | ^^^^^^^^^^^^^^
+  = help: take one that keeps a log, for example `cluster.protocol = "raft"`
+x.toml:4:1: transactions are judged by an isolation level
+4 | [transactions]
+  | ^^^^^^^^^^^^^^
+  = help: leave `check.history` out, or name a level
+x.toml:5:10: there are fewer keys than shards
+5 | shards = 9
+  |          ^
+  = help: raise `keys` of the workload
+x.toml:6:1: `kv` is no workload of transactions
+6 | [[workload]]
+  | ^^^^^^^^^^^^
+  = help: those are list-append, rw-register, write-skew, long-fork, bank, timestamps
+"#;
+    assert_eq!(told, expected);
+    let told = refused("name = \"x\"", &["check.history=serializable"]);
+    assert!(told.contains("`check.history` is serializable, which is said of transactions"), "{told}");
+}

@@ -157,6 +157,10 @@ fn check_transactions(file: &File, problems: &mut Problems) {
             let message = format!("`{kind}` is a workload of transactions");
             problems.add_with_help::<()>(span.clone(), message, "add a table [transactions]");
         }
+        if let Some(level) = file.check.history.as_ref().filter(|given| given.text != "linearizable") {
+            let message = format!("`check.history` is {}, which is said of transactions", level.text);
+            problems.add_with_help::<()>(0..0, message, "leave it out, or add a table [transactions]");
+        }
         return;
     };
     at_least(&given.shards, 1, "a store has at least one shard", problems);

@@ -1,0 +1,77 @@
+//! Transactions over shards: runs are functions of their plans, every planted bug shows, and what the isolation
+//! levels allow is seen to happen.
+
+use std::path::Path;
+
+use seedbed_testbed::plan::Plan;
+use seedbed_testbed::scenario::Scenario;
+use seedbed_testbed::{Bugs, Report, RunOptions, Seed, Verdict, run};
+
+fn scenario(file: &str, row: Option<&str>) -> Scenario {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(file);
+    Scenario::load_row(&path, &[], row).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn report(plan: &Plan) -> Report {
+    run(plan, RunOptions::default()).report
+}
+
+#[test]
+fn a_plan_gives_the_same_run_again_and_from_its_text() {
+    for row in ["raft-lsm", "zab-btree", "solo-lsm"] {
+        let scenario = scenario("percolator/swarm.toml", Some(row));
+        let plan = scenario.plan(Seed(3), None).expect("it can be planned");
+        let text = serde_json::to_string(&plan).expect("a plan is plain data");
+        let read: Plan = serde_json::from_str(&text).expect("a plan is read back");
+        assert_eq!(read, plan);
+        assert_eq!(report(&read).digest, report(&plan).digest, "{row}");
+        let other = scenario.plan(Seed(4), None).expect("it can be planned");
+        assert_ne!(report(&other).digest, report(&plan).digest, "{row}: another seed is another run");
+    }
+}
+
+/// A bug, the scenario, its row and the seed with which it shows, and what all findings of that kind share.
+const PLANTED: [(&str, &str, Option<&str>, u64, &str); 11] = [
+    ("late-prewrite-accepted", "percolator/swarm.toml", Some("raft-lsm"), 9, "primary-forgotten"),
+    ("rollback-collapsed", "percolator/swarm.toml", Some("raft-lsm"), 22, "isolation/G0"),
+    ("timestamp-falls-back", "percolator/swarm.toml", Some("raft-lsm"), 18, "timestamps"),
+    ("read-skips-lock", "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
+    ("epoch-not-checked", "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
+    ("old-owner-writes", "percolator/swarm.toml", Some("raft-lsm"), 1, "isolation/G0"),
+    ("max-ts-not-replicated", "percolator/readers.toml", None, 6, "isolation/incompatible order"),
+    ("commit-without-lock", "percolator/swarm.toml", Some("raft-lsm"), 9, "bank"),
+    ("conflict-ignored", "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
+    ("secondary-before-primary", "percolator/swarm.toml", Some("raft-lsm"), 13, "isolation/dirty update"),
+    ("commit-below-read", "percolator/swarm.toml", Some("raft-lsm"), 2, "isolation/G0"),
+];
+
+#[test]
+fn every_planted_bug_shows_and_is_named() {
+    for (bug, file, row, seed, signature) in PLANTED {
+        let planted = bug.parse().expect("a known bug");
+        let mut plan = scenario(file, row).plan(Seed(seed), Some(planted)).expect("it can be planned");
+        match report(&plan).verdict {
+            Verdict::Violation(finding) => assert_eq!(finding.signature, signature, "{bug}"),
+            other => panic!("{bug} with seed {seed}: {other}"),
+        }
+        plan.bugs = Bugs::NONE;
+        assert_eq!(report(&plan).verdict, Verdict::Ok, "{file}, seed {seed}, without {bug}");
+    }
+}
+
+#[test]
+fn write_skew_is_seen_under_snapshots_and_never_where_transactions_are_serializable() {
+    let skews = |row| {
+        let scenario = scenario("percolator/write-skew.toml", Some(row));
+        let of_seed = |seed| {
+            let report = report(&scenario.plan(Seed(seed), None).expect("it can be planned"));
+            assert_eq!(report.verdict, Verdict::Ok, "{row}, seed {seed}");
+            report.transactions.expect("clients ran transactions").write_skews
+        };
+        (0..5).map(of_seed).sum::<u64>()
+    };
+    assert!(skews("snapshot") > 0 && skews("snapshot-pessimistic") > 0);
+    for row in ["serializable", "serializable-pessimistic", "serializable-async-commit"] {
+        assert_eq!(skews(row), 0, "{row}");
+    }
+}
