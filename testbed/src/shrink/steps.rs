@@ -9,7 +9,7 @@ use super::cut::ending;
 use super::fault_steps::{fault_steps, in_order, moment, with_nodes};
 use super::search::Best;
 use super::weight::ideal_disk;
-use crate::plan::{KvMix, Plan, Trigger};
+use crate::plan::{CommitMode, Isolation, KvMix, Plan, TransactionPlan, Trigger};
 use crate::registry;
 use crate::scenario::draw::nano;
 
@@ -29,6 +29,7 @@ pub(super) fn steps(best: &Best, liveness: bool) -> Vec<Plan> {
         steps.extend(times(best));
         steps.extend(clients(best));
     }
+    steps.extend(store(&best.plan));
     steps.extend(cluster(&best.plan));
     steps.extend(world(&best.plan));
     steps.retain(|plan| *plan != best.plan);
@@ -135,6 +136,32 @@ fn simpler_mixes(mix: &KvMix) -> Vec<KvMix> {
         (sum > 0.0).then(|| KvMix::of(shares.map(|share| nano(share / sum))))
     };
     (0..shares.len()).filter(|place| shares[*place] > 0.0).filter_map(without).collect()
+}
+
+/// Fewer shards and keys, and plainer ways to commit.
+fn store(plan: &Plan) -> Vec<Plan> {
+    let Some(store) = &plan.transactions else { return Vec::new() };
+    let keys = [store.keys / 2, store.keys - 1].into_iter().filter(|keys| *keys >= store.shards.max(1));
+    let fewer_keys = keys.map(|keys| TransactionPlan { keys, ..store.clone() });
+    let fewer_shards =
+        (store.shards > 1).then(|| TransactionPlan { shards: store.shards - 1, ..store.clone() });
+    let plainer = [
+        TransactionPlan { move_every: None, ..store.clone() },
+        TransactionPlan { leaves: 0.0, ..store.clone() },
+        TransactionPlan { spares: 0, ..store.clone() },
+        TransactionPlan { spares: store.spares.saturating_sub(1), ..store.clone() },
+        TransactionPlan { isolation: Isolation::Snapshot, ..store.clone() },
+        TransactionPlan { mode: CommitMode::Optimistic, ..store.clone() },
+    ];
+    let plainer = plainer.into_iter().chain(fewer_shards).chain(fewer_keys);
+    let with = |store: TransactionPlan| {
+        changed(plan, |plan| {
+            // What is promised is what is asked for.
+            plan.checks.history = store.isolation.promises().to_owned();
+            plan.transactions = Some(store);
+        })
+    };
+    plainer.map(with).collect()
 }
 
 fn cluster(plan: &Plan) -> Vec<Plan> {

@@ -11,7 +11,9 @@ use contract::Time;
 use sim::config::{DiskConfig, Latency, NetConfig, disk_profile};
 
 use super::fault_steps::moment;
-use crate::plan::{Aim, Draw, Plan, PlannedFault, Trigger, WorkloadPlan};
+use crate::plan::{
+    Aim, CommitMode, Draw, Isolation, Plan, PlannedFault, TransactionPlan, Trigger, WorkloadPlan,
+};
 
 const FAULT: u64 = 100_000;
 const TARGET: u64 = 3_000;
@@ -37,7 +39,15 @@ pub(super) fn weight(plan: &Plan, struck: usize, operations: usize, simulated: T
 
 /// What the plan weighs however its run goes.
 pub(super) fn least(plan: &Plan) -> u64 {
-    faults(plan) + world(plan) + clients(plan)
+    faults(plan) + world(plan) + clients(plan) + plan.transactions.as_ref().map_or(0, store)
+}
+
+fn store(store: &TransactionPlan) -> u64 {
+    let irregular = u64::from(store.move_every.is_some())
+        + u64::from(store.leaves > 0.0)
+        + u64::from(store.isolation != Isolation::Snapshot)
+        + u64::from(store.mode != CommitMode::Optimistic);
+    irregular * IRREGULAR + u64::from(store.groups()) * NODE + u64::from(store.keys) * KEY
 }
 
 fn time(time: Time) -> u64 {
