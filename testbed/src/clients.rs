@@ -16,7 +16,7 @@ type Env<M> = SimEnv<Packet<M, Ask, Answer>>;
 
 /// A client of either kind of store.
 pub(crate) enum AnyClient<M> {
-    Kv(Client<M, Env<M>>),
+    Kv(Box<Client<M, Env<M>>>),
     Transactions(TransactionClient<M>),
 }
 
@@ -37,7 +37,7 @@ impl<M: Wire> AnyClient<M> {
             match &transactions {
                 None => {
                     let records = Rc::clone(records);
-                    Self::Kv(Client::new(me, env(me), plan, workload, shared_by, retries, records))
+                    Self::Kv(Box::new(Client::new(me, env(me), plan, workload, shared_by, retries, records)))
                 }
                 Some(transactions) => {
                     let work = (workload, shared_by);
