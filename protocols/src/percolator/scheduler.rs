@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `t` | postcard: the last timestamp that was given |
 //! | `r` | postcard: the regions, in key order |
-//! | `s` | postcard: [`Reports`] |
+//! | `s` | postcard: which groups have reported, and the size that each region had |
 //!
 //! Percolator's oracle (§2.3) and PD's run ahead of what they have written by a window, so that most requests
 //! need no write. Here each request is a command of the log, which is batched anyway; a counter that is
