@@ -4,6 +4,12 @@
 //! PD learns its map from heartbeats; here the map comes first, and a report only tells how much stands where. So
 //! nothing of a report that does not fit the map is believed. A size is of a *span*: a region that moves whole
 //! keeps it, and spans are cut but never joined, so that none comes back with another content.
+//!
+//! Of TinyKV's cases those have no counterpart that are about what this scheduler does not know, since it is
+//! its group's own affair: pending peers (two cases) and a region's leader. There is one measure, not bytes and
+//! keys (one case less); regions are not merged (half a case); and nothing is concurrent, since heartbeats are
+//! commands of a log. A region's version and its group change together: what TinyKV tells by `conf_ver` is told by
+//! the group. A group that is down is none that the scheduler knows of: it counts as long as it holds regions.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,7 @@
 //! - It does where its client was told that it committed, and does not where it was told that it did not.
 //! - No list ever loses a number: an update that is lost would take one away.
 //! - A read at a timestamp says the same for ever.
+//! - Once nothing moves any more, groups hold what the scheduler's map says.
 
 mod client;
 
