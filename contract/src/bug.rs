@@ -170,6 +170,12 @@ pub enum Bug {
     SecondaryBeforePrimary,
     /// A client of transactions makes up its commit timestamp from the one at which it began.
     CommitBelowRead,
+    /// A scheduler believes what a group reports of a region that it has no more, or no more so (TinyKV 3C:
+    /// stale region heartbeats).
+    StaleHeartbeatBelieved,
+    /// A scheduler moves regions for balance while others of the same groups are on their way (TiKV's PD: one
+    /// operator for a region at a time).
+    BalanceIgnoresMoves,
 }
 
 impl Bug {
@@ -514,6 +520,16 @@ impl Bug {
             Self::ConflictIgnored,
             "conflict-ignored",
             "percolator: a prewrite misses a newer commit; breaks snapshot isolation by a lost update",
+        ),
+        (
+            Self::StaleHeartbeatBelieved,
+            "stale-heartbeat-believed",
+            "percolator: a report of what a group no longer holds counts; breaks the balance of regions",
+        ),
+        (
+            Self::BalanceIgnoresMoves,
+            "balance-ignores-moves",
+            "percolator: a region moves away from where a move is under way; breaks liveness: that one never ends",
         ),
     ];
 

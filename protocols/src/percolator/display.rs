@@ -7,7 +7,8 @@ use contract::Bytes;
 use crate::mvcc::Timestamp;
 
 use super::op::{
-    Content, LockInfo, Mutation, MutationKind, Op, Prewrite, Region, Ret, SchedulerOp, ShardOp, Span,
+    Content, Held, LockInfo, Mutation, MutationKind, Op, Prewrite, Region, Ret, SchedulerOp, ShardOp, Span,
+    Stale,
 };
 
 struct List<'a, T>(&'a [T]);
@@ -62,7 +63,22 @@ impl Display for SchedulerOp {
             Self::Regions => f.write_str("regions"),
             Self::Split { at, to } => write!(f, "split({at} to {to})"),
             Self::Moved { start, version } => write!(f, "moved({start} v{version})"),
+            Self::Heartbeat { group, regions } => write!(f, "heartbeat({group} holds [{}])", List(regions)),
+            Self::Balance { tolerance } => write!(f, "balance(tolerance {tolerance})"),
         }
+    }
+}
+
+impl Display for Held {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { span, version, pairs } = self;
+        write!(f, "{span} v{version} {pairs} pair{}", if *pairs == 1 { "" } else { "s" })
+    }
+}
+
+impl Display for Stale {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{} is stale, the map has {}", self.reported, self.known)
     }
 }
 
@@ -131,6 +147,7 @@ impl Display for ShardOp {
             Self::Freeze { span, version } => write!(f, "freeze({span} as v{version})"),
             Self::Install { span, version, content } => write!(f, "install({span} as v{version}, {content})"),
             Self::Release { span, version } => write!(f, "release({span} v{version})"),
+            Self::Sizes => f.write_str("sizes"),
         }
     }
 }
@@ -181,6 +198,9 @@ impl Display for Ret {
             Self::Regions(regions) => write!(f, "[{}]", List(regions)),
             Self::NotHere => f.write_str("not here"),
             Self::Content(content) => content.fmt(f),
+            Self::Held(held) => write!(f, "[{}]", List(held)),
+            Self::Stale(stale) if stale.is_empty() => f.write_str("up to date"),
+            Self::Stale(stale) => write!(f, "[{}]", List(stale)),
         }
     }
 }

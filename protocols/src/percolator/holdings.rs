@@ -90,6 +90,11 @@ impl Holdings {
         self.0.iter().filter(|holding| holding.span.intersection(span).is_some())
     }
 
+    /// What is served, in key order.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Holding> {
+        self.0.iter().filter(|holding| holding.state == State::Held)
+    }
+
     /// From here on this is known of the span. What else was known of the keys around it stays, or takes the
     /// new version too, where `around` says so.
     pub(super) fn set(&mut self, new: Holding, around: bool) {

@@ -9,7 +9,7 @@ use crate::mvcc::split_version_key;
 
 use super::holdings::{Holding, Holdings, State};
 use super::layout::{DATA, HOLDINGS_KEY, LOCKS, WRITES, encode, version_bounds};
-use super::op::{Content, Ret, Span};
+use super::op::{Content, Held, Ret, Span};
 use super::view::{Refusal, View};
 
 /// Where a span's pairs stand in each family: from, and to if there is an end.
@@ -42,6 +42,20 @@ impl<S: ReadStore> View<'_, S> {
         }
         let moments = self.moments;
         Ok(Content { families, noted: moments.noted, clock: moments.clock, safepoint: moments.safepoint })
+    }
+
+    /// What the shard serves, and how much of it there is.
+    pub(super) async fn sizes(&self, holdings: &Holdings) -> Result<Ret, EngineError> {
+        let mut held = Vec::new();
+        for Holding { span, version, .. } in holdings.held() {
+            let mut pairs = 0;
+            for (family, from, to) in places(span) {
+                let range = Range { from: &from, to: to.as_deref(), ..Range::all() }.of(family);
+                pairs += self.store.scan(range, usize::MAX).await?.len() as u64;
+            }
+            held.push(Held { span: span.clone(), version: *version, pairs });
+        }
+        Ok(Ret::Held(held))
     }
 
     /// Stops serving a span, and tells what it holds.

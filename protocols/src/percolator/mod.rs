@@ -57,6 +57,8 @@
 //!   its own: *noted* reads raise the lowest that is chosen.
 //! - *Regions move* ([`ShardOp::Freeze`], [`ShardOp::Install`], [`ShardOp::Release`]) as in MIT 6.5840's
 //!   shardkv. Requests name the version of the region that they mean.
+//! - *Regions are balanced* as by TiKV's PD: groups report what they hold ([`SchedulerOp::Heartbeat`]), and the
+//!   scheduler moves regions from who has much to who has little ([`SchedulerOp::Balance`]).
 //! - *Garbage* is collected below a safepoint; a transaction from before it can no longer prewrite, since the
 //!   record of its end may be gone.
 //!
@@ -74,6 +76,7 @@ mod layout;
 mod migrate;
 pub mod op;
 mod pessimistic;
+mod reports;
 pub mod scheduler;
 pub mod shard;
 mod view;
@@ -83,7 +86,8 @@ use contract::{Batch, Bugs, Bytes, EngineError, Entry, GroupId, ReadStore, Rejec
 
 pub use crate::mvcc::Timestamp;
 pub use op::{
-    Content, LockInfo, Mutation, MutationKind, Op, Prewrite, Region, Ret, SchedulerOp, ShardOp, Span,
+    Content, Held, LockInfo, Mutation, MutationKind, Op, Prewrite, Region, Ret, SchedulerOp, ShardOp, Span,
+    Stale,
 };
 pub use scheduler::Scheduler;
 pub use shard::Shard;

@@ -58,7 +58,7 @@ pub enum Op {
     Shard {
         /// The version of the region that holds the operation's keys, as far as the client knows. It is not
         /// looked at where an operation names a version itself ([`ShardOp::Freeze`], [`ShardOp::Install`],
-        /// [`ShardOp::Release`]) or concerns all that a shard holds ([`ShardOp::Collect`]).
+        /// [`ShardOp::Release`]) or concerns all that a shard holds ([`ShardOp::Collect`], [`ShardOp::Sizes`]).
         version: u64,
         /// The operation.
         op: ShardOp,
@@ -94,6 +94,43 @@ pub enum SchedulerOp {
         /// Its version.
         version: u64,
     },
+    /// What a group holds, as [`ShardOp::Sizes`] told. The scheduler keeps the sizes of those regions that stand
+    /// in its map so: with this span, this version and this group. Answer: [`Ret::Stale`], the others.
+    Heartbeat {
+        /// Who holds them. A group that holds nothing may say so: it can be given regions from then on.
+        group: GroupId,
+        /// What it holds.
+        regions: Vec<Held>,
+    },
+    /// Gives a region of the group that has the most to the one that has the least, as [`SchedulerOp::Split`]
+    /// does, if that brings the two closer. They are weighed by the sizes that were reported of their regions,
+    /// by the number of them if none was of any; while some are known and others not, nothing happens, nor while
+    /// one of the two takes part in a move. Answer: [`Ret::Regions`], the map after it.
+    Balance {
+        /// How far the two may be apart, in pairs or in regions, before anything moves.
+        tolerance: u64,
+    },
+}
+
+/// A region that a group holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Held {
+    /// Its keys.
+    pub span: Span,
+    /// Its version.
+    pub version: u64,
+    /// How many pairs stand in the store for it, versions, locks and records alike: what a move would have to
+    /// bring over.
+    pub pairs: u64,
+}
+
+/// What a group reported that does not fit the map.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stale {
+    /// What was reported.
+    pub reported: Held,
+    /// What the map says of its first key.
+    pub known: Region,
 }
 
 /// What a transaction does to a key.
@@ -282,6 +319,9 @@ pub enum ShardOp {
         /// The version with which it was frozen.
         version: u64,
     },
+    /// Which regions the shard serves, in key order. It may be asked without a place in the log. Answer:
+    /// [`Ret::Held`].
+    Sizes,
 }
 
 /// All that a shard knows of a span.
@@ -364,6 +404,10 @@ pub enum Ret {
     NotHere,
     /// What a span held.
     Content(Content),
+    /// What a shard holds.
+    Held(Vec<Held>),
+    /// What of a report does not fit the map. It has been ignored.
+    Stale(Vec<Stale>),
 }
 
 impl Op {
@@ -373,7 +417,9 @@ impl Op {
             self,
             Self::Scheduler(SchedulerOp::Regions)
                 | Self::Shard {
-                    op: ShardOp::Get { noted: false, .. } | ShardOp::Scan { noted: false, .. },
+                    op: ShardOp::Get { noted: false, .. }
+                        | ShardOp::Scan { noted: false, .. }
+                        | ShardOp::Sizes,
                     ..
                 }
         )

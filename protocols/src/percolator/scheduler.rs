@@ -1,9 +1,10 @@
-//! The scheduler: the timestamp oracle, and which group holds which region.
+//! The scheduler: the timestamp oracle, which group holds which region, and which should.
 //!
 //! | Key | Value |
 //! |---|---|
 //! | `t` | postcard: the last timestamp that was given |
 //! | `r` | postcard: the regions, in key order |
+//! | `s` | postcard: which groups have reported, and the size that each region had |
 //!
 //! Percolator's oracle (§2.3) and PD's run ahead of what they have written by a window, so that most requests
 //! need no write. Here each request is a command of the log, which is batched anyway; a counter that is
@@ -13,11 +14,14 @@ use contract::{Batch, Bug, Bugs, Bytes, EngineError, GroupId, ReadStore};
 
 use crate::mvcc::Timestamp;
 
+use super::SCHEDULER;
 use super::layout::{decode, encode};
-use super::op::{Region, Ret, SchedulerOp, Span};
+use super::op::{Held, Region, Ret, SchedulerOp, Span};
+use super::reports::Reports;
 
 const TIMESTAMP_KEY: &[u8] = b"t";
 const REGIONS_KEY: &[u8] = b"r";
+const REPORTS_KEY: &[u8] = b"s";
 /// Planted: [`Bug::TimestampFallsBack`]. Timestamps between two that are written down.
 const WINDOW: u64 = 1000;
 
@@ -47,12 +51,19 @@ fn check(regions: &[Region]) {
 /// Cuts a region at a key and gives the part from there on to a group; whether anything changed.
 fn split(regions: &mut Vec<Region>, at: &Bytes, to: GroupId) -> bool {
     let place = regions.iter().position(|region| region.span.contains(at)).expect("the map covers every key");
-    let region = regions[place].clone();
+    let region = &regions[place];
     // What stays behind while a part is on its way still is a region of the old version at its shard.
     let is_busy = regions.iter().any(|other| other.moving_from == Some(region.group));
-    if region.moving_from.is_some() || is_busy || region.group == to || to == GroupId(0) {
+    if region.moving_from.is_some() || is_busy || region.group == to || to == SCHEDULER {
         return false;
     }
+    give(regions, place, at, to);
+    true
+}
+
+/// Gives the part of a region from a key of it on to a group, whatever else is under way.
+fn give(regions: &mut Vec<Region>, place: usize, at: &Bytes, to: GroupId) {
+    let region = regions[place].clone();
     let version = region.version + 1;
     let part = |start: &Bytes, end: &Option<Bytes>, group, moving_from| Region {
         span: Span { start: start.clone(), end: end.clone() },
@@ -64,7 +75,7 @@ fn split(regions: &mut Vec<Region>, at: &Bytes, to: GroupId) -> bool {
     let stays =
         (region.span.start < *at).then(|| part(&region.span.start, &Some(at.clone()), region.group, None));
     regions.splice(place..=place, stays.into_iter().chain([moved]));
-    true
+    check(regions);
 }
 
 impl Scheduler {
@@ -77,6 +88,49 @@ impl Scheduler {
     async fn regions(&self, store: &impl ReadStore) -> Result<Vec<Region>, EngineError> {
         let stored = store.get(REGIONS_KEY).await?;
         Ok(stored.map_or_else(|| self.founding.clone(), |bytes| decode(&bytes, "regions")))
+    }
+
+    async fn reports(&self, store: &impl ReadStore) -> Result<Reports, EngineError> {
+        let stored = store.get(REPORTS_KEY).await?;
+        Ok(stored.map_or_else(Reports::default, |bytes| decode(&bytes, "reports")))
+    }
+
+    /// Hears what a group holds.
+    async fn heartbeat(
+        &self,
+        group: GroupId,
+        held: Vec<Held>,
+        store: &impl ReadStore,
+        batch: &mut Batch,
+    ) -> Result<Ret, EngineError> {
+        let (regions, before) = (self.regions(store).await?, self.reports(store).await?);
+        let mut reports = before.clone();
+        let stale = reports.hear(group, held, &regions, self.bugs.has(Bug::StaleHeartbeatBelieved));
+        if reports != before {
+            batch.put(REPORTS_KEY, encode(&reports));
+        }
+        Ok(Ret::Stale(stale))
+    }
+
+    /// Begins a move that makes loads more even, if there is one.
+    async fn balance(
+        &self,
+        tolerance: u64,
+        store: &impl ReadStore,
+        batch: &mut Batch,
+    ) -> Result<Ret, EngineError> {
+        let (mut regions, reports) = (self.regions(store).await?, self.reports(store).await?);
+        let ignores_moves = self.bugs.has(Bug::BalanceIgnoresMoves);
+        if let Some((place, to)) = reports.balance(&regions, tolerance, ignores_moves) {
+            let start = regions[place].span.start.clone();
+            if ignores_moves {
+                give(&mut regions, place, &start, to);
+            } else {
+                assert!(split(&mut regions, &start, to), "a group that takes part in no move can begin one");
+            }
+            batch.put(REGIONS_KEY, encode(&regions));
+        }
+        Ok(Ret::Regions(regions))
     }
 
     /// So many timestamps in a row: the first.
@@ -116,7 +170,6 @@ impl Scheduler {
             SchedulerOp::Split { at, to } => {
                 let mut regions = self.regions(store).await?;
                 if split(&mut regions, &at, to) {
-                    check(&regions);
                     batch.put(REGIONS_KEY, encode(&regions));
                 }
                 Ok(Ret::Regions(regions))
@@ -132,6 +185,8 @@ impl Scheduler {
                 }
                 Ok(Ret::Done)
             }
+            SchedulerOp::Heartbeat { group, regions } => self.heartbeat(group, regions, store, batch).await,
+            SchedulerOp::Balance { tolerance } => self.balance(tolerance, store, batch).await,
         }
     }
 

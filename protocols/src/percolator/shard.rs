@@ -102,7 +102,8 @@ fn keys(op: &ShardOp) -> Keys<'_> {
         ShardOp::Collect { .. }
         | ShardOp::Freeze { .. }
         | ShardOp::Install { .. }
-        | ShardOp::Release { .. } => Keys::SeenToLater,
+        | ShardOp::Release { .. }
+        | ShardOp::Sizes => Keys::SeenToLater,
     }
 }
 
@@ -137,7 +138,8 @@ impl<S: ReadStore> View<'_, S> {
             ShardOp::Collect { .. }
             | ShardOp::Freeze { .. }
             | ShardOp::Install { .. }
-            | ShardOp::Release { .. } => panic!("it changes what the shard holds"),
+            | ShardOp::Release { .. }
+            | ShardOp::Sizes => panic!("it concerns what the shard holds"),
         }
     }
 
@@ -220,6 +222,7 @@ impl Shard {
                 ShardOp::Release { span, version } => {
                     view.release(&span, version, &mut holdings, &mut changes)
                 }
+                ShardOp::Sizes => view.sizes(&holdings).await.map_err(Refusal::from),
                 op => view.effect(&op, &mut changes).await,
             }
         } else {
@@ -244,13 +247,15 @@ impl Shard {
         read: &ShardOp,
         store: &impl ReadStore,
     ) -> Result<Ret, EngineError> {
-        if !self.serves(&self.holdings(store).await?, version, read) {
+        let holdings = self.holdings(store).await?;
+        if !self.serves(&holdings, version, read) {
             return Ok(Ret::NotHere);
         }
         let view = View { store, bugs: self.bugs, moments: self.moments(store).await? };
         match read {
             ShardOp::Get { key, at, noted: false } => view.get(key, *at).await,
             ShardOp::Scan { span, at, limit, noted: false } => view.scan(span, *at, *limit).await,
+            ShardOp::Sizes => view.sizes(&holdings).await,
             other => panic!("{other} changes the state and needs a place in the log"),
         }
     }

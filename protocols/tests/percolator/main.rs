@@ -19,6 +19,10 @@
 //! | `collect SAFEPOINT [group=N]` | garbage, on every shard or on one |
 //! | … `[group=N] [version=N]` | whom any of these asks, and which version it names |
 //! | `timestamps COUNT`, `regions`, `split AT TO`, `moved START VERSION` | of the scheduler |
+//! | `sizes GROUP` | what a group holds |
+//! | `report GROUP`, `report GROUP [FROM..TO=PAIRS…] version=N` | tells the scheduler so, or something else |
+//! | `reports` | what the scheduler keeps of that |
+//! | `balance [TOLERANCE]` | begins a move if loads are further apart (0) |
 //! | `freeze GROUP VERSION [FROM [TO]]`, `install …`, `release …` | the steps of a move; `install` brings what the last `freeze` of that version told |
 //! | `move` | all steps of all moves that are due |
 //! | `begin T`, `read T KEY`, `select T [FROM [TO]]`, `put T KEY VALUE`, `remove T KEY`, `finish T`, `give-up T` | a client's transaction; `read` and `select` see what others have committed |
@@ -39,7 +43,7 @@ use client::Transaction;
 use contract::{Bugs, Bytes, GroupId, Time};
 use goldenscript::{Argument, Context};
 use seedbed_protocols::percolator::{
-    Content, Mutation, MutationKind, Op, Prewrite, Region, Ret, SCHEDULER, SchedulerOp, ShardOp, Span,
+    Content, Held, Mutation, MutationKind, Op, Prewrite, Region, Ret, SCHEDULER, SchedulerOp, ShardOp, Span,
     Timestamp,
 };
 use store::Group;
@@ -255,6 +259,33 @@ impl Script {
         Ok(())
     }
 
+    /// Tells the scheduler what a group holds; what it really does, unless something is given.
+    fn report(&mut self, arguments: &mut Arguments) -> Outcome {
+        let group = GroupId(u32::try_from(arguments.number(0)?)?);
+        let version = arguments.take_number("version")?;
+        let given = |(span, pairs): (String, String)| -> Outcome<Held> {
+            let (start, end) = span.split_once("..").ok_or("a span is FROM..TO")?;
+            let end = (!end.is_empty()).then(|| end.into());
+            let span = Span { start: start.into(), end };
+            Ok(Held { span, version: version.unwrap_or(1), pairs: pairs.parse()? })
+        };
+        let pairs = std::mem::take(&mut arguments.pairs);
+        let regions = match (version, self.ask_quietly(group, ShardOp::Sizes)) {
+            (Some(_), _) => pairs.into_iter().map(given).collect::<Outcome<_>>()?,
+            (None, Ret::Held(held)) if pairs.is_empty() => held,
+            (None, _) => return Err("what is made up has a version".into()),
+        };
+        self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Heartbeat { group, regions }));
+        Ok(())
+    }
+
+    /// Asks a shard for what concerns all that it holds, if there is one.
+    fn ask_quietly(&mut self, group: GroupId, op: ShardOp) -> Ret {
+        let clock = self.clock;
+        let shard = self.groups.get_mut(&group);
+        shard.map_or(Ret::NotHere, |shard| shard.ask(&Op::Shard { version: 0, op }, clock))
+    }
+
     fn execute(&mut self, name: &str, mut arguments: Arguments) -> Outcome {
         match name {
             "cluster" => return self.start(arguments),
@@ -300,6 +331,16 @@ impl Script {
             "moved" => {
                 let (start, version) = (arguments.key(0)?, arguments.number(1)?);
                 self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Moved { start, version }));
+            }
+            "sizes" => {
+                let group = GroupId(u32::try_from(arguments.number(0)?)?);
+                self.ask(group, Op::Shard { version: 0, op: ShardOp::Sizes });
+            }
+            "report" => self.report(&mut arguments)?,
+            "reports" => self.output += &self.groups[&SCHEDULER].reports(),
+            "balance" => {
+                let tolerance = arguments.texts.first().map_or(Ok(0), |text| text.parse())?;
+                self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Balance { tolerance }));
             }
             "freeze" | "install" | "release" => self.move_step(name, &arguments)?,
             "move" => self.finish_moves(),

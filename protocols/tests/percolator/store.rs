@@ -10,7 +10,7 @@ use contract::{
 use futures::FutureExt;
 use seedbed_protocols::PercolatorService;
 use seedbed_protocols::mvcc::split_version_key;
-use seedbed_protocols::percolator::{Op, Region, Ret};
+use seedbed_protocols::percolator::{Op, Region, Ret, Span};
 
 /// An ordered store in memory.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,6 +101,17 @@ impl Group {
 
     fn pairs_of(&self, family: u8) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
         self.store.0.get(&Family(family)).into_iter().flatten()
+    }
+
+    /// What the scheduler keeps of reports: this pins the format, too.
+    pub(crate) fn reports(&self) -> String {
+        type Reports = (Vec<u32>, Vec<(Span, u64)>);
+        let stored = self.store.0.get(&Family::DEFAULT).and_then(|pairs| pairs.get(&b"s"[..]));
+        let Some(stored) = stored else { return "nothing\n".to_owned() };
+        let (groups, sizes): Reports = postcard::from_bytes(stored).expect("reports");
+        let groups: Vec<String> = groups.iter().map(|group| format!("g{group}")).collect();
+        let sizes = sizes.iter().map(|(span, pairs)| format!("  {span}: {pairs}\n"));
+        format!("by {}\n{}", groups.join(", "), sizes.collect::<String>())
     }
 
     /// What stands in the store, decoded by what its layout says: this pins the format.

@@ -1,13 +1,14 @@
 //! Transactions under random schedules. Clients append their number to lists, each list a key, and read them;
 //! every request may be lost, before or after it takes effect, and may come again at any later time; clients
-//! crash between any two steps; leaders' clocks jump; processes lose their memory; regions move, each step of
-//! a move taken by anybody, twice or late; garbage is collected.
+//! crash between any two steps; leaders' clocks jump; processes lose their memory; regions move, for balance or
+//! for nothing, each step of a move taken by anybody, twice or late; garbage is collected.
 //!
 //! What must hold (snapshot isolation, and that what is committed stays so):
 //! - A transaction's number stands in all of the lists that it wrote or in none, once, whoever looks.
 //! - It does where its client was told that it committed, and does not where it was told that it did not.
 //! - No list ever loses a number: an update that is lost would take one away.
 //! - A read at a timestamp says the same for ever.
+//! - Once nothing moves any more, groups hold what the scheduler's map says.
 
 mod client;
 
@@ -54,6 +55,7 @@ struct World {
     audited: Lists,
     // How much happened: a run in which nothing does proves nothing.
     moves: u64,
+    balances: u64,
     collections: u64,
 }
 
@@ -80,6 +82,7 @@ impl World {
             seen: BTreeMap::new(),
             audited: KEYS.iter().map(|key| ((*key).into(), Vec::new())).collect(),
             moves: 0,
+            balances: 0,
             collections: 0,
         }
     }
@@ -149,13 +152,10 @@ impl World {
 
     /// One step of a move, or the order to move.
     fn shift(&mut self) {
-        let regions = match self.arrive(SCHEDULER, &Op::Scheduler(SchedulerOp::Regions)) {
-            Ret::Regions(regions) => regions,
-            other => panic!("regions were asked for: {other}"),
-        };
-        let due: Vec<Region> = regions.into_iter().filter(|region| region.moving_from.is_some()).collect();
+        let due: Vec<Region> =
+            self.map_now().into_iter().filter(|region| region.moving_from.is_some()).collect();
         let shard = |version, op| Op::Shard { version, op };
-        match (self.random.below(4), due.first().cloned()) {
+        match (self.random.below(6), due.first().cloned()) {
             (0, _) if !self.calm => {
                 let (at, to) = (self.key(), GroupId(1 + self.random.below(GROUPS as usize) as u32));
                 self.send(SCHEDULER, Op::Scheduler(SchedulerOp::Split { at, to }));
@@ -188,17 +188,49 @@ impl World {
                     self.send(from, shard(version, ShardOp::Release { span: region.span, version }));
                 }
             }
+            (4, _) => {
+                let group = GroupId(1 + self.random.below(GROUPS as usize) as u32);
+                if let Some(Ret::Held(regions)) = self.send(group, shard(0, ShardOp::Sizes)) {
+                    self.send(SCHEDULER, Op::Scheduler(SchedulerOp::Heartbeat { group, regions }));
+                }
+            }
+            (5, _) if !self.calm => {
+                let tolerance = self.random.below(3) as u64;
+                let before = self.map_now();
+                self.send(SCHEDULER, Op::Scheduler(SchedulerOp::Balance { tolerance }));
+                self.balances += u64::from(self.map_now() != before);
+            }
             _ => {}
         }
+    }
+
+    /// The map as the scheduler has it.
+    fn map_now(&mut self) -> Vec<Region> {
+        match self.arrive(SCHEDULER, &Op::Scheduler(SchedulerOp::Regions)) {
+            Ret::Regions(regions) => regions,
+            other => panic!("regions were asked for: {other}"),
+        }
+    }
+
+    /// Where nothing moves, groups hold what the map says, and each region is held.
+    fn all_report(&mut self) {
+        let mut held = 0;
+        for group in (1..=GROUPS).map(GroupId) {
+            let sizes = self.arrive(group, &Op::Shard { version: 0, op: ShardOp::Sizes });
+            let Ret::Held(regions) = sizes else { panic!("sizes were asked for: {sizes}") };
+            held += regions.len();
+            let answer = self.arrive(SCHEDULER, &Op::Scheduler(SchedulerOp::Heartbeat { group, regions }));
+            assert_eq!(answer, Ret::Stale(Vec::new()), "{group} holds what the map does not say");
+        }
+        assert_eq!(held, self.map_now().len(), "each region of the map is held");
     }
 
     /// Faults stop; what has begun to move arrives.
     fn settle(&mut self) {
         self.calm = true;
         for _ in 0..1000 {
-            let regions = self.arrive(SCHEDULER, &Op::Scheduler(SchedulerOp::Regions));
-            let Ret::Regions(regions) = regions else { panic!("regions were asked for") };
-            if regions.iter().all(|region| region.moving_from.is_none()) {
+            if self.map_now().iter().all(|region| region.moving_from.is_none()) {
+                self.all_report();
                 return;
             }
             self.shift();
@@ -349,18 +381,23 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<World, Broken> {
 
 #[test]
 fn transactions_are_isolated_whatever_comes_late() {
-    let (mut committed, mut given_up, mut moves, mut collections) = (0, 0, 0, 0);
+    let (mut committed, mut given_up, mut moves, mut balances, mut collections) = (0, 0, 0, 0, 0);
     for seed in 0..100 {
         let world = run(seed, None).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         committed += world.committed.len();
         given_up += world.given_up.len();
         moves += world.moves;
+        balances += world.balances;
         collections += world.collections;
     }
-    let told =
-        format!("{committed} committed, {given_up} given up, {moves} moves, {collections} collections");
+    let told = format!(
+        "{committed} committed, {given_up} given up, {moves} moves, {balances} balances, {collections} collections"
+    );
     println!("{told}");
-    assert!(committed > 5000 && given_up > 1000 && moves > 1000 && collections > 500, "{told}");
+    assert!(
+        committed > 5000 && given_up > 1000 && moves > 1000 && balances > 100 && collections > 500,
+        "{told}"
+    );
 }
 
 /// The first schedule in which a planted bug breaks a law, and which.
@@ -384,6 +421,7 @@ fn planted_bugs_are_found_by_random_schedules() {
         Bug::MaxTsNotReplicated,
         Bug::CommitWithoutLock,
         Bug::ConflictIgnored,
+        Bug::BalanceIgnoresMoves,
     ] {
         let (seed, broken) = found(bug).unwrap_or_else(|| panic!("{bug} breaks no law"));
         println!("{bug}, seed {seed}: {broken}");

@@ -1,0 +1,123 @@
+//! What groups report to the scheduler, and which region it moves for it: PD's region heartbeats and its
+//! balance of regions (TinyKV, project 3C).
+//!
+//! PD learns its map from heartbeats; here the map comes first, and a report only tells how much stands where. So
+//! nothing of a report that does not fit the map is believed. A size is of a *span*: a region that moves whole
+//! keeps it, and spans are cut but never joined, so that none comes back with another content.
+//!
+//! Of TinyKV's cases those have no counterpart that are about what this scheduler does not know, since it is
+//! its group's own affair: pending peers (two cases) and a region's leader. There is one measure, not bytes and
+//! keys (one case less); regions are not merged (half a case); and nothing is concurrent, since heartbeats are
+//! commands of a log. A region's version and its group change together: what TinyKV tells by `conf_ver` is told by
+//! the group. A group that is down is none that the scheduler knows of: it counts as long as it holds regions.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::GroupId;
+use serde::{Deserialize, Serialize};
+
+use super::SCHEDULER;
+use super::op::{Held, Region, Span, Stale};
+
+/// What was reported last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reports {
+    /// Who has reported anything: a group that holds nothing yet is known by that alone.
+    groups: BTreeSet<GroupId>,
+    /// How many pairs a region had.
+    sizes: BTreeMap<Span, u64>,
+}
+
+/// How regions are weighed.
+enum Measure<'a> {
+    /// By their pairs: each has been reported.
+    Pairs(&'a BTreeMap<Span, u64>),
+    /// All alike: nothing has been reported.
+    Regions,
+}
+
+impl Measure<'_> {
+    fn of(&self, region: &Region) -> u64 {
+        match self {
+            Self::Pairs(sizes) => sizes[&region.span],
+            Self::Regions => 1,
+        }
+    }
+}
+
+/// Whether a group takes part in a move that is under way.
+fn is_moving(group: GroupId, regions: &[Region]) -> bool {
+    regions.iter().any(|region| region.moving_from.is_some_and(|from| from == group || region.group == group))
+}
+
+impl Reports {
+    /// Takes down what a group reports to hold, where the map says so too; what does not fit it. Stale
+    /// reports are `believed` where that bug is planted.
+    pub(super) fn hear(
+        &mut self,
+        group: GroupId,
+        held: Vec<Held>,
+        regions: &[Region],
+        believed: bool,
+    ) -> Vec<Stale> {
+        if group != SCHEDULER {
+            self.groups.insert(group);
+        }
+        self.sizes.retain(|span, _| regions.iter().any(|region| region.span == *span));
+        let mut stale = Vec::new();
+        for reported in held {
+            let known = regions.iter().find(|region| region.span.contains(&reported.span.start));
+            let known = known.expect("the map covers every key");
+            let fits =
+                known.span == reported.span && known.version == reported.version && known.group == group;
+            if fits || believed {
+                self.sizes.insert(known.span.clone(), reported.pairs);
+            } else {
+                stale.push(Stale { reported, known: known.clone() });
+            }
+        }
+        stale
+    }
+
+    /// Pairs and numbers of regions do not add up: while some have been reported and others not, none is
+    /// weighed.
+    fn measure(&self, regions: &[Region]) -> Option<Measure<'_>> {
+        let reported = regions.iter().filter(|region| self.sizes.contains_key(&region.span)).count();
+        match reported {
+            0 => Some(Measure::Regions),
+            all if all == regions.len() => Some(Measure::Pairs(&self.sizes)),
+            _ => None,
+        }
+    }
+
+    /// Which region is to move, and where: from the group with the most to the one with the least (of equals,
+    /// those with the lowest numbers), if they are further apart than the tolerance and closer afterwards;
+    /// the region that brings them closest, of equals the first one. None while either takes part in a move,
+    /// unless `ignores_moves`, where that bug is planted.
+    pub(super) fn balance(
+        &self,
+        regions: &[Region],
+        tolerance: u64,
+        ignores_moves: bool,
+    ) -> Option<(usize, GroupId)> {
+        let measure = self.measure(regions)?;
+        let mut loads: BTreeMap<GroupId, u64> = self.groups.iter().map(|group| (*group, 0)).collect();
+        for region in regions {
+            *loads.entry(region.group).or_default() += measure.of(region);
+        }
+        let (most, from) = loads.iter().map(|(group, load)| (*load, Reverse(*group))).max()?;
+        let (least, to) = loads.iter().map(|(group, load)| (*load, *group)).min()?;
+        let from = from.0;
+        let apart = most - least;
+        let is_busy = is_moving(from, regions) || is_moving(to, regions);
+        if apart <= tolerance || (is_busy && !ignores_moves) {
+            return None;
+        }
+        let moves = regions.iter().enumerate().filter_map(|(place, region)| {
+            let left_apart = apart.abs_diff(2 * measure.of(region));
+            (region.group == from && left_apart < apart).then_some((left_apart, place))
+        });
+        moves.min().map(|(_, place)| (place, to))
+    }
+}
