@@ -29,9 +29,9 @@
 //! Reading order: [`spec`] (what is checked against) and [`models`]; [`parts`] (what of a history is
 //! judged together); [`linearizability`] (the search); [`judge`](mod@judge) (the front door, and the budget that all
 //! parts share); [`explain`]; [`stream`] (the same while a run goes on, in bounded memory);
-//! [`weak`] (what services promise that do not promise that much). Beside them stand [`witness`](mod@witness), which checks a known order,
-//! [`formats`], which reads histories that others recorded, and [`generate`], which makes histories to
-//! test checkers with.
+//! [`weak`] (what services promise that do not promise that much). Beside them stand [`isolation`], which judges
+//! transactions, [`witness`](mod@witness), which checks a known order, [`formats`], which reads histories that
+//! others recorded, and [`generate`], which makes histories to test checkers with.
 //!
 //! A verdict is a function of the history and the budget alone, and it is never [`Verdict::Ok`] when the
 //! checker gave up.

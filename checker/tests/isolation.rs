@@ -3,8 +3,9 @@
 
 mod database;
 
-use database::{Database, Isolation};
+use database::{Database, Isolation, as_registers};
 use seedbed_checker::generate::Draw;
+use seedbed_checker::isolation::Order::{Data, Process, RealTime};
 use seedbed_checker::isolation::lists::{self, Action};
 use seedbed_checker::isolation::{AnomalyKind, Level, Malformed, Outcome, Report, Transaction, registers};
 
@@ -178,22 +179,6 @@ fn the_catalogue() {
     }
 }
 
-/// The same with registers, which keep the last element of each list.
-fn as_registers(history: &[Transaction<Action>]) -> Vec<Transaction<registers::Action>> {
-    let action = |action: &Action| match action {
-        Action::Append { key, value } => registers::Action::Write { key: *key, value: *value },
-        Action::Read { key, values } => registers::Action::Read { key: *key, value: values.last().copied() },
-    };
-    let transaction = |transaction: &Transaction<Action>| Transaction {
-        process: transaction.process,
-        invoked: transaction.invoked,
-        returned: transaction.returned,
-        outcome: transaction.outcome,
-        actions: transaction.actions.iter().map(action).collect(),
-    };
-    history.iter().map(transaction).collect()
-}
-
 #[test]
 fn registers_show_nothing_that_lists_do_not() {
     let levels = [
@@ -219,6 +204,87 @@ fn registers_show_nothing_that_lists_do_not() {
         in_registers += u32::from(!registers.holds(Level::StrictSerializable));
     }
     assert!(in_registers * 2 > in_lists, "{in_registers} of {in_lists} are seen in registers");
+}
+
+#[test]
+fn the_strongest_levels_include_all_that_hold() {
+    use Level::{ReadCommitted, Serializable, StrictSerializable, StrongSessionSnapshotIsolation};
+    let strongest = |text: &str| judge(&parse(text)).strongest();
+    assert_eq!(strongest("1 0-9 c: a1=1"), [StrictSerializable]);
+    assert_eq!(strongest("1 0-9 c: r1=[7]"), []);
+    assert_eq!(strongest("1 0-9 c: a1=1 r1=[]"), [ReadCommitted]);
+    assert_eq!(
+        strongest("1 0-1 c: a1=1\n2 2-3 c: r1=[]"),
+        [StrongSessionSnapshotIsolation, Serializable],
+        "neither includes the other"
+    );
+    for (a, b) in Level::ALL.into_iter().flat_map(|a| Level::ALL.map(|b| (a, b))) {
+        let kinds = [AnomalyKind::G0, AnomalyKind::G1c, AnomalyKind::GSingle, AnomalyKind::G2Item];
+        let all = kinds.into_iter().flat_map(|kind| [Data, Process, RealTime].map(|order| (kind, order)));
+        let forbids_all =
+            all.into_iter().all(|(kind, order)| a.forbids(kind, order) || !b.forbids(kind, order));
+        // Without predicates a repeatable read is as much as serializability; the later one counts as the stronger.
+        let is_same = (a, b) == (Level::RepeatableRead, Serializable);
+        assert_eq!(a.includes(b), forbids_all && !is_same, "{a} includes {b}");
+    }
+    assert_eq!(Level::named("strong-session-snapshot-isolation"), Some(StrongSessionSnapshotIsolation));
+    assert_eq!(StrictSerializable.to_string(), "strict serializable");
+}
+
+/// A ring in which each transaction reads what the one before it appended, all at the same time.
+fn ring(count: usize) -> Vec<Transaction<Action>> {
+    let transaction = |number: usize| {
+        let before = (number + count - 1) % count;
+        let actions = vec![
+            Action::Append { key: number as u64, value: 1 },
+            Action::Read { key: before as u64, values: vec![1] },
+        ];
+        let process = number as u32;
+        Transaction { process, invoked: 0, returned: Some(1), outcome: Outcome::Committed, actions }
+    };
+    (0..count).map(transaction).collect()
+}
+
+/// Wherever in a large circle the short one lies, it is what is told.
+#[test]
+fn of_many_circles_the_shortest_is_told() {
+    for (count, chord) in [(60, 40), (3_000, 1_700), (20_000, 17_777)] {
+        let mut history = ring(count);
+        let told = |history: &[Transaction<Action>]| {
+            let report = judge(history);
+            let [anomaly] = &report.anomalies[..] else { panic!("{:#?}", report.anomalies) };
+            (anomaly.kind, anomaly.transactions.clone())
+        };
+        let (kind, transactions) = told(&history);
+        assert_eq!((kind, transactions.len()), (AnomalyKind::G1c, count), "there is one circle");
+        let reads = |key: usize, values| Action::Read { key: key as u64, values };
+        history[chord].actions.push(reads(chord + 4, vec![1]));
+        let (kind, mut transactions) = told(&history);
+        transactions.sort_unstable();
+        let expected: Vec<u32> = (0..5).map(|number| (chord + number) as u32).collect();
+        assert_eq!((kind, transactions), (AnomalyKind::G1c, expected));
+    }
+}
+
+/// The same where a circle must not go through more than one read of what was replaced, behind many long ones.
+#[test]
+fn of_circles_with_one_such_read_the_shortest_is_told() {
+    for (count, long) in [(60, 30), (3_000, 1_500)] {
+        let mut history = ring(count);
+        history[0].actions.pop();
+        let misses = |key: usize| Action::Read { key: key as u64, values: vec![] };
+        let chord = long + 16;
+        for reader in long + 1..long + 21 {
+            history[reader].actions.push(misses(reader - long));
+        }
+        let shortest = |history: &[Transaction<Action>]| {
+            let singles = judge(history).anomalies.into_iter().filter(|a| a.kind == AnomalyKind::GSingle);
+            singles.map(|anomaly| anomaly.transactions.len()).min()
+        };
+        assert_eq!(shortest(&history), Some(long + 1));
+        history[chord + 4].actions.push(misses(chord));
+        assert_eq!(shortest(&history), Some(5));
+    }
 }
 
 #[test]

@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use testbed::Bug;
 use testbed::checker::formats::Format;
-use testbed::checker::models::{MODELS, Model};
+use testbed::checker::isolation::Level;
+use testbed::checker::models::AnyModel;
 use testbed::checker::{Budget, Consistency};
 use testbed::compare::Axis;
-use testbed::explore::{self, Bounds};
-use testbed::registry;
-use testbed::scenario::{Seeds, nearest};
-use testbed::units::{parse_bytes, parse_duration};
+use testbed::explore::Bounds;
+use testbed::scenario::Seeds;
 
 use crate::commands::compare;
+use crate::values::{
+    bug_parser, duration, format_parser, model_parser, promise, protocol_parser, size, table,
+};
 
 /// Deterministic simulation testbed for distributed protocols.
 #[derive(Debug, Parser)]
@@ -279,7 +280,7 @@ pub(crate) struct Reading {
     /// The object that the history is one of; needed if the history does not tell it. `seedbed list
     /// models` has their operations
     #[arg(long, value_name = "NAME", value_parser = model_parser())]
-    pub(crate) model: Option<&'static Model>,
+    pub(crate) model: Option<AnyModel>,
     /// How it is written; told by the file's name or content by default
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub(crate) format: Option<Format>,
@@ -292,16 +293,27 @@ pub(crate) struct CheckArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
-    /// What the service promises: linearizable, sequential, monotonic-reads, monotonic-writes,
-    /// read-your-writes, writes-follow-reads, or stale-bounded=DURATION
-    #[arg(long, value_name = "PROMISE", default_value = "linearizable", value_parser = consistency)]
-    pub(crate) consistency: Consistency,
+    /// What the service promises: linearizable [default], sequential, monotonic-reads, monotonic-writes,
+    /// read-your-writes, writes-follow-reads, or stale-bounded=DURATION; of transactions
+    /// strict-serializable [default], serializable, repeatable-read, strong-snapshot-isolation,
+    /// strong-session-snapshot-isolation, snapshot-isolation, read-committed or read-uncommitted
+    #[arg(long, value_name = "PROMISE", value_parser = promise)]
+    pub(crate) consistency: Option<Promise>,
     /// How many steps a verdict may cost; with fewer than it needs a history is inconclusive
     #[arg(long, value_name = "N", default_value_t = Budget::default().steps)]
     pub(crate) steps: u64,
     /// Print one JSON document on stdout; text for people goes to stderr
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What a service can promise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Promise {
+    /// Of operations that take effect one at a time.
+    Consistency(Consistency),
+    /// Of transactions.
+    Level(Level),
 }
 
 #[derive(Debug, Subcommand)]
@@ -405,62 +417,4 @@ pub(crate) enum Topic {
     Monitors,
     Profiles,
     Bugs,
-}
-
-fn bug_parser() -> impl TypedValueParser<Value = Bug> {
-    let names = Bug::ALL.iter().map(|(_, name, _)| *name);
-    PossibleValuesParser::new(names).map(|name| name.parse().expect("a listed name is a bug's"))
-}
-
-fn protocol_parser() -> impl TypedValueParser<Value = String> {
-    PossibleValuesParser::new(registry::PROTOCOLS.iter().map(|protocol| protocol.named.name))
-}
-
-fn model_parser() -> impl TypedValueParser<Value = &'static Model> {
-    let names = MODELS.iter().map(|model| model.name);
-    PossibleValuesParser::new(names).map(|name| Model::named(&name).expect("a listed name is a model's"))
-}
-
-fn format_parser() -> impl TypedValueParser<Value = Format> {
-    let names = Format::ALL.iter().map(|(_, name)| *name);
-    PossibleValuesParser::new(names).map(|name| {
-        let listed = Format::ALL.iter().find(|(_, known)| *known == name);
-        listed.expect("a listed name is a format's").0
-    })
-}
-
-fn consistency(text: &str) -> Result<Consistency, String> {
-    let bounded = Consistency::STALE_BOUNDED;
-    if let Some(bound) = text.strip_prefix(bounded).and_then(|rest| rest.strip_prefix('=')) {
-        return duration(bound).map(Consistency::StaleBounded);
-    }
-    if text == bounded {
-        return Err(format!("say how stale a read may be: {bounded}=500ms"));
-    }
-    if let Some((promise, _)) = Consistency::NAMED.iter().find(|(_, name)| *name == text) {
-        return Ok(*promise);
-    }
-    let mut names: Vec<&str> = Consistency::NAMED.iter().map(|(_, name)| *name).collect();
-    names.push(bounded);
-    let meant = nearest(text, names.iter().copied());
-    let meant = meant.map_or_else(String::new, |name| format!("did you mean {name}? "));
-    Err(format!("{meant}one of {}=DURATION", names.join(", ")))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| match error.help() {
-        Some(help) => format!("{error}: {help}"),
-        None => error.to_string(),
-    })
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    parse_bytes(text).map_err(|error| match error.help() {
-        Some(help) => format!("{error}: {help}"),
-        None => error.to_string(),
-    })
-}
-
-fn table(text: &str) -> Result<serde_json::Value, String> {
-    explore::options(text)
 }

@@ -16,6 +16,7 @@ mod show;
 mod stopwatch;
 mod term;
 mod text;
+mod values;
 
 use std::process::ExitCode;
 

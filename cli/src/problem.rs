@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, Severity,
 };
+use testbed::checker::Consistency;
 use testbed::checker::formats::FormatError;
-use testbed::checker::models::MODELS;
+use testbed::checker::isolation::Level;
+use testbed::checker::models::AnyModel;
 use testbed::replay::ReplayError;
 use testbed::scenario::{Diagnostic, ScenarioError, nearest};
 use testbed::storage::inspect::NotOurs;
@@ -103,13 +105,21 @@ impl BadHistory {
                 Some("give one with --model; `seedbed list models` shows them".to_owned())
             }
             FormatError::NoFormat => Some("give one with --format".to_owned()),
-            FormatError::UnknownModel(name) => nearest(name, MODELS.iter().map(|model| model.name))
+            FormatError::UnknownModel(name) => nearest(name, AnyModel::all().map(AnyModel::name))
                 .map(|name| format!("did you mean --model {name}?")),
             FormatError::NoRegister(_) => Some(
                 "give --consistency linearizable, sequential or stale-bounded=DURATION, which are about any \
                  model, or a --model of registers: kv, register, cas-register"
                     .to_owned(),
             ),
+            FormatError::NoLevel(..) => {
+                let levels = Level::ALL.map(Level::name).join(", ");
+                Some(format!("give --consistency one of {levels}"))
+            }
+            FormatError::NoPromise(..) => {
+                let promises = Consistency::NAMED.map(|(_, name)| name).join(", ");
+                Some(format!("give --consistency one of {promises}, or a --model of transactions"))
+            }
             FormatError::Io { .. } => similar(&self.path),
             _ => None,
         };

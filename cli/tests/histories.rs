@@ -167,3 +167,125 @@ write(1) before write(2)
     let (_, err) = place.run(&["check", "back.jsonl", "--consistency", "stale-bounded=5"], 2);
     assert!(err.contains("unit"), "{err}");
 }
+
+/// Two withdraw from what both read, one after an old read, and one finds what the others did.
+const SKEW: &str = "\
+{:type :invoke, :process 0, :f :txn, :value [[:r 1 nil] [:append 2 10]], :time 10}
+{:type :invoke, :process 1, :f :txn, :value [[:r 2 nil] [:append 1 20]], :time 11}
+{:type :ok, :process 0, :f :txn, :value [[:r 1 nil] [:append 2 10]], :time 20}
+{:type :ok, :process 1, :f :txn, :value [[:r 2 nil] [:append 1 20]], :time 21}
+{:type :invoke, :process 2, :f :txn, :value [[:r 1 nil] [:r 2 nil]], :time 30}
+{:type :ok, :process 2, :f :txn, :value [[:r 1 [20]] [:r 2 [10]]], :time 31}
+{:type :invoke, :process 0, :f :txn, :value [[:append 3 1]], :time 40}
+{:type :fail, :process 0, :f :txn, :value [[:append 3 1]], :time 41}
+";
+
+#[test]
+fn transactions_are_judged_by_levels() {
+    let place = Place::new("transactions");
+    place.write("skew.edn", SKEW);
+    let (out, err) = place.run(&["check", "skew.edn", "--model", "list-append"], 1);
+    let expected = "\
+skew.edn: violation (list-append, strict-serializable, 4 transactions, 3 committed, 1 aborted)
+  holds       strong-snapshot-isolation
+  signature   isolation/G2-item
+  forbidden
+    G2-item: T0 read 1 before T1 appended 20 to it; T1 read 2 before T0 appended 10 to it
+      invoked in lines: T0 1, T1 2
+";
+    assert_eq!((&out[..], &err[..]), (expected, ""));
+    let weaker = ["check", "skew.edn", "--model", "list-append", "--consistency", "snapshot-isolation"];
+    let (out, _) = place.run(&weaker, 0);
+    let (head, rest) = expected.split_once("  signature   isolation/G2-item\n").expect("it has one");
+    let head = head.replace("violation", "ok").replace("strict-serializable", "snapshot-isolation");
+    assert_eq!(out, head + &rest.replace("forbidden", "allowed"));
+
+    let (out, _) = place.run(&["check", "skew.edn", "--model", "list-append", "--json"], 1);
+    let document: Value = serde_json::from_str(&out).expect("stdout is one document");
+    let history = &document["histories"][0];
+    assert_eq!(history["consistency"], "strict-serializable");
+    assert_eq!(history["verdict"]["Violation"]["kind"], "g2-item");
+    assert_eq!(history["holds"], serde_json::json!(["strong-snapshot-isolation"]));
+    assert_eq!(history["anomalies"][0]["lines"], serde_json::json!([1, 2]));
+    assert_eq!([&history["line"], &history["operations"], &history["answered"]], [1, 4, 3]);
+
+    // Its own format tells the model, so that histories of all kinds can be judged at once.
+    let convert =
+        ["history", "convert", "skew.edn", "--model", "list-append", "--to", "jsonl", "-o", "skew.jsonl"];
+    place.run(&convert, 0);
+    let (out, _) = place.run(&["check", "good.jsonl", "skew.jsonl", "stale.log"], 1);
+    assert!(out.contains("good.jsonl: ok (queue, "), "{out}");
+    assert!(
+        out.contains("skew.jsonl: violation (list-append, ") && out.contains("lines: T0 2, T1 3\n"),
+        "{out}"
+    );
+    assert!(out.contains("3 histories: 1 ok, 2 violations, 0 unknown, 0 unreadable"), "{out}");
+    let (out, _) = place.run(&["history", "convert", "skew.jsonl", "--to", "edn"], 0);
+    let value = ":f :txn, :value [[:r 2 nil] [:append 1 20]], :time 11";
+    assert!(out.contains(&format!("{{:index 1, :type :invoke, :process 1, {value}}}\n")), "{out}");
+    let (_, err) = place.run(&["history", "convert", "skew.jsonl", "--to", "porcupine"], 2);
+    assert!(err.contains("`list-append` is a model of transactions"), "{err}");
+}
+
+#[test]
+fn many_anomalies_are_told_shortest_first() {
+    let place = Place::new("anomalies");
+    // Twelve reads that nobody can have made, and a lost update.
+    let mut text = String::new();
+    let mut add = |process: usize, asked: &str, told: &str| {
+        let event = |kind: &str, value: &str| {
+            format!("{{\"client\":{process},\"type\":\"{kind}\",\"f\":\"txn\",\"value\":[{value}]}}\n")
+        };
+        text += &(event("invoke", asked) + &event("ok", told));
+    };
+    add(0, r#"["r",1,null],["w",1,1]"#, r#"["r",1,null],["w",1,1]"#);
+    add(1, r#"["r",1,null],["w",1,2]"#, r#"["r",1,null],["w",1,2]"#);
+    for number in 2..14 {
+        add(number, r#"["r",2,null]"#, &format!(r#"["r",2,{number}]"#));
+    }
+    place.write("many.jsonl", &text);
+    let args = ["check", "many.jsonl", "--model", "rw-register", "--consistency", "read-committed"];
+    let (out, _) = place.run(&args, 1);
+    assert!(
+        out.contains("  holds       no level\n  signature   isolation/garbage read\n  forbidden\n"),
+        "{out}"
+    );
+    assert!(out.contains("    garbage read: T11 read 11 of 2, which nobody wrote\n      invoked in lines: T11 23\n    … and 2 more; --json has all of them\n  allowed\n    lost update: T0 and T1 both"), "{out}");
+    let (out, _) = place.run(&[&args[..], &["--json"]].concat(), 1);
+    let document: Value = serde_json::from_str(&out).expect("stdout is one document");
+    let anomalies = document["histories"][0]["anomalies"].as_array().expect("a list").clone();
+    let lengths: Vec<usize> = anomalies.iter().map(|a| a["lines"].as_array().map_or(0, Vec::len)).collect();
+    assert!(lengths.is_sorted() && lengths.len() > 12, "{lengths:?}");
+    assert_eq!([&anomalies[0]["forbidden"], &anomalies[12]["forbidden"]], [true, false]);
+}
+
+#[test]
+fn what_is_no_history_of_transactions_is_said() {
+    let place = Place::new("no-transactions");
+    place.write("skew.edn", SKEW);
+    let last = "{:type :invoke, :process 0, :f :txn, :value [[:append 3 :x]]}";
+    place.write("bad.edn", &format!("{SKEW}{last}\n"));
+    let (out, err) = place.run(&["check", "bad.edn", "skew.edn", "--model", "list-append"], 2);
+    let expected = "  × expected an element, a whole number, found \"x\"
+   ╭─[bad.edn:9:1]
+ 8 │ {:type :fail, :process 0, :f :txn, :value [[:append 3 1]], :time 41}
+ 9 │ {:type :invoke, :process 0, :f :txn, :value [[:append 3 :x]]}
+   · ─────────────────────────────────────────────────────────────
+   ╰────
+";
+    assert_eq!(err, expected);
+    assert!(out.contains("2 histories: 0 ok, 1 violation, 0 unknown, 1 unreadable"), "{out}");
+    let (_, err) = place.run(&["check", "skew.edn", "--model", "rw-register"], 2);
+    assert!(err.contains("expected one of the actions w, r, found append"), "{err}");
+
+    let args = ["check", "skew.edn", "--model", "list-append", "--consistency", "linearizable"];
+    let (_, err) = place.run(&args, 2);
+    assert!(err.contains("linearizable is no promise about transactions, and `list-append` is"), "{err}");
+    assert!(err.contains("help: give --consistency one of read-uncommitted, read-committed,"), "{err}");
+    let (_, err) = place.run(&["check", "good.jsonl", "--consistency", "serializable"], 2);
+    assert!(err.contains("serializable is a promise about transactions, and `queue` is no model"), "{err}");
+    let (_, err) = place.run(&["check", "good.jsonl", "--consistency", "serialisable"], 2);
+    assert!(err.contains("did you mean serializable?"), "{err}");
+    let (out, _) = place.run(&["list", "models"], 0);
+    assert!(out.contains("\nlist-append ") && out.contains("\nrw-register "), "{out}");
+}

@@ -16,14 +16,8 @@ use crate::report::{Finding, Verdict};
 
 /// The isolation level that transactions are judged by.
 pub(crate) fn level(plan: &Plan) -> Level {
-    match plan.checks.history.as_str() {
-        "read-committed" => Level::ReadCommitted,
-        "snapshot-isolation" => Level::SnapshotIsolation,
-        "strong-snapshot-isolation" => Level::StrongSnapshotIsolation,
-        "serializable" => Level::Serializable,
-        "strict-serializable" => Level::StrictSerializable,
-        other => panic!("no transactions are judged by {other}"),
-    }
+    let name = plan.checks.history.as_str();
+    Level::named(name).unwrap_or_else(|| panic!("no transactions are judged by {name}"))
 }
 
 /// The verdict on a whole history; `order` is a guess at how its operations took effect.

@@ -19,6 +19,7 @@ use contract::Time;
 use serde_json::{Map, Value, json};
 
 use super::recording::time_of_line;
+use super::transactions::TXN;
 use super::{FormatError, Kind, Record, Recorder, Recording, wrong};
 use crate::explain::short;
 
@@ -218,14 +219,27 @@ pub fn write(recording: &Recording) -> String {
             (Kind::Fail, _) => ("fail", asked, ", :error :failed"),
             (Kind::Info, _) => ("info", asked, ", :error :unknown"),
         };
-        let value =
-            if has_keys { format!("[{} {}]", shown(&record.key), shown(value)) } else { shown(value) };
+        let value = match value {
+            value if has_keys => format!("[{} {}]", shown(&record.key), shown(value)),
+            value if f == TXN => shown_transaction(value),
+            value => shown(value),
+        };
         let (process, time) = (record.process, record.time.0);
         text += &format!(
             "{{:index {index}, :type :{kind}, :process {process}, :f :{f}, :value {value}, :time {time}{error}}}\n"
         );
     }
     text
+}
+
+/// A transaction, whose actions have keywords for names.
+fn shown_transaction(value: &Value) -> String {
+    let action = |action: &Value| match action.as_array().map(Vec::as_slice) {
+        Some([Value::String(f), key, value]) => format!("[:{f} {} {}]", shown(key), shown(value)),
+        _ => shown(action),
+    };
+    let actions = value.as_array().into_iter().flatten().map(action);
+    format!("[{}]", actions.collect::<Vec<_>>().join(" "))
 }
 
 /// JSON as EDN.

@@ -9,6 +9,7 @@
 //! - [`edn`]: Jepsen's `history.edn`, for any model;
 //! - [`jsonl`]: Seedbed's own, for any model; the only one that tells its model and initial state.
 //!
+//! A history of [`transactions`](mod@transactions) has them as operations; [`edn`] and [`jsonl`] can hold it.
 //! [`porcupine`] is written only. [`folder`] is a folder of histories with known verdicts.
 
 pub mod edn;
@@ -18,12 +19,15 @@ pub mod jsonl;
 pub mod kv_log;
 pub mod porcupine;
 mod recording;
+pub mod transactions;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use recording::{Judged, Kind, Located, Record, Recorder, Recording};
+pub use transactions::{JudgedTransactions, LocatedTransactions};
 
+use crate::isolation::{self, Level};
 use crate::models::Expected;
 use crate::parts::Malformed;
 use crate::weak::{Consistency, WeakError};
@@ -99,18 +103,45 @@ pub enum FormatError {
         /// Which line.
         line: usize,
     },
+    /// Two transactions, or one twice, write one value to one key, and versions are told by their values.
+    #[error(
+        "line {line}: {value} is written to {key} again, first in line {first}: each value must be written \
+         once per key"
+    )]
+    WrittenTwice {
+        /// Where the second transaction was invoked.
+        line: usize,
+        /// The key.
+        key: u64,
+        /// The value.
+        value: u64,
+        /// Where the first transaction was invoked.
+        first: usize,
+    },
     /// Neither the history nor the caller names a model.
     #[error("the history names no model, so one must be given")]
     NoModel,
     /// No model has this name.
     #[error("there is no model `{0}`")]
     UnknownModel(String),
+    /// The model is of transactions, where one of operations that take effect one at a time is needed.
+    #[error("`{0}` is a model of transactions, and here one of single operations is needed")]
+    OfTransactions(&'static str),
     /// Neither the file's name nor its content tells a format.
     #[error("neither the name nor the content tells the format")]
     NoFormat,
     /// No clients can have produced the history.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// No transactions can have come to this.
+    #[error(transparent)]
+    Transactions(#[from] isolation::Malformed),
+    /// The promise is about operations that take effect one at a time, and the model is of transactions.
+    #[error("{0} is no promise about transactions, and `{1}` is a model of them")]
+    NoLevel(Consistency, &'static str),
+    /// The promise is about transactions, and the model is of operations.
+    #[error("{} is a promise about transactions, and `{}` is no model of them", .0.name(), .1)]
+    NoPromise(Level, &'static str),
     /// The promise says nothing about such operations.
     #[error("{0} is about reads and writes of registers, and this history has other operations")]
     NoRegister(Consistency),
@@ -143,11 +174,16 @@ impl FormatError {
             | Self::OtherOperation { line, .. }
             | Self::InvokedTwice { line, .. }
             | Self::Backwards { line }
+            | Self::WrittenTwice { line, .. }
             | Self::TooManyProcesses { line } => Some(*line),
             Self::NoModel
             | Self::UnknownModel(_)
+            | Self::OfTransactions(_)
             | Self::NoFormat
             | Self::Malformed(_)
+            | Self::Transactions(_)
+            | Self::NoLevel(..)
+            | Self::NoPromise(..)
             | Self::NoRegister(_)
             | Self::Io { .. }
             | Self::In { .. } => None,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{FormatError, wrong};
 use crate::judge::{Budget, Verdict};
-use crate::models::{Model, Recorded, kv_recorded};
+use crate::models::{AnyModel, Model, Recorded, kv_recorded};
 use crate::weak::{Consistency, judge_weak};
 
 /// What became of an operation, or that it began.
@@ -129,10 +129,21 @@ impl Recording {
     /// The model of a name, else the one that the history names.
     ///
     /// # Errors
-    /// [`FormatError::NoModel`] and [`FormatError::UnknownModel`].
+    /// [`FormatError::NoModel`], [`FormatError::UnknownModel`] and [`FormatError::OfTransactions`].
     pub fn model(&self, name: Option<&str>) -> Result<&'static Model, FormatError> {
+        match self.any_model(name)? {
+            AnyModel::Object(model) => Ok(model),
+            AnyModel::Transactions(model) => Err(FormatError::OfTransactions(model.name)),
+        }
+    }
+
+    /// The same, be it of transactions or not.
+    ///
+    /// # Errors
+    /// [`FormatError::NoModel`] and [`FormatError::UnknownModel`].
+    pub fn any_model(&self, name: Option<&str>) -> Result<AnyModel, FormatError> {
         let name = name.or(self.model.as_deref()).ok_or(FormatError::NoModel)?;
-        Model::named(name).ok_or_else(|| FormatError::UnknownModel(name.to_owned()))
+        AnyModel::named(name).ok_or_else(|| FormatError::UnknownModel(name.to_owned()))
     }
 
     /// The history of a model's operations.

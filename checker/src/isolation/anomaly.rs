@@ -96,7 +96,7 @@ impl fmt::Display for Anomaly {
 }
 
 /// What a service promises of its transactions, from the least to the most where one includes the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Adya's PL-1: writes are ordered.
@@ -113,7 +113,9 @@ pub enum Level {
     RepeatableRead,
     /// PL-3: as if one transaction ran after the other.
     Serializable,
-    /// The same, in the order in which they began and ended.
+    /// The same, in the order in which they began and ended. A history that is said to keep to no level in
+    /// particular is held against this one, as a register is against linearizability.
+    #[default]
     StrictSerializable,
 }
 
@@ -130,20 +132,51 @@ impl Level {
         Self::StrictSerializable,
     ];
 
+    /// Its name on command lines and in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "read-uncommitted",
+            Self::ReadCommitted => "read-committed",
+            Self::SnapshotIsolation => "snapshot-isolation",
+            Self::StrongSessionSnapshotIsolation => "strong-session-snapshot-isolation",
+            Self::StrongSnapshotIsolation => "strong-snapshot-isolation",
+            Self::RepeatableRead => "repeatable-read",
+            Self::Serializable => "serializable",
+            Self::StrictSerializable => "strict-serializable",
+        }
+    }
+
+    /// The level of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// Whether it excludes such an anomaly.
     #[must_use]
     pub fn forbids(self, kind: AnomalyKind, order: Order) -> bool {
-        self.forbids_in_data(kind)
-            && order
-                <= match self {
-                    Self::ReadUncommitted
-                    | Self::ReadCommitted
-                    | Self::SnapshotIsolation
-                    | Self::RepeatableRead
-                    | Self::Serializable => Order::Data,
-                    Self::StrongSessionSnapshotIsolation => Order::Process,
-                    Self::StrongSnapshotIsolation | Self::StrictSerializable => Order::RealTime,
-                }
+        self.forbids_in_data(kind) && order <= self.order()
+    }
+
+    /// Whether it excludes all that another excludes.
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
+        // Later ones exclude no less, as far as they look at the same orders.
+        self >= other && self.order() >= other.order()
+    }
+
+    /// The last of the orders whose circles it excludes.
+    fn order(self) -> Order {
+        match self {
+            Self::ReadUncommitted
+            | Self::ReadCommitted
+            | Self::SnapshotIsolation
+            | Self::RepeatableRead
+            | Self::Serializable => Order::Data,
+            Self::StrongSessionSnapshotIsolation => Order::Process,
+            Self::StrongSnapshotIsolation | Self::StrictSerializable => Order::RealTime,
+        }
     }
 
     fn forbids_in_data(self, kind: AnomalyKind) -> bool {
@@ -165,16 +198,7 @@ impl Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ReadUncommitted => "read uncommitted",
-            Self::ReadCommitted => "read committed",
-            Self::SnapshotIsolation => "snapshot isolation",
-            Self::StrongSessionSnapshotIsolation => "strong session snapshot isolation",
-            Self::StrongSnapshotIsolation => "strong snapshot isolation",
-            Self::RepeatableRead => "repeatable read",
-            Self::Serializable => "serializable",
-            Self::StrictSerializable => "strict serializable",
-        })
+        f.write_str(&self.name().replace('-', " "))
     }
 }
 
@@ -190,6 +214,14 @@ impl Report {
     #[must_use]
     pub fn holds(&self, level: Level) -> bool {
         self.first_against(level).is_none()
+    }
+
+    /// The levels that hold, without those that others of them include.
+    #[must_use]
+    pub fn strongest(&self) -> Vec<Level> {
+        let holding = Level::ALL.into_iter().filter(|level| self.holds(*level));
+        let is_included = |level: Level| holding.clone().any(|other| other != level && other.includes(level));
+        holding.clone().filter(|level| !is_included(*level)).collect()
     }
 
     /// The gravest anomaly that a level forbids.

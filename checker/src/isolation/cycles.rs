@@ -1,8 +1,13 @@
 //! Circles of dependencies.
 //!
 //! A circle lies in one strongly connected component, which Tarjan's algorithm ("Depth-first search and linear
-//! graph algorithms", 1972) finds in linear time. So a history without circles costs no more. In a component
-//! a breadth-first search finds a circle, a short one.
+//! graph algorithms", 1972) finds in linear time. So a history without circles costs no more.
+//!
+//! Of the circles of a component people want the shortest. A breadth-first search finds a shortest one through a
+//! given dependency, and one through each would find the shortest of all in quadratic time. So searches go only
+//! so deep: through each dependency two deep, then four, and so on, until there is a circle. That finds the
+//! shortest one wherever it lies, at a cost that grows with its length and not with the component. In a component
+//! so large and dense that a bound on the work is met first, it is a shortest one through some dependencies.
 //!
 //! A [`Walk`] says which dependencies may follow each other. Whether two reads of what was replaced follow each
 //! other is seen from the last dependency alone: so each transaction counts as two places, one for having come
@@ -11,7 +16,12 @@
 use super::graph::{Edge, Graph, Kinds};
 
 const NONE: u32 = u32::MAX;
-/// How many dependencies of a component a circle is sought through, where not each will do.
+/// How often a dependency of a component may be looked at on the average until its shortest circle is found.
+const VISITS_PER_EDGE: u64 = 16;
+/// How many looks more all components have together: enough for the exact answer in small ones.
+const VISITS_SPARE: u64 = 1 << 22;
+/// Behind that, how many dependencies of a component a circle of any length is sought through, where not each
+/// will do.
 const PIVOTS_MAX: usize = 256;
 /// How many where each will do, for the sake of a short circle.
 const SHORT_PIVOTS: usize = 16;
@@ -55,7 +65,7 @@ impl Walk {
     }
 }
 
-/// Short circles, one for each component among `members` that has one.
+/// For each component among `members` that has a circle the shortest, within the bounds of the work.
 pub(super) fn circles(graph: &Graph, walk: Walk, members: &[u32]) -> Vec<Vec<Edge>> {
     // With a single `rw` no circle of places closes; the components are those of any number of them.
     let loose = match walk.reads {
@@ -67,32 +77,45 @@ pub(super) fn circles(graph: &Graph, walk: Walk, members: &[u32]) -> Vec<Vec<Edg
     for (number, component) in (0..).zip(&components) {
         component.iter().for_each(|place| component_of[*place as usize] = number);
     }
-    let mut search = Breadth { reached: vec![Reached::default(); component_of.len()], round: 0 };
+    let reached = vec![Reached::default(); component_of.len()];
+    let mut search = Breadth { graph, walk, reached, round: 0, visits: 0 };
+    let mut spare = VISITS_SPARE;
     let mut found = Vec::new();
     for (number, component) in (0..).zip(&components) {
         let is_in = |place: u32| component_of[place as usize] == number;
-        let mut shortest: Option<Vec<Edge>> = None;
-        let mut tried = 0;
-        'pivots: for place in component {
-            for pivot in graph.from(place / 2).iter().filter(|edge| walk.through.has(edge.why.kind())) {
-                let Some(after) = loose.step(*place, pivot).filter(|after| is_in(*after)) else { continue };
-                tried += 1;
-                let circle = search.circle(graph, walk, pivot, after, |place| {
-                    is_in(place) || (walk.reads == Reads::Single && (is_in(place ^ 1)))
-                });
-                if let Some(circle) = circle
-                    && shortest.as_ref().is_none_or(|shortest| circle.len() < shortest.len())
-                {
-                    shortest = Some(circle);
-                }
-                if tried >= PIVOTS_MAX || (shortest.is_some() && tried >= SHORT_PIVOTS) {
-                    break 'pivots;
-                }
-            }
-        }
-        found.extend(shortest);
+        let pivots = pivots(graph, walk, loose, component, is_in);
+        let edges: usize = component.iter().map(|place| graph.from(place / 2).len()).sum();
+        let own = VISITS_PER_EDGE * edges as u64;
+        let before = search.visits;
+        let is_open = |place| is_in(place) || (walk.reads == Reads::Single && is_in(place ^ 1));
+        found.extend(search.shortest(&pivots, own + spare, is_open));
+        spare -= (search.visits - before).saturating_sub(own).min(spare);
     }
     found
+}
+
+/// A dependency that a circle is sought through, and the place that it leads to.
+type Pivot = (Edge, u32);
+
+/// The dependencies of a component that a circle may go through.
+fn pivots(
+    graph: &Graph,
+    walk: Walk,
+    loose: Walk,
+    component: &[u32],
+    is_in: impl Fn(u32) -> bool,
+) -> Vec<Pivot> {
+    let mut pivots = Vec::new();
+    for place in component {
+        for edge in graph.from(place / 2).iter().filter(|edge| walk.through.has(edge.why.kind())) {
+            let after = loose.step(*place, edge).filter(|after| is_in(*after));
+            pivots.extend(after.map(|after| (*edge, after)));
+        }
+    }
+    // Both places of a transaction may lead on by the same dependency.
+    pivots.sort_unstable();
+    pivots.dedup();
+    pivots
 }
 
 #[derive(Clone, Copy, Default)]
@@ -102,54 +125,112 @@ struct Reached {
     before: (u32, u32),
 }
 
-struct Breadth {
-    reached: Vec<Reached>,
-    round: u32,
+/// What a search came to.
+enum Sought {
+    Found(Vec<Edge>),
+    /// There is none through the dependency.
+    Nowhere,
+    /// There is none as short as asked.
+    Longer,
 }
 
-impl Breadth {
-    /// A shortest circle that begins with `pivot`, which leads to the place `after`.
-    fn circle(
+struct Breadth<'g> {
+    graph: &'g Graph,
+    walk: Walk,
+    reached: Vec<Reached>,
+    round: u32,
+    /// How often a dependency was looked at.
+    visits: u64,
+}
+
+impl Breadth<'_> {
+    /// The shortest circle through one of the pivots, if it is found in so many visits; else a short one.
+    fn shortest(
         &mut self,
-        graph: &Graph,
-        walk: Walk,
-        pivot: &Edge,
-        after: u32,
-        is_in: impl Fn(u32) -> bool,
+        pivots: &[Pivot],
+        visits: u64,
+        is_open: impl Fn(u32) -> bool,
     ) -> Option<Vec<Edge>> {
+        let end = self.visits + visits;
+        let mut most = 2;
+        while self.visits < end {
+            let mut shortest: Option<Vec<Edge>> = None;
+            let mut is_all = true;
+            for pivot in pivots {
+                let most = shortest.as_ref().map_or(most, |shortest| shortest.len() - 1);
+                if most < 2 || self.visits >= end {
+                    break;
+                }
+                match self.circle(pivot, most, &is_open) {
+                    Sought::Found(circle) => shortest = Some(circle),
+                    Sought::Nowhere => {}
+                    Sought::Longer => is_all = false,
+                }
+            }
+            if shortest.is_some() || (is_all && self.visits < end) {
+                return shortest;
+            }
+            most *= 2;
+        }
+        // None is short, or there are too many ways to know.
+        let mut shortest: Option<Vec<Edge>> = None;
+        let spread = pivots.iter().step_by(pivots.len().div_ceil(PIVOTS_MAX).max(1));
+        for (tried, pivot) in spread.enumerate() {
+            if shortest.is_some() && tried >= SHORT_PIVOTS {
+                break;
+            }
+            let most = shortest.as_ref().map_or(usize::MAX, |shortest| shortest.len() - 1);
+            if let Sought::Found(circle) = self.circle(pivot, most, &is_open) {
+                shortest = Some(circle);
+            }
+        }
+        shortest
+    }
+
+    /// A shortest circle that begins with the pivot, of at most so many dependencies.
+    fn circle(&mut self, (pivot, after): &Pivot, most: usize, is_open: impl Fn(u32) -> bool) -> Sought {
         self.round += 1;
         let pivot_is_rw = pivot.why.kind() == Kinds::RW;
-        let mut open = vec![after];
-        self.reached[after as usize] = Reached { round: self.round, before: (NONE, 0) };
-        let mut next = 0;
+        let mut open = vec![*after];
+        self.reached[*after as usize] = Reached { round: self.round, before: (NONE, 0) };
+        // What is reached so far is behind so many dependencies, the pivot among them.
+        let (mut next, mut length, mut length_ends) = (0, 1, 1);
         while next < open.len() {
+            if next == length_ends {
+                (length, length_ends) = (length + 1, open.len());
+            }
+            if length == most {
+                return Sought::Longer;
+            }
             let place = open[next];
             next += 1;
-            for (number, edge) in (0..).zip(graph.from(place / 2)) {
-                let Some(to) = walk.step(place, edge) else { continue };
+            let edges = self.graph.from(place / 2);
+            self.visits += edges.len() as u64;
+            for (number, edge) in (0..).zip(edges) {
+                let Some(to) = self.walk.step(place, edge) else { continue };
                 let closes = edge.to == pivot.from
-                    && match walk.reads {
+                    && match self.walk.reads {
                         Reads::Free => true,
                         Reads::Apart | Reads::Single => !(pivot_is_rw && edge.why.kind() == Kinds::RW),
                     };
                 if closes {
-                    return Some(self.way(graph, pivot, place, *edge));
+                    return Sought::Found(self.way(pivot, place, *edge));
                 }
-                if is_in(to) && self.reached[to as usize].round != self.round {
+                if is_open(to) && self.reached[to as usize].round != self.round {
                     self.reached[to as usize] = Reached { round: self.round, before: (place, number) };
                     open.push(to);
                 }
             }
         }
-        None
+        Sought::Nowhere
     }
 
-    fn way(&self, graph: &Graph, pivot: &Edge, mut place: u32, last: Edge) -> Vec<Edge> {
+    fn way(&self, pivot: &Edge, mut place: u32, last: Edge) -> Vec<Edge> {
         let mut way = vec![last];
         while let Reached { before: (before, number), .. } = self.reached[place as usize]
             && before != NONE
         {
-            way.push(graph.from(before / 2)[number as usize]);
+            way.push(self.graph.from(before / 2)[number as usize]);
             place = before;
         }
         way.push(*pivot);

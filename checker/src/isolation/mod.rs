@@ -39,6 +39,35 @@
 //! );
 //! # Ok::<(), seedbed_checker::isolation::Malformed>(())
 //! ```
+//!
+//! Histories that others recorded are read by [`formats::transactions`](mod@crate::formats::transactions), and
+//! judged by the model of their actions:
+//!
+//! ```
+//! use seedbed_checker::formats::{Recording, edn};
+//! use seedbed_checker::isolation::{Level, lists};
+//! use seedbed_checker::models::TransactionModel;
+//!
+//! let recording = edn::read("
+//!     {:type :invoke, :process 0, :f :txn, :value [[:append 3 1]], :time 10}
+//!     {:type :ok,     :process 0, :f :txn, :value [[:append 3 1]], :time 20}
+//!     {:type :invoke, :process 1, :f :txn, :value [[:r 3 nil]],    :time 30}
+//!     {:type :ok,     :process 1, :f :txn, :value [[:r 3 []]],     :time 40}
+//! ")?;
+//! let model = TransactionModel::named("list-append").expect("`seedbed list models` has it");
+//! let judged = model.judge(&recording)?;
+//! let stale = judged.report.first_against(Level::StrictSerializable).expect("the read is stale");
+//! assert_eq!(stale.to_string(), "G-single-realtime: T0 had returned when T1 was invoked; \
+//!     T1 read 3 before T0 appended 1 to it");
+//! assert_eq!(judged.lines[1], 4, "T1 was invoked there");
+//! assert!(judged.report.strongest().contains(&Level::Serializable));
+//!
+//! // The other way round.
+//! let transactions = recording.transactions::<lists::Action>()?.transactions;
+//! assert_eq!(edn::read(&edn::write(&Recording::of_transactions(&transactions)?))?.transactions()?.transactions,
+//!     transactions);
+//! # Ok::<(), seedbed_checker::formats::FormatError>(())
+//! ```
 
 mod anomaly;
 mod cycles;
@@ -48,5 +77,5 @@ pub mod lists;
 mod order;
 pub mod registers;
 
-pub use anomaly::{Anomaly, AnomalyKind, Level, Report};
+pub use anomaly::{Anomaly, AnomalyKind, Level, Order, Report};
 pub use history::{Malformed, Outcome, Transaction};

@@ -87,6 +87,8 @@ impl<'h> Registers<'h> {
             let mut read: Vec<(u64, Option<u64>)> = Vec::new();
             for action in &transaction.actions {
                 match *action {
+                    // What others read is not known, even if they turn out to have committed.
+                    Action::Read { .. } if transaction.outcome != Outcome::Committed => {}
                     Action::Read { key, value } => {
                         let is_own = versions[first..].iter().any(|own| own.key == key);
                         if !is_own && read.iter().all(|(other, _)| *other != key) {

@@ -4,6 +4,8 @@
 //! behind this crate's [`Spec`], and knows how its operations stand in a recorded history
 //! ([`Recorded`]). An object that may answer in several ways is a set of the states that it may be in
 //! ([`any_of`]); many objects of one kind, told apart by keys, are one object ([`keyed`]).
+//!
+//! What several operations at a time work on, and isolation levels are about, is in [`mod@transactions`].
 
 pub mod answer;
 pub mod any_of;
@@ -21,6 +23,7 @@ pub mod queue;
 pub mod register;
 mod register_reason;
 pub mod set;
+pub mod transactions;
 pub mod unordered_queue;
 
 use std::fmt;
@@ -41,6 +44,7 @@ use log::Log;
 use queue::Queue;
 use register::Register;
 use set::Set;
+pub use transactions::{AnyModel, TRANSACTION_MODELS, TransactionModel};
 use unordered_queue::UnorderedQueue;
 
 /// The models, in the order in which they are listed.

@@ -3,7 +3,7 @@
 
 use seedbed_checker::generate::Draw;
 use seedbed_checker::isolation::lists::Action;
-use seedbed_checker::isolation::{Outcome, Transaction};
+use seedbed_checker::isolation::{Outcome, Transaction, registers};
 
 /// At which level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,4 +160,20 @@ fn appended(transaction: &Transaction<Action>, key: u64) -> impl Iterator<Item =
         Action::Append { key: other, value } if *other == key => Some(*value),
         _ => None,
     })
+}
+
+/// The same with registers, which keep the last element of each list.
+pub(crate) fn as_registers(history: &[Transaction<Action>]) -> Vec<Transaction<registers::Action>> {
+    let action = |action: &Action| match action {
+        Action::Append { key, value } => registers::Action::Write { key: *key, value: *value },
+        Action::Read { key, values } => registers::Action::Read { key: *key, value: values.last().copied() },
+    };
+    let transaction = |transaction: &Transaction<Action>| Transaction {
+        process: transaction.process,
+        invoked: transaction.invoked,
+        returned: transaction.returned,
+        outcome: transaction.outcome,
+        actions: transaction.actions.iter().map(action).collect(),
+    };
+    history.iter().map(transaction).collect()
 }

@@ -15,7 +15,7 @@ use crate::term::{Out, Term};
 pub(crate) fn run(args: &ConvertArgs, term: &Term) -> Result<Exit, Problem> {
     let (mut recording, model, text) = read(&args.file, &args.reading).map_err(Problem::History)?;
     if let Some(model) = model {
-        recording.model = Some(model.name.to_owned());
+        recording.model = Some(model.name().to_owned());
     }
     let converted = match args.to {
         Target::Jsonl => jsonl::write(&recording),

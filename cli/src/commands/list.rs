@@ -1,7 +1,7 @@
 //! `seedbed list`: the names that scenarios and options can use.
 
 use clap::ValueEnum;
-use testbed::checker::models::MODELS;
+use testbed::checker::models::AnyModel;
 use testbed::plan::{Event, KINDS};
 use testbed::registry::{self, Named};
 use testbed::report::SITUATIONS;
@@ -40,7 +40,9 @@ fn entries(topic: Topic) -> Vec<(String, String)> {
         Topic::Situations => SITUATIONS.iter().map(|s| (s.name.to_owned(), s.about.to_owned())).collect(),
         Topic::Workloads => named(registry::WORKLOADS),
         Topic::Checks => named(registry::HISTORY_CHECKS),
-        Topic::Models => MODELS.iter().map(|model| (model.name.to_owned(), model.about.to_owned())).collect(),
+        Topic::Models => {
+            AnyModel::all().map(|model| (model.name().to_owned(), model.about().to_owned())).collect()
+        }
         Topic::Monitors => named(registry::MONITORS),
         Topic::Profiles => scenario::profiles()
             .into_iter()

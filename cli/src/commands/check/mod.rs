@@ -2,26 +2,37 @@
 //!
 //! A file that cannot be read does not keep the others from being judged, but it counts for more than
 //! what they come to: nobody knows what it holds.
+//!
+//! Operations that take effect one at a time and transactions are read and counted alike; what is said of them
+//! is in [`object`] and [`transactions`].
 
-use std::fmt::Write;
+mod object;
+mod transactions;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
-use testbed::checker::formats::{Format, FormatError, Judged, Recording};
-use testbed::checker::models::Model;
-use testbed::checker::{Budget, Consistency, Verdict, Violation};
+use testbed::checker::formats::{Format, FormatError, Recording};
+use testbed::checker::isolation::Level;
+use testbed::checker::models::AnyModel;
+use testbed::checker::{Budget, Consistency, Verdict};
 
-use crate::args::{CheckArgs, Reading};
+use crate::args::{CheckArgs, Promise, Reading};
 use crate::exit::Exit;
 use crate::problem::{BadHistory, Problem};
 use crate::stopwatch::Stopwatch;
-use crate::term::{Out, Style, Term};
+use crate::term::{Out, Term};
 use crate::text::{count, counted, span};
 
 /// A file's history, judged by a model.
-type Checked = Result<(&'static Model, Judged), Box<BadHistory>>;
+enum Judgement {
+    Object(object::Judgement),
+    Transactions(transactions::Judgement),
+}
+
+type Checked = Result<Judgement, Box<BadHistory>>;
 
 /// Judges all of them and tells what they come to.
 pub(crate) fn run(args: &CheckArgs, term: &Term) -> Result<Exit, Problem> {
@@ -33,9 +44,10 @@ pub(crate) fn run(args: &CheckArgs, term: &Term) -> Result<Exit, Problem> {
     let mut documents = Vec::new();
     for (file, checked) in args.files.iter().zip(checked) {
         found.add(&checked);
-        documents.push(document(file, args.consistency, &checked));
+        documents.push(document(file, &checked));
         match checked {
-            Ok((model, judged)) => term.write(out, &shown(file, model, args.consistency, &judged, out, term)),
+            Ok(Judgement::Object(judgement)) => term.write(out, &judgement.shown(file, out, term)),
+            Ok(Judgement::Transactions(judgement)) => term.write(out, &judgement.shown(file, out, term)),
             Err(bad) => Problem::History(bad).show(term),
         }
     }
@@ -51,15 +63,44 @@ pub(crate) fn run(args: &CheckArgs, term: &Term) -> Result<Exit, Problem> {
 fn check(file: &Path, args: &CheckArgs, budget: Budget) -> Checked {
     let (recording, model, text) = read(file, &args.reading)?;
     let bad = |error| Box::new(BadHistory { path: file.to_owned(), text, error });
-    let model = model.map_or_else(|| recording.model(None), Ok);
-    model.and_then(|model| Ok((model, model.judge_weak(&recording, args.consistency, budget)?))).map_err(bad)
+    let model = model.map_or_else(|| recording.any_model(None), Ok);
+    model.and_then(|model| judge(&recording, model, args.consistency, budget)).map_err(bad)
+}
+
+/// Without a promise it is the strongest one that such services make.
+fn judge(
+    recording: &Recording,
+    model: AnyModel,
+    promise: Option<Promise>,
+    budget: Budget,
+) -> Result<Judgement, FormatError> {
+    match (model, promise) {
+        (AnyModel::Object(model), None) => {
+            object::Judgement::of(recording, model, Consistency::default(), budget).map(Judgement::Object)
+        }
+        (AnyModel::Object(model), Some(Promise::Consistency(promise))) => {
+            object::Judgement::of(recording, model, promise, budget).map(Judgement::Object)
+        }
+        (AnyModel::Transactions(model), None) => {
+            transactions::Judgement::of(recording, model, Level::default()).map(Judgement::Transactions)
+        }
+        (AnyModel::Transactions(model), Some(Promise::Level(level))) => {
+            transactions::Judgement::of(recording, model, level).map(Judgement::Transactions)
+        }
+        (AnyModel::Object(model), Some(Promise::Level(level))) => {
+            Err(FormatError::NoPromise(level, model.name))
+        }
+        (AnyModel::Transactions(model), Some(Promise::Consistency(promise))) => {
+            Err(FormatError::NoLevel(promise, model.name))
+        }
+    }
 }
 
 /// A file's history, the model that was asked for, and the file's text.
 pub(super) fn read(
     file: &Path,
     reading: &Reading,
-) -> Result<(Recording, Option<&'static Model>, String), Box<BadHistory>> {
+) -> Result<(Recording, Option<AnyModel>, String), Box<BadHistory>> {
     let bad = |text, error| Box::new(BadHistory { path: file.to_owned(), text, error });
     let text = fs::read_to_string(file)
         .map_err(|source| bad(String::new(), FormatError::Io { path: file.to_owned(), source }))?;
@@ -83,9 +124,13 @@ struct Found {
 impl Found {
     fn add(&mut self, checked: &Checked) {
         match checked {
-            Ok((_, Judged { verdict: Verdict::Ok, .. })) => self.ok += 1,
-            Ok((_, Judged { verdict: Verdict::Violation(_), .. })) => self.violations += 1,
-            Ok((_, Judged { verdict: Verdict::Unknown(_), .. })) => self.unknown += 1,
+            Ok(Judgement::Object(judgement)) => match judgement.judged.verdict {
+                Verdict::Ok => self.ok += 1,
+                Verdict::Violation(_) => self.violations += 1,
+                Verdict::Unknown(_) => self.unknown += 1,
+            },
+            Ok(Judgement::Transactions(judgement)) if judgement.holds() => self.ok += 1,
+            Ok(Judgement::Transactions(_)) => self.violations += 1,
             Err(_) => self.unreadable += 1,
         }
     }
@@ -110,53 +155,10 @@ impl std::fmt::Display for Found {
     }
 }
 
-fn shown(file: &Path, model: &Model, promise: Consistency, judged: &Judged, out: Out, term: &Term) -> String {
-    let (style, verdict) = match &judged.verdict {
-        Verdict::Ok => (Style::Green, "ok".to_owned()),
-        Verdict::Violation(_) => (Style::Red, "violation".to_owned()),
-        Verdict::Unknown(exhausted) => (Style::Yellow, format!("unknown: {exhausted}")),
-    };
-    let mut text = format!("{}: {}", file.display(), term.paint(out, style, verdict));
-    let (operations, answered) =
-        (counted(judged.operations as u64, "operation"), count(judged.answered as u64));
-    let promise = match promise {
-        Consistency::Linearizable => String::new(),
-        weaker => format!("{weaker}, "),
-    };
-    let _ = writeln!(text, " ({}, {promise}{operations}, {answered} answered)", model.name);
-    if let Verdict::Violation(violation) = &judged.verdict {
-        text += &evidence(file, judged.line, violation);
-    }
-    text
-}
-
-fn evidence(file: &Path, line: Option<usize>, violation: &Violation) -> String {
-    let mut text = format!("  {violation}\n");
-    if let Some(line) = line {
-        let _ = writeln!(text, "  invoked in  {}:{line}", file.display());
-    }
-    let _ = writeln!(text, "  signature   {}\n  window", violation.signature());
-    for line in &violation.window {
-        let _ = writeln!(text, "    {line}");
-    }
-    text
-}
-
-fn document(file: &PathBuf, promise: Consistency, checked: &Checked) -> Value {
+fn document(file: &Path, checked: &Checked) -> Value {
     match checked {
-        Ok((model, judged)) => json!({
-            "file": file,
-            "model": model.name,
-            "consistency": promise.to_string(),
-            "verdict": judged.verdict,
-            "signature": match &judged.verdict {
-                Verdict::Violation(violation) => Some(violation.signature()),
-                Verdict::Ok | Verdict::Unknown(_) => None,
-            },
-            "line": judged.line,
-            "operations": judged.operations,
-            "answered": judged.answered,
-        }),
+        Ok(Judgement::Object(judgement)) => judgement.document(file),
+        Ok(Judgement::Transactions(judgement)) => judgement.document(file),
         Err(bad) => json!({ "file": file, "error": bad.message(), "line": bad.error.line() }),
     }
 }
