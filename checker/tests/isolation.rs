@@ -274,8 +274,8 @@ fn of_circles_with_one_such_read_the_shortest_is_told() {
         history[0].actions.pop();
         let misses = |key: usize| Action::Read { key: key as u64, values: vec![] };
         let chord = long + 16;
-        for reader in long + 1..long + 21 {
-            history[reader].actions.push(misses(reader - long));
+        for (key, reader) in (1..=20).zip(&mut history[long + 1..]) {
+            reader.actions.push(misses(key));
         }
         let shortest = |history: &[Transaction<Action>]| {
             let singles = judge(history).anomalies.into_iter().filter(|a| a.kind == AnomalyKind::GSingle);

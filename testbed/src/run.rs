@@ -152,6 +152,11 @@ impl<R: Replica> Arena<R> {
         lines.push(format!("{up} of {nodes} nodes are up, {whether} of those who vote: {membership}"));
         let leader = Ground::leader(self).map_or("nobody leads".to_owned(), |node| format!("{node} leads"));
         lines.push(format!("{leader}, after {} elections", self.seen().elections));
+        let others = (0..).map(GroupId).zip(&self.watches).skip(1);
+        lines.extend(others.map(|(group, _)| match self.leader_of(group) {
+            Some(node) => format!("{node} leads {group}"),
+            None => format!("nobody leads {group}"),
+        }));
         lines
     }
 
