@@ -293,9 +293,9 @@ pub(crate) struct CheckArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
-    /// What the service promises: linearizable [default], sequential, monotonic-reads, monotonic-writes,
+    /// What the service promises: linearizable (default), sequential, monotonic-reads, monotonic-writes,
     /// read-your-writes, writes-follow-reads, or stale-bounded=DURATION; of transactions
-    /// strict-serializable [default], serializable, repeatable-read, strong-snapshot-isolation,
+    /// strict-serializable (default), serializable, repeatable-read, strong-snapshot-isolation,
     /// strong-session-snapshot-isolation, snapshot-isolation, read-committed or read-uncommitted
     #[arg(long, value_name = "PROMISE", value_parser = promise)]
     pub(crate) consistency: Option<Promise>,
