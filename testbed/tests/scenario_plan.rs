@@ -273,8 +273,23 @@ fn the_schema_knows_every_key_and_requires_none_but_the_name() {
     assert_eq!(
         keys(&schema),
         [
-            "about", "budget", "check", "clock", "cluster", "cpu", "disk", "engine", "expect", "fault",
-            "faults", "name", "net", "row", "swarm", "workload"
+            "about",
+            "budget",
+            "check",
+            "clock",
+            "cluster",
+            "cpu",
+            "disk",
+            "engine",
+            "expect",
+            "fault",
+            "faults",
+            "name",
+            "net",
+            "row",
+            "swarm",
+            "transactions",
+            "workload"
         ]
     );
     assert_eq!(keys(&schema["$defs"]["Budget"]), ["events", "time"]);
