@@ -4,7 +4,7 @@
 mod database;
 
 use database::{Database, Isolation};
-use seedbed_checker::formats::{FormatError, LocatedTransactions, Recording, edn, jsonl};
+use seedbed_checker::formats::{FormatError, Kind, LocatedTransactions, Recording, edn, jsonl};
 use seedbed_checker::generate::Draw;
 use seedbed_checker::isolation::lists::Action::{Append, Read};
 use seedbed_checker::isolation::{Level, Outcome, Transaction, lists, registers};
@@ -240,6 +240,14 @@ fn transactions_begin_and_end_in_order() {
         said(&[invoke, invoke]),
         "line 2: process 0 invokes an operation, but that of line 1 is still open"
     );
+    // Who goes on at once has returned; all others of that moment are concurrent.
+    let at_once = [(1, 0, 5), (1, 5, 9), (2, 2, 5)].map(|(process, invoked, returned)| {
+        transaction::<lists::Action>(process, (invoked, Some(returned)), Outcome::Committed, vec![])
+    });
+    let recording = Recording::of_transactions(&at_once).expect("processes take turns");
+    let order = recording.records().iter().map(|record| (record.process, record.kind));
+    let (invoke, ok) = (Kind::Invoke, Kind::Ok);
+    assert!(order.eq([(1, invoke), (2, invoke), (1, ok), (1, invoke), (2, ok), (1, ok)]));
     // What cannot be read is not written either.
     let overlapping = [(0, 5), (3, 9)].map(|(invoked, returned)| {
         transaction::<lists::Action>(1, (invoked, Some(returned)), Outcome::Committed, vec![])

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, Severity,
 };
+use testbed::NotRecorded;
 use testbed::checker::Consistency;
 use testbed::checker::formats::FormatError;
 use testbed::checker::isolation::Level;
@@ -27,6 +28,8 @@ pub(crate) enum Problem {
     Replay(ReplayError),
     /// A history that is none, or not of the model.
     History(Box<BadHistory>),
+    /// A scenario whose runs leave no history.
+    NotRecorded(NotRecorded),
     /// A folder without a store in it.
     NoStore(PathBuf),
     /// A file that is none of a store's.
@@ -82,6 +85,9 @@ impl Problem {
             }
             Self::Replay(error) => error_line(term, error, None),
             Self::History(bad) => bad.show(term),
+            Self::NotRecorded(why) => {
+                error_line(term, "`--history` has nothing to write", Some(why.to_string()));
+            }
             Self::NoStore(path) => error_line(
                 term,
                 format!("{}: there is no store in it or below it", path.display()),

@@ -300,3 +300,24 @@ fn cells_of_a_comparison_meet_the_same_and_differ_by_themselves() {
     let red = place.run(&red).exits(1);
     assert!(red.out.contains("liveness of 5: 1 seed; reproduce: seedbed run small.toml"), "{}", red.out);
 }
+
+#[test]
+fn a_history_of_transactions_is_written_and_can_be_checked() {
+    let place = Place::new("transactions");
+    let scenario = |kind: &str| {
+        let workload = format!("[[workload]]\nkind = \"{kind}\"\nkeys = 4\nrate = 80.0\n");
+        let text = format!(
+            "name = \"t\"\n[cluster]\nclients = 8\n[transactions]\n{workload}[budget]\ntime = \"3s\"\n"
+        );
+        fs::write(place.0.join(format!("{kind}.toml")), text).expect("a folder that can be written to");
+    };
+    scenario("write-skew");
+    place.run(&["run", "write-skew.toml", "--history", "h.jsonl"]).exits(0);
+    let holds = place.run(&["check", "h.jsonl", "--consistency", "snapshot-isolation"]).exits(0);
+    assert!(!holds.out.contains(" 0 transactions"), "{}", holds.out);
+    let skew = place.run(&["check", "h.jsonl", "--consistency", "serializable"]).exits(1);
+    assert!(skew.out.contains("G2-item"), "{}", skew.out);
+    scenario("bank");
+    let nothing = place.run(&["run", "bank.toml", "--history", "none.jsonl"]).exits(2);
+    assert!(nothing.err.contains("no workload of this scenario leaves a history"), "{}", nothing.err);
+}

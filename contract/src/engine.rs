@@ -1,6 +1,7 @@
 //! An ordered key-value store on a file system.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::rc::Rc;
 
 use crate::fs::{Fs, FsError};
@@ -207,6 +208,27 @@ pub struct EngineStats {
     pub cache_hits: u64,
     /// Blocks (or pages) that had to be read.
     pub cache_misses: u64,
+}
+
+impl AddAssign for EngineStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            flushes,
+            compactions,
+            bytes_written_by_callers,
+            bytes_written_to_files,
+            bytes_read_from_files,
+            cache_hits,
+            cache_misses,
+        } = other;
+        self.flushes += flushes;
+        self.compactions += compactions;
+        self.bytes_written_by_callers += bytes_written_by_callers;
+        self.bytes_written_to_files += bytes_written_to_files;
+        self.bytes_read_from_files += bytes_read_from_files;
+        self.cache_hits += cache_hits;
+        self.cache_misses += cache_misses;
+    }
 }
 
 /// Reads of an engine, or of a snapshot of one.

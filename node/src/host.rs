@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Sum;
+use std::ops::AddAssign;
 use std::rc::Rc;
 
 use contract::{
@@ -88,6 +90,24 @@ pub struct HostStats {
     pub engine: contract::EngineStats,
     /// Snapshots that replaced the service's state.
     pub snapshots_installed: u64,
+}
+
+impl AddAssign for HostStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self { journal, engine, snapshots_installed } = other;
+        self.journal += journal;
+        self.engine += engine;
+        self.snapshots_installed += snapshots_installed;
+    }
+}
+
+impl Sum for HostStats {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, stats| {
+            sum += stats;
+            sum
+        })
+    }
 }
 
 /// What travels between hosts of this kind and their clients.

@@ -82,15 +82,7 @@ where
 
     /// What it has done since it started.
     pub fn stats(&self) -> HostStats {
-        let of_groups = self.groups.iter().map(Host::stats);
-        let none = HostStats { journal: self.journal.stats(), ..HostStats::default() };
-        of_groups.fold(none, |mut sum, stats| {
-            sum.engine.flushes += stats.engine.flushes;
-            sum.engine.compactions += stats.engine.compactions;
-            sum.engine.bytes_written_by_callers += stats.engine.bytes_written_by_callers;
-            sum.engine.bytes_written_to_files += stats.engine.bytes_written_to_files;
-            sum.snapshots_installed += stats.snapshots_installed;
-            sum
-        })
+        let of_journal = HostStats { journal: self.journal.stats(), ..HostStats::default() };
+        self.groups.iter().map(Host::stats).chain([of_journal]).sum()
     }
 }

@@ -26,7 +26,7 @@ use crate::panics::{self, Caught};
 use crate::plan::Plan;
 use crate::report::{Finding, Latency, Operations, Report, Storage, Verdict};
 use crate::service::AnyService;
-use crate::transaction::record::SharedRecords;
+use crate::transaction::record::{SharedRecords, TransactionHistory};
 use crate::watch::{Alert, Seen, Surroundings, Watch};
 
 /// Takes the lines of a trace.
@@ -45,8 +45,10 @@ pub struct RunOptions {
 pub struct Run {
     /// What it came to.
     pub report: Report,
-    /// What the clients saw.
+    /// What the clients saw of operations.
     pub history: History<Op, Ret>,
+    /// What the clients saw of transactions.
+    pub transactions: TransactionHistory,
     /// The order in which the service took in its operations, as far as it was seen: not of a run that
     /// is judged while it goes on.
     pub order: Vec<OpId>,
@@ -205,20 +207,8 @@ impl<R: Replica> Arena<R> {
     }
 
     fn stats(&self) -> HostStats {
-        self.servers.iter().flatten().fold(self.past, |sum, server| add(sum, server.stats()))
+        self.servers.iter().flatten().map(Server::stats).chain([self.past]).sum()
     }
-}
-
-fn add(a: HostStats, b: HostStats) -> HostStats {
-    let mut sum = a;
-    sum.journal.flushes += b.journal.flushes;
-    sum.journal.records += b.journal.records;
-    sum.engine.flushes += b.engine.flushes;
-    sum.engine.compactions += b.engine.compactions;
-    sum.engine.bytes_written_by_callers += b.engine.bytes_written_by_callers;
-    sum.engine.bytes_written_to_files += b.engine.bytes_written_to_files;
-    sum.snapshots_installed += b.snapshots_installed;
-    sum
 }
 
 impl<R: Replica> Ground for Arena<R> {
@@ -259,7 +249,7 @@ impl<R: Replica> Ground for Arena<R> {
         };
         let before = self.world.stats().lost;
         if let Some(server) = goes_down.and_then(|node| self.servers[node.slot()].take()) {
-            self.past = add(self.past, server.stats());
+            self.past += server.stats();
         }
         let injected = self.world.inject(fault);
         let Some(node) = goes_down else { return (injected, None) };
@@ -367,6 +357,7 @@ pub(crate) fn run<R: Replica>(
     }
     let order = watches[0].take_order().map_or_else(Vec::new, |order| order.operations(records));
     let of_transactions = &mut *of_transactions.borrow_mut();
+    of_transactions.close();
     let verdict = match stopped {
         Some(Stopped::Finding(finding)) => Verdict::Violation(finding),
         Some(Stopped::OutOf(what)) => Verdict::Inconclusive { what },
@@ -400,7 +391,9 @@ pub(crate) fn run<R: Replica>(
         fired: nemesis.fired().to_vec(),
         extent: nemesis.extent(),
     };
-    Run { report, history: records.history.clone(), order, invoked: records.invoked.clone() }
+    let transactions = std::mem::take(&mut of_transactions.history);
+    let history = records.history.clone();
+    Run { report, history, transactions, order, invoked: records.invoked.clone() }
 }
 
 /// The numbers at the moments between which a plan's expectations are measured.

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use seedbed_testbed::checker::formats::jsonl;
+use seedbed_testbed::checker::isolation::{Level, lists};
 use seedbed_testbed::plan::Plan;
 use seedbed_testbed::scenario::Scenario;
-use seedbed_testbed::{Bugs, Report, RunOptions, Seed, Verdict, run};
+use seedbed_testbed::{Bugs, NotRecorded, Recorded, Report, RunOptions, Seed, Verdict, run};
 
 fn scenario(file: &str, row: Option<&str>) -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(file);
@@ -57,6 +59,40 @@ fn every_planted_bug_shows_and_is_named() {
         plan.bugs = Bugs::NONE;
         assert_eq!(report(&plan).verdict, Verdict::Ok, "{file}, seed {seed}, without {bug}");
     }
+}
+
+/// What a run hands on is what it was judged by: judged again, from a file, it shows the same.
+#[test]
+fn a_recorded_history_is_judged_as_the_run_was() {
+    let violation = |bug: &str, row, seed| {
+        let plan = scenario("percolator/swarm.toml", row).plan(Seed(seed), bug.parse().ok());
+        let plan = plan.expect("it can be planned");
+        let run = run(&plan, RunOptions::default());
+        let recording = run.recording(plan.recorded().expect("it appends to lists"));
+        let again = jsonl::read(&jsonl::write(&recording)).expect("it was just written");
+        let judged = again.judge_transactions::<lists::Action>().expect("it is well formed");
+        let anomaly = judged.report.first_against(Level::StrongSnapshotIsolation).expect("the bug shows");
+        let Verdict::Violation(finding) = run.report.verdict else { panic!("the bug shows in the run, too") };
+        assert_eq!(finding.signature, format!("isolation/{}", anomaly.kind));
+        assert_eq!(finding.evidence[0], anomaly.sentence.split("; ").next().expect("a sentence"));
+    };
+    violation("rollback-collapsed", Some("raft-lsm"), 22);
+    violation("commit-below-read", Some("raft-lsm"), 2);
+}
+
+#[test]
+fn not_every_scenario_of_transactions_leaves_a_history() {
+    let recorded = |kinds: &[&str]| {
+        let workload = |kind| format!("[[workload]]\nkind = \"{kind}\"\nkeys = 4\n");
+        let workloads: String = kinds.iter().map(workload).collect();
+        let text = format!("name = \"x\"\n[transactions]\n{workloads}");
+        let scenario = Scenario::parse("x.toml", &text, &[]).expect("it is well formed");
+        scenario.plan(Seed(0), None).expect("it can be planned").recorded()
+    };
+    assert_eq!(recorded(&["bank", "long-fork", "list-append"]), Ok(Recorded::Lists));
+    assert_eq!(recorded(&["rw-register", "timestamps"]), Ok(Recorded::Registers));
+    assert_eq!(recorded(&["bank", "timestamps"]), Err(NotRecorded::Nothing));
+    assert_eq!(recorded(&["write-skew", "rw-register"]), Err(NotRecorded::TwoKinds));
 }
 
 #[test]

@@ -119,7 +119,6 @@ impl Recording {
     pub fn of_transactions<A: RecordedAction>(transactions: &[Transaction<A>]) -> Result<Self, FormatError> {
         let times = transactions.iter().flat_map(|t| [Some(t.invoked), t.returned]).flatten();
         let end = times.max().unwrap_or(0);
-        // At one moment who is invoked comes before who returns: that is what being concurrent means.
         let mut events: Vec<(u64, Kind, usize)> = Vec::new();
         for (number, transaction) in transactions.iter().enumerate() {
             let kind = match transaction.outcome {
@@ -130,12 +129,25 @@ impl Recording {
             events.push((transaction.invoked, Kind::Invoke, number));
             events.extend(kind.map(|kind| (transaction.returned.unwrap_or(end), kind, number)));
         }
-        events.sort_by_key(|(time, kind, number)| (*time, *kind != Kind::Invoke, *number));
+        // At one moment who is invoked comes before who returns: that is what being concurrent means. But a
+        // process that goes on at once returns first.
+        events.sort_by_key(|(time, kind, number)| (*time, *number, *kind != Kind::Invoke));
+        let mut behind = vec![true; events.len()];
+        let mut last: BTreeMap<u32, (u64, usize)> = BTreeMap::new();
+        for (place, (time, kind, number)) in events.iter().enumerate() {
+            let before = last.insert(transactions[*number].process, (*time, place));
+            if *kind == Kind::Invoke {
+                behind[place] = false;
+                before.filter(|(at, _)| at == time).inspect(|(_, before)| behind[*before] = false);
+            }
+        }
+        let mut events: Vec<_> = events.into_iter().zip(behind).collect();
+        events.sort_by_key(|((time, ..), behind)| (*time, *behind));
         let mut recorder = Recorder::new(Some(A::MODEL.to_owned()), Value::Null);
         // Processes whose last transaction has an unknown outcome.
         let mut unknown: BTreeSet<u64> = BTreeSet::new();
         let mut line = 1;
-        for (time, kind, number) in events {
+        for ((time, kind, number), _) in events {
             let transaction = &transactions[number];
             let process = u64::from(transaction.process);
             let mut add = |kind, value| {

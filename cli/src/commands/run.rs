@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::json;
-use testbed::checker::formats::{Recording, jsonl};
+use testbed::checker::formats::jsonl;
 use testbed::scenario::Scenario;
 use testbed::{RunOptions, Seed, Verdict};
 
@@ -24,7 +24,10 @@ pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
     let scenario = Scenario::load_row(&args.scenario, &args.changes.set, args.changes.row.as_deref())?;
     let plan = scenario.plan(Seed(args.seed), args.changes.bug)?;
     // Opened before the run: nobody wants to learn of a bad path after it.
-    let history = args.history.as_deref().map(Lines::create).transpose()?;
+    let history = match args.history.as_deref() {
+        Some(path) => Some((plan.recorded().map_err(Problem::NotRecorded)?, Lines::create(path)?)),
+        None => None,
+    };
     let trace = args.trace.as_deref().map(Lines::create).transpose()?;
 
     let watch = Stopwatch::start();
@@ -33,10 +36,10 @@ pub(crate) fn run(args: &RunArgs, term: &Term) -> Result<Exit, Problem> {
     let run = testbed::run(&plan, RunOptions { trace: trace_line, keep_history: history.is_some() });
     let took = watch.elapsed();
 
-    if let Some(lines) = &history {
-        jsonl::write(&Recording::of_kv(&run.history)).lines().for_each(|line| lines.write(line));
+    if let Some((recorded, lines)) = &history {
+        jsonl::write(&run.recording(*recorded)).lines().for_each(|line| lines.write(line));
     }
-    for lines in [history, trace].into_iter().flatten() {
+    for lines in [history.map(|(_, lines)| lines), trace].into_iter().flatten() {
         lines.finish()?;
     }
     let report = run.report;

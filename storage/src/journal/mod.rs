@@ -30,6 +30,7 @@ mod recovery;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::ops::AddAssign;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -152,6 +153,18 @@ pub struct JournalStats {
     pub largest_group: u64,
     /// Segments created.
     pub segments: u64,
+}
+
+impl AddAssign for JournalStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self { appends, records, flushes, bytes, largest_group, segments } = other;
+        self.appends += appends;
+        self.records += records;
+        self.flushes += flushes;
+        self.bytes += bytes;
+        self.largest_group = self.largest_group.max(largest_group);
+        self.segments += segments;
+    }
 }
 
 /// A journal. A clone is another handle on the same one.

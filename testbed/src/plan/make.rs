@@ -297,7 +297,7 @@ fn usual_weights(serves: &[&str]) -> [f64; 7] {
 
 fn workload(name: &str, given: &Workload, serves: &[&str], choices: Choices) -> WorkloadPlan {
     let path = |field: &str| format!("workload.{name}.{field}");
-    let transactional = transactions::KINDS.contains(&given.kind.text);
+    let transactional = transactions::kind(given.kind.text).is_some();
     let weights = match &given.mix {
         Some(mix) => {
             mix.value.weights().map(|(name, draw)| choices.make(&path(&format!("mix.{name}")), draw).0)

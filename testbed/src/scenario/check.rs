@@ -150,10 +150,10 @@ fn check_parts(cluster: &Cluster, problems: &mut Problems) {
 
 /// Transactions need a store of many groups, and that serves nothing else.
 fn check_transactions(file: &File, problems: &mut Problems) {
-    let kinds = transactions::KINDS;
+    let transactional = |kind: &str| transactions::kind(kind).is_some();
     let workloads = file.workloads.iter().map(|workload| (&workload.span, workload.value.kind.text));
     let Some(At { value: given, span }) = &file.transactions else {
-        for (span, kind) in workloads.filter(|(_, kind)| kinds.contains(kind)) {
+        for (span, kind) in workloads.filter(|(_, kind)| transactional(kind)) {
             let message = format!("`{kind}` is a workload of transactions");
             problems.add_with_help::<()>(span.clone(), message, "add a table [transactions]");
         }
@@ -164,9 +164,13 @@ fn check_transactions(file: &File, problems: &mut Problems) {
         return;
     };
     at_least(&given.shards, 1, "a store has at least one shard", problems);
-    for (span, kind) in workloads.filter(|(_, kind)| !kinds.contains(kind)) {
+    for (span, kind) in workloads.filter(|(_, kind)| !transactional(kind)) {
         let message = format!("`{kind}` is no workload of transactions");
-        problems.add_with_help::<()>(span.clone(), message, format!("those are {}", kinds.join(", ")));
+        problems.add_with_help::<()>(
+            span.clone(),
+            message,
+            format!("those are {}", transactions::KINDS.map(|(kind, _)| kind).join(", ")),
+        );
     }
     let protocol = file.cluster.protocol.text;
     if !registry::by_name(protocol).expect("a known name").replicates {

@@ -125,6 +125,7 @@ impl<M: Wire> Running<M> {
             }
             let invoked = self.database.link.now();
             self.records.borrow_mut().began(invoked, self.me, arrival);
+            self.database.records.borrow_mut().began(self.me, invoked, program.may_do());
             let leaves_after = (leaves < self.leaves).then_some(steps);
             let until = invoked + self.timeout;
             let result = self.attempt(&program, leaves_after, until).await;
@@ -138,7 +139,7 @@ impl<M: Wire> Running<M> {
         leaves_after: Option<u32>,
         until: Time,
     ) -> (Ran, Result<(), Failed>) {
-        let mut ran = Ran::default();
+        let mut ran = Ran { did: program.may_do(), wrong: None };
         let may_write = program.may_write(self.database.plan.serializable());
         let transaction = Transaction::begin(&self.database, &may_write, leaves_after, until).await;
         let result = match transaction {
@@ -174,6 +175,6 @@ impl<M: Wire> Running<M> {
         if let Some(finding) = ran.wrong.filter(|_| outcome == Outcome::Committed) {
             records.found(finding);
         }
-        records.ended(self.me, (invoked, now), outcome, ran.did);
+        records.ended(self.me, now, outcome, ran.did);
     }
 }

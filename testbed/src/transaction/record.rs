@@ -1,6 +1,7 @@
 //! What clients write down of their transactions, and how that is judged.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::rc::Rc;
 
@@ -40,24 +41,32 @@ pub struct TransactionCounts {
 }
 
 /// What a transaction did, as its client saw it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) enum Did {
     /// To lists.
     Lists(Vec<lists::Action>),
     /// To registers.
     Registers(Vec<registers::Action>),
     /// What no isolation checker looks at.
-    #[default]
     Other,
 }
 
-/// What clients of transactions write down.
+/// What an isolation checker looks at, in the order in which transactions began.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TransactionHistory {
+    /// Over lists.
+    pub lists: Vec<Transaction<lists::Action>>,
+    /// Over registers.
+    pub registers: Vec<Transaction<registers::Action>>,
+}
+
+/// What clients write down of transactions.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionRecords {
-    /// Those over lists that have ended, in the order in which they did.
-    lists: Vec<Transaction<lists::Action>>,
-    /// Those over registers.
-    registers: Vec<Transaction<registers::Action>>,
+    /// Those that have ended.
+    pub(crate) history: TransactionHistory,
+    /// When those began that have not, and what they may leave behind.
+    under_way: BTreeMap<ClientId, (Time, Did)>,
     pub(crate) counts: TransactionCounts,
     /// The latest timestamp that a client was given.
     pub(crate) latest: Timestamp,
@@ -81,13 +90,25 @@ impl TransactionRecords {
         self.finding.get_or_insert(finding);
     }
 
-    /// A transaction has ended.
-    pub(crate) fn ended(&mut self, client: ClientId, times: (Time, Time), outcome: Outcome, did: Did) {
-        match did {
-            Did::Lists(actions) => self.lists.push(transaction(client, times, outcome, actions)),
-            Did::Registers(actions) => self.registers.push(transaction(client, times, outcome, actions)),
-            Did::Other => {}
+    /// A transaction begins, which may do this.
+    pub(crate) fn began(&mut self, client: ClientId, at: Time, may_do: Did) {
+        let before = self.under_way.insert(client, (at, may_do));
+        assert!(before.is_none(), "{client} runs one transaction after the other");
+    }
+
+    /// A client's transaction has ended.
+    pub(crate) fn ended(&mut self, client: ClientId, at: Time, outcome: Outcome, did: Did) {
+        let (began, _) = self.under_way.remove(&client).expect("what ends has begun");
+        self.history.add(client, (began, at), outcome, did);
+    }
+
+    /// The run is over. What is still under way may have taken effect: others may have read of it.
+    pub(crate) fn close(&mut self) {
+        for (client, (began, may_do)) in std::mem::take(&mut self.under_way) {
+            self.history.add(client, (began, began), Outcome::Unknown, may_do);
         }
+        self.history.lists.sort_by_key(|transaction| transaction.invoked);
+        self.history.registers.sort_by_key(|transaction| transaction.invoked);
     }
 
     /// What is wrong if locks stay for ever.
@@ -98,15 +119,26 @@ impl TransactionRecords {
 
     /// Whether the transactions keep to an isolation level.
     pub(crate) fn judge(&mut self, level: Level) -> Verdict {
-        let lists = lists::judge(&self.lists).expect("clients record well-formed transactions");
-        let registers = registers::judge(&self.registers).expect("clients record well-formed transactions");
+        let TransactionHistory { lists: over_lists, registers: over_registers } = &self.history;
+        let lists = lists::judge(over_lists).expect("clients record well-formed transactions");
+        let registers = registers::judge(over_registers).expect("clients record well-formed transactions");
         let anomalies = lists.anomalies.iter().chain(&registers.anomalies);
         let skews = anomalies.filter(|anomaly| anomaly.kind == AnomalyKind::G2Item);
         self.counts.write_skews = skews.count() as u64;
         match (lists.first_against(level), registers.first_against(level)) {
-            (Some(anomaly), _) => Verdict::Violation(finding(anomaly, level, &self.lists)),
-            (None, Some(anomaly)) => Verdict::Violation(finding(anomaly, level, &self.registers)),
+            (Some(anomaly), _) => Verdict::Violation(finding(anomaly, level, over_lists)),
+            (None, Some(anomaly)) => Verdict::Violation(finding(anomaly, level, over_registers)),
             (None, None) => Verdict::Ok,
+        }
+    }
+}
+
+impl TransactionHistory {
+    fn add(&mut self, client: ClientId, times: (Time, Time), outcome: Outcome, did: Did) {
+        match did {
+            Did::Lists(actions) => self.lists.push(transaction(client, times, outcome, actions)),
+            Did::Registers(actions) => self.registers.push(transaction(client, times, outcome, actions)),
+            Did::Other => {}
         }
     }
 }
@@ -139,4 +171,27 @@ fn line<A: Debug>(number: u32, transaction: &Transaction<A>) -> String {
     let Transaction { process, invoked, returned, outcome, actions } = transaction;
     let ended = returned.map_or("never returned".to_owned(), |at| format!("returned at {}", Time(at)));
     format!("T{number} of c{process}, began at {}, {ended}, {outcome:?}: {actions:?}", Time(*invoked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_at_the_end_may_have_been_read() {
+        let append = || Did::Lists(vec![lists::Action::Append { key: 1, value: 7 }]);
+        let read = Did::Lists(vec![lists::Action::Read { key: 1, values: vec![7] }]);
+        let mut records = TransactionRecords::default();
+        records.began(ClientId(1), Time(10), append());
+        records.began(ClientId(2), Time(20), Did::Lists(Vec::new()));
+        records.ended(ClientId(2), Time(30), Outcome::Committed, read);
+        let Verdict::Violation(finding) = records.judge(Level::StrongSnapshotIsolation) else {
+            panic!("nobody is known to have appended what was read");
+        };
+        assert_eq!(finding.signature, "isolation/garbage read");
+        records.close();
+        assert_eq!(records.judge(Level::StrongSnapshotIsolation), Verdict::Ok);
+        let clients: Vec<_> = records.history.lists.iter().map(|transaction| transaction.process).collect();
+        assert_eq!(clients, [1, 2], "in the order in which they began");
+    }
 }

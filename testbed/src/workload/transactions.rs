@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use sim::rng::{Keys, Purpose};
 
 use crate::plan::{TransactionPlan, WorkloadPlan};
+use crate::recording::Recorded;
 use crate::report::Finding;
 use crate::transaction::record::Did;
 use crate::transaction::{Failed, Transaction, Wire};
@@ -38,9 +39,9 @@ pub(crate) enum Step {
 }
 
 /// What a program did and saw.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ran {
-    /// What the isolation checker looks at. What it may have written counts even if it got no further.
+    /// What the isolation checker looks at: what it may do, until it has done it.
     pub(crate) did: Did,
     /// What it saw cannot be, should it commit.
     pub(crate) wrong: Option<Finding>,
@@ -57,9 +58,20 @@ pub(crate) struct Programs {
     made: u64,
 }
 
-/// The kinds of workloads whose clients run transactions.
-pub(crate) const KINDS: [&str; 6] =
-    ["list-append", "rw-register", "write-skew", "long-fork", "bank", "timestamps"];
+/// The kinds of workloads whose clients run transactions, and what an isolation checker sees of each.
+pub(crate) const KINDS: [(&str, Option<Recorded>); 6] = [
+    ("list-append", Some(Recorded::Lists)),
+    ("rw-register", Some(Recorded::Registers)),
+    ("write-skew", Some(Recorded::Lists)),
+    ("long-fork", Some(Recorded::Lists)),
+    ("bank", None),
+    ("timestamps", None),
+];
+
+/// The workload's entry among [`KINDS`], if its clients run transactions.
+pub(crate) fn kind(name: &str) -> Option<(&'static str, Option<Recorded>)> {
+    KINDS.into_iter().find(|(kind, _)| *kind == name)
+}
 
 impl Programs {
     pub(crate) fn new(
@@ -68,11 +80,11 @@ impl Programs {
         workload: &WorkloadPlan,
         transactions: &TransactionPlan,
     ) -> Self {
-        let kind = KINDS.into_iter().find(|kind| *kind == workload.kind);
+        let (kind, _) = kind(&workload.kind).expect("a scenario's workloads are checked");
         Self {
             client,
             draws: Keys::new(seed).stream(Purpose::new("workload"), u64::from(client.0)),
-            kind: kind.expect("a scenario's workloads are checked"),
+            kind,
             keys: transactions.keys,
             actions: workload.actions,
             reads: workload.reads,
@@ -156,6 +168,15 @@ fn register_name(place: u32) -> Bytes {
 }
 
 impl Program {
+    /// What it may leave behind, whatever becomes of it.
+    pub(crate) fn may_do(&self) -> Did {
+        match self {
+            Self::Lists(steps) => Did::Lists(steps.iter().filter_map(append).collect()),
+            Self::Registers(steps) => Did::Registers(steps.iter().filter_map(write).collect()),
+            Self::Nothing | Self::Transfer { .. } | Self::Total { .. } => Did::Other,
+        }
+    }
+
     /// The keys that it may write; with `all`, those that it reads, too.
     pub(crate) fn may_write(&self, all: bool) -> Vec<Bytes> {
         let of_steps = |steps: &[Step], name: fn(u32) -> Bytes| {
@@ -216,16 +237,25 @@ impl Program {
     }
 }
 
+fn append(step: &Step) -> Option<lists::Action> {
+    match *step {
+        Step::Write(key, value) => Some(lists::Action::Append { key: key.into(), value }),
+        Step::Read(_) => None,
+    }
+}
+
+fn write(step: &Step) -> Option<registers::Action> {
+    match *step {
+        Step::Write(key, value) => Some(registers::Action::Write { key: key.into(), value }),
+        Step::Read(_) => None,
+    }
+}
+
 async fn run_lists<M: Wire>(
     steps: &[Step],
     transaction: &mut Transaction<M>,
     ran: &mut Ran,
 ) -> Result<(), Failed> {
-    let append = |step: &Step| match *step {
-        Step::Write(key, value) => Some(lists::Action::Append { key: key.into(), value }),
-        Step::Read(_) => None,
-    };
-    ran.did = Did::Lists(steps.iter().filter_map(append).collect());
     let mut actions = Vec::new();
     for step in steps {
         let (Step::Read(key) | Step::Write(key, _)) = *step;
@@ -247,11 +277,6 @@ async fn run_registers<M: Wire>(
     transaction: &mut Transaction<M>,
     ran: &mut Ran,
 ) -> Result<(), Failed> {
-    let write = |step: &Step| match *step {
-        Step::Write(key, value) => Some(registers::Action::Write { key: key.into(), value }),
-        Step::Read(_) => None,
-    };
-    ran.did = Did::Registers(steps.iter().filter_map(write).collect());
     let mut actions = Vec::new();
     for step in steps {
         match *step {
