@@ -95,6 +95,8 @@ measures! {
     false "conflicts" "transactions that had to give way to another's write" |m| m.transactions.conflicts;
     false "locks-resolved" "keys whose lock another transaction cleared away" |m| m.transactions.locks_resolved;
     false "regions-moved" "regions that were brought to another group" |m| m.transactions.regions_moved;
+    false "regions-split" "regions that were split because they had become large" |m| m.transactions.regions_split;
+    false "collections" "collections of garbage that reached every shard" |m| m.transactions.collections;
     false "misdirected" "requests to shards that did not hold the region" |m| m.transactions.misdirected;
     false "clients-gone" "clients that went away in the middle of a commit" |m| m.transactions.clients_gone;
     true "leaders" "nodes that are up and lead" |m| m.gauges.leaders;

@@ -266,6 +266,8 @@ situations! {
     "lock-met" "a transaction met the lock of another" locks_met;
     "lock-resolved" "a transaction cleared away the lock of another" locks_resolved;
     "region-moved" "a region was brought from one group to another" regions_moved;
+    "region-split" "a region was split because it had become large" regions_split;
+    "garbage-collected" "old versions were forgotten on every shard" collections;
     "misdirected" "a request came to a shard that did not hold the region" misdirected;
     "client-gone" "a client went away in the middle of a commit" clients_gone;
     "write-skew" "two transactions wrote what the other one had read" write_skews;

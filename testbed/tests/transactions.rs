@@ -7,7 +7,7 @@ use seedbed_testbed::checker::formats::jsonl;
 use seedbed_testbed::checker::isolation::{Level, lists};
 use seedbed_testbed::plan::Plan;
 use seedbed_testbed::scenario::Scenario;
-use seedbed_testbed::{Bugs, NotRecorded, Recorded, Report, RunOptions, Seed, Verdict, run};
+use seedbed_testbed::{Bug, Bugs, NotRecorded, Recorded, Report, RunOptions, Seed, Verdict, run};
 
 fn scenario(file: &str, row: Option<&str>) -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(file);
@@ -33,25 +33,26 @@ fn a_plan_gives_the_same_run_again_and_from_its_text() {
 }
 
 /// A bug, the scenario, its row and the seed with which it shows, and what all findings of that kind share.
-const PLANTED: [(&str, &str, Option<&str>, u64, &str); 11] = [
-    ("late-prewrite-accepted", "percolator/swarm.toml", Some("raft-lsm"), 9, "primary-forgotten"),
-    ("rollback-collapsed", "percolator/swarm.toml", Some("raft-lsm"), 22, "isolation/G0"),
-    ("timestamp-falls-back", "percolator/swarm.toml", Some("raft-lsm"), 18, "timestamps"),
-    ("read-skips-lock", "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
-    ("epoch-not-checked", "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
-    ("old-owner-writes", "percolator/swarm.toml", Some("raft-lsm"), 1, "isolation/G0"),
-    ("max-ts-not-replicated", "percolator/readers.toml", None, 6, "isolation/incompatible order"),
-    ("commit-without-lock", "percolator/swarm.toml", Some("raft-lsm"), 9, "bank"),
-    ("conflict-ignored", "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
-    ("secondary-before-primary", "percolator/swarm.toml", Some("raft-lsm"), 13, "isolation/dirty update"),
-    ("commit-below-read", "percolator/swarm.toml", Some("raft-lsm"), 2, "isolation/G0"),
+const PLANTED: [(Bug, &str, Option<&str>, u64, &str); 13] = [
+    (Bug::LatePrewriteAccepted, "percolator/swarm.toml", Some("raft-lsm"), 9, "primary-forgotten"),
+    (Bug::RollbackCollapsed, "percolator/swarm.toml", Some("raft-lsm"), 22, "isolation/G0"),
+    (Bug::TimestampFallsBack, "percolator/swarm.toml", Some("raft-lsm"), 18, "timestamps"),
+    (Bug::ReadSkipsLock, "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
+    (Bug::EpochNotChecked, "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
+    (Bug::OldOwnerWrites, "percolator/swarm.toml", Some("raft-lsm"), 1, "isolation/G0"),
+    (Bug::MaxTsNotReplicated, "percolator/readers.toml", None, 6, "isolation/incompatible order"),
+    (Bug::SafepointOfNow, "percolator/upkeep.toml", Some("raft"), 5, "bank"),
+    (Bug::CollectedBeforeResolved, "percolator/garbage.toml", None, 3, "isolation/G0"),
+    (Bug::CommitWithoutLock, "percolator/swarm.toml", Some("raft-lsm"), 9, "bank"),
+    (Bug::ConflictIgnored, "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
+    (Bug::SecondaryBeforePrimary, "percolator/swarm.toml", Some("raft-lsm"), 13, "isolation/dirty update"),
+    (Bug::CommitBelowRead, "percolator/swarm.toml", Some("raft-lsm"), 2, "isolation/G0"),
 ];
 
 #[test]
 fn every_planted_bug_shows_and_is_named() {
     for (bug, file, row, seed, signature) in PLANTED {
-        let planted = bug.parse().expect("a known bug");
-        let mut plan = scenario(file, row).plan(Seed(seed), Some(planted)).expect("it can be planned");
+        let mut plan = scenario(file, row).plan(Seed(seed), Some(bug)).expect("it can be planned");
         match report(&plan).verdict {
             Verdict::Violation(finding) => assert_eq!(finding.signature, signature, "{bug}"),
             other => panic!("{bug} with seed {seed}: {other}"),
@@ -64,8 +65,8 @@ fn every_planted_bug_shows_and_is_named() {
 /// What a run hands on is what it was judged by: judged again, from a file, it shows the same.
 #[test]
 fn a_recorded_history_is_judged_as_the_run_was() {
-    let violation = |bug: &str, row, seed| {
-        let plan = scenario("percolator/swarm.toml", row).plan(Seed(seed), bug.parse().ok());
+    let violation = |bug, row, seed| {
+        let plan = scenario("percolator/swarm.toml", row).plan(Seed(seed), Some(bug));
         let plan = plan.expect("it can be planned");
         let run = run(&plan, RunOptions::default());
         let recording = run.recording(plan.recorded().expect("it appends to lists"));
@@ -76,8 +77,8 @@ fn a_recorded_history_is_judged_as_the_run_was() {
         assert_eq!(finding.signature, format!("isolation/{}", anomaly.kind));
         assert_eq!(finding.evidence[0], anomaly.sentence.split("; ").next().expect("a sentence"));
     };
-    violation("rollback-collapsed", Some("raft-lsm"), 22);
-    violation("commit-below-read", Some("raft-lsm"), 2);
+    violation(Bug::RollbackCollapsed, Some("raft-lsm"), 22);
+    violation(Bug::CommitBelowRead, Some("raft-lsm"), 2);
 }
 
 #[test]

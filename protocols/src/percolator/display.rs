@@ -147,6 +147,7 @@ impl Display for ShardOp {
             Self::Freeze { span, version } => write!(f, "freeze({span} as v{version})"),
             Self::Install { span, version, content } => write!(f, "install({span} as v{version}, {content})"),
             Self::Release { span, version } => write!(f, "release({span} v{version})"),
+            Self::Middle { span } => write!(f, "middle({span})"),
             Self::Sizes => f.write_str("sizes"),
         }
     }
@@ -199,6 +200,8 @@ impl Display for Ret {
             Self::NotHere => f.write_str("not here"),
             Self::Content(content) => content.fmt(f),
             Self::Held(held) => write!(f, "[{}]", List(held)),
+            Self::Middle(None) => f.write_str("no middle"),
+            Self::Middle(Some(key)) => write!(f, "falls in two at {key}"),
             Self::Stale(stale) if stale.is_empty() => f.write_str("up to date"),
             Self::Stale(stale) => write!(f, "[{}]", List(stale)),
         }

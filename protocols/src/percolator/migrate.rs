@@ -3,6 +3,8 @@
 //! with it: each step, taken twice or late, finds what it was to bring about, or a later version, and changes
 //! nothing.
 
+use std::collections::BTreeMap;
+
 use contract::{Batch, Bytes, EngineError, Family, Range, ReadStore};
 
 use crate::mvcc::split_version_key;
@@ -56,6 +58,26 @@ impl<S: ReadStore> View<'_, S> {
             held.push(Held { span: span.clone(), version: *version, pairs });
         }
         Ok(Ret::Held(held))
+    }
+
+    /// Where a span falls in two. Versions of one key stay together: half of the pairs is the aim, not the rule.
+    pub(super) async fn middle(&self, span: &Span) -> Result<Ret, EngineError> {
+        let mut pairs: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        for (family, from, to) in places(span) {
+            let range = Range { from: &from, to: to.as_deref(), ..Range::all() }.of(family);
+            for (key, _) in self.store.scan(range, usize::MAX).await? {
+                let user_key = split_version_key(&key).filter(|_| family != LOCKS).map(|(key, _)| key);
+                *pairs.entry(user_key.unwrap_or(key)).or_default() += 1;
+            }
+        }
+        let total: u64 = pairs.values().sum();
+        let before = pairs.into_iter().scan(0, |sum, (key, pairs)| {
+            let before = *sum;
+            *sum += pairs;
+            Some((key, before))
+        });
+        let middle = before.skip(1).min_by_key(|(_, before)| total.abs_diff(2 * before));
+        Ok(Ret::Middle(middle.map(|(key, _)| key.into())))
     }
 
     /// Stops serving a span, and tells what it holds.

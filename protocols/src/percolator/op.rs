@@ -319,6 +319,12 @@ pub enum ShardOp {
         /// The version with which it was frozen.
         version: u64,
     },
+    /// Where a span falls in two: the key that leaves as much before it as behind it, or as near to that as
+    /// there is one. Answer: [`Ret::Middle`].
+    Middle {
+        /// Which keys.
+        span: Span,
+    },
     /// Which regions the shard serves, in key order. It may be asked without a place in the log. Answer:
     /// [`Ret::Held`].
     Sizes,
@@ -406,6 +412,8 @@ pub enum Ret {
     Content(Content),
     /// What a shard holds.
     Held(Vec<Held>),
+    /// The first key of a span's second half; `None`: all that it holds stands under one key, or it is empty.
+    Middle(Option<Bytes>),
     /// What of a report does not fit the map. It has been ignored.
     Stale(Vec<Stale>),
 }
@@ -419,6 +427,7 @@ impl Op {
                 | Self::Shard {
                     op: ShardOp::Get { noted: false, .. }
                         | ShardOp::Scan { noted: false, .. }
+                        | ShardOp::Middle { .. }
                         | ShardOp::Sizes,
                     ..
                 }

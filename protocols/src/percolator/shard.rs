@@ -88,7 +88,7 @@ enum Keys<'a> {
 fn keys(op: &ShardOp) -> Keys<'_> {
     match op {
         ShardOp::Get { key, .. } => Keys::These(vec![key]),
-        ShardOp::Scan { span, .. } => Keys::Span(span),
+        ShardOp::Scan { span, .. } | ShardOp::Middle { span } => Keys::Span(span),
         ShardOp::Prewrite(prewrite) => Keys::These(prewrite.mutations.iter().map(|m| &m.key).collect()),
         ShardOp::Commit { keys, .. }
         | ShardOp::Rollback { keys, .. }
@@ -121,6 +121,7 @@ impl<S: ReadStore> View<'_, S> {
         match op {
             ShardOp::Get { key, at, .. } => Ok(self.get(key, *at).await?),
             ShardOp::Scan { span, at, limit, .. } => Ok(self.scan(span, *at, *limit).await?),
+            ShardOp::Middle { span } => Ok(self.middle(span).await?),
             ShardOp::Prewrite(prewrite) => self.prewrite(prewrite, batch).await,
             ShardOp::Commit { keys, start, commit } => self.commit(keys, *start, *commit, batch).await,
             ShardOp::Rollback { keys, start } => self.rollback(keys, *start, batch).await,
@@ -255,6 +256,7 @@ impl Shard {
         match read {
             ShardOp::Get { key, at, noted: false } => view.get(key, *at).await,
             ShardOp::Scan { span, at, limit, noted: false } => view.scan(span, *at, *limit).await,
+            ShardOp::Middle { span } => view.middle(span).await,
             ShardOp::Sizes => view.sizes(&holdings).await,
             other => panic!("{other} changes the state and needs a place in the log"),
         }

@@ -336,6 +336,11 @@ impl Script {
                 let group = GroupId(u32::try_from(arguments.number(0)?)?);
                 self.ask(group, Op::Shard { version: 0, op: ShardOp::Sizes });
             }
+            "middle" => {
+                let span = arguments.span(0);
+                let start = span.start.clone();
+                self.ask_shard(&start, ShardOp::Middle { span });
+            }
             "report" => self.report(&mut arguments)?,
             "reports" => self.output += &self.groups[&SCHEDULER].reports(),
             "balance" => {

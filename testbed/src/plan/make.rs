@@ -143,6 +143,18 @@ impl Scenario {
                 .move_every
                 .as_ref()
                 .map(|every| choices.make("transactions.move-every", &every.value)),
+            balance_every: given
+                .balance_every
+                .as_ref()
+                .map(|every| choices.make("transactions.balance-every", &every.value)),
+            split_above: given
+                .split_above
+                .as_ref()
+                .map(|pairs| choices.make("transactions.split-above", &pairs.value).into()),
+            collect_every: given
+                .collect_every
+                .as_ref()
+                .map(|every| choices.make("transactions.collect-every", &every.value)),
             leaves: choices.make("transactions.leave", &given.leave).0,
         })
     }

@@ -25,6 +25,12 @@ pub struct TransactionPlan {
     pub lock_ttl: Duration,
     /// The mean time between two moves of regions by one mover; without it none moves.
     pub move_every: Option<Duration>,
+    /// The mean time between two looks at how evenly data lies; without it nobody looks.
+    pub balance_every: Option<Duration>,
+    /// How many pairs a region may have before it is split, where somebody looks.
+    pub split_above: Option<u64>,
+    /// The mean time between two collections of garbage; without it everything is kept.
+    pub collect_every: Option<Duration>,
     /// The share of clients that go away in the middle of a commit, 0 to 1.
     pub leaves: f64,
 }

@@ -164,6 +164,13 @@ fn check_transactions(file: &File, problems: &mut Problems) {
         return;
     };
     at_least(&given.shards, 1, "a store has at least one shard", problems);
+    for every in [&given.move_every, &given.balance_every, &given.collect_every].into_iter().flatten() {
+        at_least(every, Duration::from_millis(1), "give at least 1ms", problems);
+    }
+    if let (Some(above), None) = (&given.split_above, &given.balance_every) {
+        let message = "nobody looks at how large regions are";
+        problems.add_with_help::<()>(above.span.clone(), message, "give `balance-every`, too");
+    }
     for (span, kind) in workloads.filter(|(_, kind)| !transactional(kind)) {
         let message = format!("`{kind}` is no workload of transactions");
         problems.add_with_help::<()>(

@@ -123,6 +123,13 @@ section! {
         "lock-ttl" lock_ttl: Draw<Duration> = "500ms",
         /// How much time lies between two splits or moves of regions, in the mean; none by default.
         "move-every" move_every: Option<At<Draw<Duration>>>,
+        /// How much time lies between two looks at how evenly data lies among shards, in the mean: each moves what
+        /// makes it more even. None by default.
+        "balance-every" balance_every: Option<At<Draw<Duration>>>,
+        /// How many pairs a region may have before it is split, where there is a `balance-every`.
+        "split-above" split_above: Option<At<Draw<u32>>>,
+        /// How much time lies between two collections of garbage, in the mean; none by default.
+        "collect-every" collect_every: Option<At<Draw<Duration>>>,
         /// The share of transactions whose client goes away in the middle of the commit.
         "leave" leave: Draw<Share> = "0",
     }

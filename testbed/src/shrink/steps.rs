@@ -147,6 +147,8 @@ fn store(plan: &Plan) -> Vec<Plan> {
         (store.shards > 1).then(|| TransactionPlan { shards: store.shards - 1, ..store.clone() });
     let plainer = [
         TransactionPlan { move_every: None, ..store.clone() },
+        TransactionPlan { balance_every: None, split_above: None, ..store.clone() },
+        TransactionPlan { collect_every: None, ..store.clone() },
         TransactionPlan { leaves: 0.0, ..store.clone() },
         TransactionPlan { spares: 0, ..store.clone() },
         TransactionPlan { spares: store.spares.saturating_sub(1), ..store.clone() },

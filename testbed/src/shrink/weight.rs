@@ -44,6 +44,8 @@ pub(super) fn least(plan: &Plan) -> u64 {
 
 fn store(store: &TransactionPlan) -> u64 {
     let irregular = u64::from(store.move_every.is_some())
+        + u64::from(store.balance_every.is_some())
+        + u64::from(store.collect_every.is_some())
         + u64::from(store.leaves > 0.0)
         + u64::from(store.isolation != Isolation::Snapshot)
         + u64::from(store.mode != CommitMode::Optimistic);

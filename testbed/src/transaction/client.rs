@@ -12,10 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use sim::SimEnv;
 use sim::rng::{Keys, Purpose};
 
+use super::collect;
 use super::commit::{Failed, Transaction};
 use super::database::Database;
 use super::link::{Link, Wire};
-use super::mover;
+use super::mover::{self, Moves};
 use super::record::SharedRecords;
 use crate::client::Records;
 use crate::plan::{Plan, TransactionPlan, WorkloadPlan};
@@ -53,8 +54,18 @@ impl<M: Wire> TransactionClient<M> {
         let database =
             Database::new(link.clone(), Rc::clone(transactions), plan.bugs, Rc::clone(of_transactions));
         if let Some(every) = transactions.move_every.filter(|_| me.0 <= MOVERS) {
-            let task = mover::run(database.clone(), every, plan.quiet_from, stream("mover"));
-            link.spawn(task);
+            let draws = stream("mover");
+            link.spawn(mover::run(database.clone(), Moves::AtRandom, every, plan.quiet_from, draws));
+        }
+        if let Some(every) = transactions.balance_every.filter(|_| me.0 == 1) {
+            let moves = Moves::Evenly { split_above: transactions.split_above };
+            link.spawn(mover::run(database.clone(), moves, every, plan.quiet_from, stream("balancer")));
+        }
+        if let Some(every) = transactions.collect_every.filter(|_| me.0 == 1) {
+            let lifetime = plan.workloads.iter().map(|workload| workload.timeout).max();
+            let lifetime = lifetime.expect("a client runs a workload");
+            let draws = stream("collector");
+            link.spawn(collect::run(database.clone(), every, lifetime, plan.quiet_from, draws));
         }
         if let Some(liveness) = plan.checks.liveness.filter(|_| me.0 == 1) {
             let begins = plan.quiet_from + liveness.after_heal / 2;
@@ -88,7 +99,7 @@ async fn audit<M: Wire>(database: Database<M>, begins: Time) {
     database.records.borrow_mut().audited = Some(false);
     let until = Time(u64::MAX);
     let at = database.timestamp(until).await.expect("there is time without end");
-    database.scan(at, until).await.expect("there is time without end");
+    database.scan(at, database.plan.mode.shards_choose(), until).await.expect("there is time without end");
     database.records.borrow_mut().audited = Some(true);
 }
 

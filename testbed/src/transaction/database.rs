@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{Bugs, Bytes, Time};
+use contract::{Bugs, Bytes, GroupId, Time};
 use futures::future::join_all;
 use protocols::percolator::{LockInfo, Op, Region, Ret, SCHEDULER, SchedulerOp, ShardOp, Span, Timestamp};
 
@@ -161,6 +161,16 @@ impl<M: Wire> Database<M> {
         }
     }
 
+    /// Asks a group something of all that it holds.
+    pub(crate) async fn ask_group(
+        &self,
+        group: GroupId,
+        op: ShardOp,
+        until: Time,
+    ) -> Result<Ret, Unanswered> {
+        self.link.ask(group, Op::Shard { version: 0, op }, until).await.ok_or(Unanswered)
+    }
+
     /// The value of a key as of a timestamp.
     pub(crate) async fn get(
         &self,
@@ -179,9 +189,14 @@ impl<M: Wire> Database<M> {
         }
     }
 
-    /// All pairs as of a timestamp, region by region.
-    pub(crate) async fn scan(&self, at: Timestamp, until: Time) -> Result<Vec<(Bytes, Bytes)>, Unanswered> {
-        let noted = self.plan.mode.shards_choose();
+    /// All pairs as of a timestamp, region by region. A transaction's scan is `noted` where shards choose when to
+    /// commit.
+    pub(crate) async fn scan(
+        &self,
+        at: Timestamp,
+        noted: bool,
+        until: Time,
+    ) -> Result<Vec<(Bytes, Bytes)>, Unanswered> {
         let mut pairs = Vec::new();
         let mut next = Some(Bytes::default());
         while let Some(start) = next {

@@ -11,38 +11,54 @@ use protocols::percolator::{Op, Region, Ret, SCHEDULER, SchedulerOp, ShardOp};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::balance;
 use super::database::{Database, Unanswered};
 use super::link::Wire;
 
 /// How long one move may take before it is left to the next one, or to others.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a mover moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// Whatever comes to its mind.
+    AtRandom,
+    /// What makes shards hold about the same; regions that have become large are split.
+    Evenly { split_above: Option<u64> },
+}
+
 /// Has regions split and moved until the faults end, and then sees to it that what was begun is finished.
 pub(crate) async fn run<M: Wire>(
     database: Database<M>,
+    moves: Moves,
     every: Duration,
     quiet_from: Time,
     mut draws: ChaCha8Rng,
 ) {
     loop {
-        let uniform: f64 = draws.random();
-        let gap = Duration::from_secs_f64(-libm::log(1.0 - uniform) * every.as_secs_f64());
-        database.link.sleep(gap).await;
+        database.link.sleep(gap(every, &mut draws)).await;
         let at = database.plan.key(draws.random_range(0..database.plan.keys));
         let to = database.plan.shard(draws.random_range(0..database.plan.groups()));
         let until = database.link.now() + PATIENCE;
-        let op = if database.link.now() < quiet_from {
-            SchedulerOp::Split { at, to }
-        } else {
-            SchedulerOp::Regions
+        let regions = match moves {
+            _ if database.link.now() >= quiet_from => {
+                database.ask_for_regions(SchedulerOp::Regions, until).await
+            }
+            Moves::AtRandom => database.ask_for_regions(SchedulerOp::Split { at, to }, until).await,
+            Moves::Evenly { split_above } => balance::even_out(&database, split_above, until).await,
         };
-        let Ok(regions) = database.ask_for_regions(op, until).await else { continue };
-        for region in regions {
+        for region in regions.unwrap_or_default() {
             if bring(&database, region, until).await.is_err() {
                 break;
             }
         }
     }
+}
+
+/// A time until the next of what happens once in so long, in the mean.
+pub(super) fn gap(every: Duration, draws: &mut ChaCha8Rng) -> Duration {
+    let uniform: f64 = draws.random();
+    Duration::from_secs_f64(-libm::log(1.0 - uniform) * every.as_secs_f64())
 }
 
 /// Brings a region over, if it is to be.

@@ -34,6 +34,10 @@ pub struct TransactionCounts {
     pub misdirected: u64,
     /// Regions that were brought from one group to another.
     pub regions_moved: u64,
+    /// Regions that were split because they had become large.
+    pub regions_split: u64,
+    /// Collections of garbage that reached every shard.
+    pub collections: u64,
     /// Clients that went away in the middle of a commit.
     pub clients_gone: u64,
     /// Cases of write skew that the history shows.
