@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use contract::ClientId;
 use seedbed_testbed::checker::formats::jsonl;
 use seedbed_testbed::checker::isolation::{Level, lists};
 use seedbed_testbed::plan::Plan;
@@ -30,6 +31,27 @@ fn a_plan_gives_the_same_run_again_and_from_its_text() {
         let other = scenario.plan(Seed(4), None).expect("it can be planned");
         assert_ne!(report(&other).digest, report(&plan).digest, "{row}: another seed is another run");
     }
+}
+
+/// Shrinking leaves operations out: also all of one client, and all there are.
+#[test]
+fn what_is_left_out_of_a_plan_is_not_run_and_the_rest_is() {
+    let scenario = scenario("percolator/swarm.toml", Some("raft-lsm"));
+    let whole = scenario.plan(Seed(3), None).expect("it can be planned");
+    let invoked = run(&whole, RunOptions::default()).invoked;
+    let kept = |only: &[(ClientId, u64)]| {
+        let mut plan = Plan { only: Some(only.to_vec()), ..whole.clone() };
+        plan.checks.liveness = None;
+        let mut invoked = run(&plan, RunOptions::default()).invoked;
+        invoked.sort_unstable();
+        invoked
+    };
+    assert_eq!(kept(&[]), []);
+    let mut some: Vec<_> =
+        invoked.iter().copied().filter(|(client, at)| client.0 < 3 && at % 5 == 1).collect();
+    some.sort_unstable();
+    assert!(some.len() > 5);
+    assert_eq!(kept(&some), some);
 }
 
 /// A bug, the scenario, its row and the seed with which it shows, and what all findings of that kind share.

@@ -152,13 +152,13 @@ impl<'a> Search<'a> {
     }
 }
 
-/// `None` if the plan is too heavy whatever it does.
 /// Whether nothing is wrong with a plan's run but the bug that was planted in it.
 fn passes_without_its_bug(plan: &Plan) -> bool {
     let healthy = Plan { bugs: Bugs::NONE, ..plan.clone() };
     !matches!(registry::run(&healthy, RunOptions::default()).report.verdict, Verdict::Violation(_))
 }
 
+/// `None` if the plan is too heavy whatever it does.
 fn attempt(plan: &Plan, signature: &str, lighter: u64, bug_decides: bool) -> Option<Outcome> {
     if least(plan) >= lighter {
         return None;

@@ -127,8 +127,12 @@ impl<M: Wire> Running<M> {
             let program = self.programs.next();
             let leaves: f64 = self.draws.random();
             let steps = self.draws.random_range(2..=3);
-            if self.only.as_ref().is_some_and(|only| !only.contains(&arrival)) {
-                continue;
+            if let Some(only) = &self.only {
+                match only.range(arrival..).next() {
+                    None => return,
+                    Some(next) if *next > arrival => continue,
+                    Some(_) => {}
+                }
             }
             let now = self.database.link.now();
             if due > now {
