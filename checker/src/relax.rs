@@ -266,13 +266,18 @@ fn observed<S: Spec>(part: &Part<'_, S>, initial: &S, kept: &[usize], optional: 
 /// Whether there is an order.
 fn ask<S: Spec>(part: &Part<'_, S>, initial: &S, steps: &mut u64) -> Answer {
     *steps += part.operations.len() as u64;
-    if let Some(mut register) = Register::of(part, initial) {
+    if let Some(register) = Register::of(part, initial) {
         let intervals: Vec<Interval> = part.operations.iter().map(Operation::interval).collect();
         let zones = Zones::new(&intervals, part.answered, register.claims());
         match zones.map_or(Decision::Unsure, Zones::decide) {
             Decision::Linearizable => return Answer::HasOrder,
             Decision::Proposed(order) if part.is_explained(initial, &order) => return Answer::HasOrder,
-            Decision::Refuted { .. } => return Answer::Refuted,
+            Decision::Refuted(_) => return Answer::Refuted,
+            Decision::Misguessed(zones) => {
+                if zones.refuted_anyway().is_some() {
+                    return Answer::Refuted;
+                }
+            }
             Decision::Proposed(_) | Decision::Unsure => {}
         }
     }
