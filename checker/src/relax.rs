@@ -299,7 +299,8 @@ fn ask<S: Spec>(part: &Part<'_, S>, initial: &S, steps: &mut u64) -> Answer {
         match searched(Search::lavish(part, initial), LAVISH_STEPS, steps) {
             Answer::Refuted => return Answer::Refuted,
             Answer::HasOrder(order) => {
-                if let Some(order) = each_once(part, order).filter(|order| part.is_explained(initial, order)) {
+                if let Some(order) = each_once(part, order).filter(|order| part.is_explained(initial, order))
+                {
                     return Answer::HasOrder(places(order));
                 }
             }
