@@ -13,7 +13,9 @@ use seedbed_checker::models::kv::Kv;
 use seedbed_checker::models::register::{self, Register};
 use seedbed_checker::parts::Part;
 use seedbed_checker::spec::{self, Helpers};
-use seedbed_checker::{Budget, Content, FromSequential, Keys, RegisterOp, Spec, Stream, Verdict, judge, witness};
+use seedbed_checker::{
+    Budget, Content, FromSequential, Keys, RegisterOp, Spec, Stream, Verdict, judge, witness,
+};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 /// Values that begin with, end in and contain each other.

@@ -433,8 +433,7 @@ fn a_violation_names_two_operations_and_says_why() {
 
 #[test]
 fn what_cannot_be_told_apart_is_not_called_right() {
-    let twice =
-        told(&[(1, "put", "a"), (2, "put", "a"), (1, "get", "a"), (1, "put", "b"), (1, "get", "b")]);
+    let twice = told(&[(1, "put", "a"), (2, "put", "a"), (1, "get", "a"), (1, "put", "b"), (1, "get", "b")]);
     let verdict = judge_weak(&twice, &Kv::default(), Consistency::MonotonicReads, Budget::default());
     assert_eq!(
         verdict.expect("well formed").to_string(),
