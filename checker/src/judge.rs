@@ -17,7 +17,7 @@ use crate::parts::{Malformed, Part};
 use crate::spec::{Reason, Spec};
 use crate::windows;
 use crate::witness::witness;
-use crate::zones::{Decision, Zones};
+use crate::zones::{Decision, Refuted, Zones};
 
 /// How much work a verdict may cost. It counts steps, never time, so that a verdict is a function of
 /// the history and the budget alone.
@@ -168,31 +168,31 @@ pub fn judge_with<S: Spec>(
 pub(crate) fn judge_parts<S: Spec>(outlines: Vec<Outline<'_, S>>, initial: &S, budget: Budget) -> Verdict {
     let operations = outlines.iter().map(Outline::answered).sum();
     let (mut steps, mut linearized) = (0, 0);
-    let mut undecided: Vec<(Outline<'_, S>, Option<Refuted>)> = Vec::new();
-    for mut outline in outlines {
+    let mut undecided: Vec<(Outline<'_, S>, bool)> = Vec::new();
+    for outline in outlines {
         steps += if outline.register.is_some() { outline.intervals.len() as u64 } else { 0 };
-        match zones(&mut outline) {
-            Decision::Linearizable => linearized += outline.answered(),
-            Decision::Proposed(order) if outline.part().is_explained(initial, &order) => {
-                linearized += outline.answered();
-            }
-            Decision::Proposed(_) | Decision::Unsure => undecided.push((outline, None)),
-            Decision::Refuted { failing, placed, is_first: true } => {
+        let is_misguessed = match zones(&outline) {
+            Decision::Linearizable => None,
+            Decision::Proposed(order) if outline.part().is_explained(initial, &order) => None,
+            Decision::Refuted(Refuted { failing, placed }) => {
                 return Verdict::Violation(Violation::of(&outline, initial, failing, &placed, None));
             }
-            // The search may find one that fails earlier. If it takes long, this one will do.
-            Decision::Refuted { failing, placed, is_first: false } => {
-                undecided.push((outline, Some(Refuted { failing, placed })));
-            }
+            Decision::Misguessed(_) => Some(true),
+            Decision::Proposed(_) | Decision::Unsure => Some(false),
+        };
+        match is_misguessed {
+            Some(is_misguessed) => undecided.push((outline, is_misguessed)),
+            None => linearized += outline.answered(),
         }
     }
-    if undecided.iter().map(|(outline, _)| windows::pairs(&outline.intervals)).sum::<u64>() > OPEN_PAIRS_MAX {
+    let pairs = |outline: &Outline<'_, S>| windows::pairs(&outline.intervals, OPEN_PAIRS_MAX);
+    if undecided.iter().map(|(outline, _)| pairs(outline)).sum::<u64>() > OPEN_PAIRS_MAX {
         return Verdict::Unknown(Exhausted { what: Resource::Memory, steps, linearized, operations });
     }
     let cells: Vec<Option<Part<'_, Cell>>> =
         undecided.iter().map(|(outline, _)| Cell::outlined(outline)).collect();
     let mut running: Vec<Runner<'_, '_, S>> = Vec::new();
-    for ((outline, refuted), cell) in undecided.iter().zip(&cells) {
+    for ((outline, is_misguessed), cell) in undecided.iter().zip(&cells) {
         let attempt: Box<dyn Attempt + '_> = match cell {
             Some(cell) => Box::new(Search::new(cell, &Cell::START)),
             None => Box::new(Search::new(outline.part(), initial)),
@@ -202,7 +202,7 @@ pub(crate) fn judge_parts<S: Spec>(outlines: Vec<Outline<'_, S>>, initial: &S, b
             initial,
             cell: cell.as_ref(),
             attempt,
-            refuted: refuted.as_ref(),
+            is_misguessed: *is_misguessed,
             longest: None,
             front: 0,
             looked_at: 0,
@@ -235,17 +235,11 @@ pub(crate) fn judge_parts<S: Spec>(outlines: Vec<Outline<'_, S>>, initial: &S, b
 }
 
 /// What the blocks of a part say, if it is about a register.
-fn zones<S: Spec>(outline: &mut Outline<'_, S>) -> Decision {
+fn zones<'r, 'h, S: Spec>(outline: &'r Outline<'h, S>) -> Decision<'r, 'h> {
     let answered = outline.answered();
-    let claims = outline.register.as_mut().map(Register::claims);
+    let claims = outline.register.as_ref().map(Register::claims);
     let zones = claims.and_then(|claims| Zones::new(&outline.intervals, answered, claims));
     zones.map_or(Decision::Unsure, Zones::decide)
-}
-
-/// An operation that fails, though perhaps not the first, and an order of those before it.
-struct Refuted {
-    failing: usize,
-    placed: Vec<u32>,
 }
 
 /// What judges one part, turn by turn. A search that does not end soon is hard, and the usual cause is
@@ -257,8 +251,8 @@ struct Runner<'p, 'h, S: Spec> {
     /// The part as operations on a register, if it is that.
     cell: Option<&'p Part<'p, Cell>>,
     attempt: Box<dyn Attempt + 'p>,
-    /// What is known to fail.
-    refuted: Option<&'p Refuted>,
+    /// Whether the blocks may show that there is no order, if they are asked without what was guessed.
+    is_misguessed: bool,
     /// The longest order that the search found before it was given up for layers.
     longest: Option<Vec<u32>>,
     /// Where the search was at the end of the last turn.
@@ -290,8 +284,9 @@ impl<S: Spec> Runner<'_, '_, S> {
                 let (failing, placed) = (self.attempt.front(), self.longest());
                 TurnResult::Violation(Box::new(self.violation(failing, &placed, None)))
             }
-            Status::Paused if let Some(Refuted { failing, placed }) = self.refuted => {
-                TurnResult::Violation(Box::new(self.violation(*failing, placed, None)))
+            // The search would perhaps find one that fails earlier. It takes long, so this one will do.
+            Status::Paused if let Some(Refuted { failing, placed }) = self.refuted_anyway() => {
+                TurnResult::Violation(Box::new(self.violation(failing, &placed, None)))
             }
             Status::Paused => {
                 let places = self.stuck_at();
@@ -302,6 +297,14 @@ impl<S: Spec> Runner<'_, '_, S> {
             }
         };
         Turn { result, steps }
+    }
+
+    /// What the blocks show without what was guessed; that is asked once, since most searches are over before.
+    fn refuted_anyway(&mut self) -> Option<Refuted> {
+        match std::mem::take(&mut self.is_misguessed).then(|| zones(self.outline)) {
+            Some(Decision::Misguessed(zones)) => zones.refuted_anyway(),
+            _ => None,
+        }
     }
 
     fn violation(&self, failing: usize, placed: &[u32], reason: Option<Reason>) -> Violation {

@@ -340,6 +340,8 @@ mod tests {
                     (Search::new(part, &Kv::default()), Layers::from_start(part, &Kv::default()));
                 let expected = Attempt::run(&mut search, 3_000_000);
                 while layers.run(1_000) == Status::Paused && layers.steps() < 3_000_000 {}
+                assert!(layers.steps() >= part.answered as u64 || layers.front() < part.answered);
+                assert!(layers.bytes() > layers.states.bytes(), "configurations take memory too");
                 let found = layers.run(1);
                 assert!(
                     found == expected || expected == Status::Paused || found == Status::Paused,

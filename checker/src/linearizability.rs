@@ -189,30 +189,10 @@ impl<'p, 'h, S: Spec> Search<'p, 'h, S> {
         Status::Linearizable
     }
 
-    /// What is searched.
-    pub fn part(&self) -> &'p Part<'h, S> {
-        self.part
-    }
-
-    /// The state that it starts with.
-    pub fn initial(&self) -> &S {
-        self.states.get(0)
-    }
-
     /// The steps taken so far. A step applies one operation to one state, or compares a configuration
     /// with sixteen others.
     pub fn steps(&self) -> u64 {
         self.steps
-    }
-
-    /// How many states are stored.
-    pub fn states(&self) -> usize {
-        self.states.len()
-    }
-
-    /// About how many bytes the stored states take.
-    pub fn state_bytes(&self) -> u64 {
-        self.states.bytes()
     }
 
     /// The place in the part of the first operation in the order of returns that could not be placed

@@ -1,5 +1,5 @@
-//! Sorting what nearly is in order: operations come in the order of their returns, and so do their
-//! invocations but for what was open at once.
+//! Sorting what nearly is in order, and finding what is near: operations come in the order of their returns, and
+//! so do their invocations but for what was open at once.
 
 /// The numbers below `count` in the order of their keys, equal ones in their own order.
 ///
@@ -40,9 +40,23 @@ pub(crate) fn sorted(count: usize, key: impl Fn(u32) -> u32) -> Vec<u32> {
     sorted
 }
 
+/// How many of `items` are low, where the low ones come first. It takes time logarithmic in how far before `near`
+/// they end: all from there on are high.
+pub(crate) fn low<T>(items: &[T], near: usize, is_low: impl Fn(&T) -> bool) -> usize {
+    let (mut high, mut step) = (near, 1);
+    while high > 0 {
+        let at = high.saturating_sub(step);
+        if is_low(&items[at]) {
+            return at + items[at..high].partition_point(is_low);
+        }
+        (high, step) = (at, step * 2);
+    }
+    0
+}
+
 #[cfg(test)]
 mod tests {
-    use super::sorted;
+    use super::{low, sorted};
     use crate::generate::Draw;
 
     #[test]
@@ -54,6 +68,16 @@ mod tests {
             let mut expected: Vec<u32> = (0..round).collect();
             expected.sort_by_key(|number| keys[*number as usize]);
             assert_eq!(sorted(keys.len(), |number| keys[number as usize]), expected);
+        }
+    }
+
+    #[test]
+    fn it_counts_what_is_low() {
+        for count in 0..40 {
+            let items: Vec<usize> = (0..40).collect();
+            for near in count..=40 {
+                assert_eq!(low(&items, near, |item| *item < count), count, "from {near}");
+            }
         }
     }
 }

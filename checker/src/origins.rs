@@ -5,6 +5,7 @@
 //! the rest is a content that was there too, though perhaps nobody observed it.
 
 use std::borrow::Cow;
+use std::cell::{RefCell, RefMut};
 
 use crate::parts::Part;
 use crate::spec::{Content, RegisterOp, Spec};
@@ -27,7 +28,7 @@ pub(crate) enum Numbered {
 /// What operations do to one register, in numbers.
 pub(crate) struct Register<'a> {
     pub(crate) operations: Vec<Numbered>,
-    values: Values<'a>,
+    values: RefCell<Values<'a>>,
     usage: Vec<Usage>,
     has_swaps: bool,
     has_appends: bool,
@@ -52,6 +53,7 @@ impl<'a> Register<'a> {
     pub(crate) fn new(initial: Content<'a>) -> Self {
         let mut values = Values::new();
         assert_eq!(values.number(initial), INITIAL, "the start has the first number");
+        let values = RefCell::new(values);
         Self { operations: Vec::new(), values, usage: vec![START], has_swaps: false, has_appends: false }
     }
 
@@ -66,7 +68,7 @@ impl<'a> Register<'a> {
     }
 
     pub(crate) fn add(&mut self, op: RegisterOp<'a>) {
-        let values = &mut self.values;
+        let values = self.values.get_mut();
         let numbered = match op {
             RegisterOp::Read(content) => Numbered::Read(values.number(content)),
             RegisterOp::Write(content) => Numbered::Write(values.number(content)),
@@ -111,11 +113,11 @@ impl<'a> Register<'a> {
     }
 
     /// What the operations claim.
-    pub(crate) fn claims(&mut self) -> Claims<'_, 'a> {
+    pub(crate) fn claims(&self) -> Claims<'_, 'a> {
         Claims {
             operations: Cow::Borrowed(&self.operations),
             usage: Cow::Borrowed(&self.usage),
-            values: &mut self.values,
+            values: self.values.borrow_mut(),
             has_swaps: self.has_swaps,
             has_appends: self.has_appends,
         }
@@ -155,7 +157,8 @@ pub(crate) struct Claims<'r, 'a> {
     pub(crate) operations: Cow<'r, [Numbered]>,
     /// Per content.
     pub(crate) usage: Cow<'r, [Usage]>,
-    values: &'r mut Values<'a>,
+    /// More contents come about by taking observed ones apart.
+    values: RefMut<'r, Values<'a>>,
     pub(crate) has_swaps: bool,
     pub(crate) has_appends: bool,
 }

@@ -7,8 +7,10 @@
 //! with any one of its operations relaxed, there is an order.
 //!
 //! The core is looked for among the operations that the reason names, those that may have left behind what
-//! the failing one observed, and more and more of those near it; and with a budget: what cannot be told
-//! within it is kept, and where nothing is found there is no core.
+//! the failing one observed, and more and more of those near it. Where these have an order, the optional writers
+//! that take effect in it are what was relaxed too far: they are kept, and it is asked again, until there is no
+//! order or one that needs none of them (as an abstraction is refined by its counterexamples: Clarke et al., 2000).
+//! All that has a budget: what cannot be told within it is kept, and where nothing is found there is no core.
 
 use crate::linearizability::{Search, Status};
 use crate::nearly;
@@ -29,7 +31,7 @@ const LAVISH_STEPS: u64 = 2_000;
 /// How many steps all may cost together.
 const STEPS_MAX: u64 = 200_000;
 /// How many optional writers may matter at most.
-const OPTIONAL_MAX: usize = 256;
+const OPTIONAL_MAX: usize = 512;
 
 /// What a violation needs, as places in its part.
 pub(crate) struct Core {
@@ -42,10 +44,10 @@ pub(crate) struct Core {
 }
 
 /// What a search said to a question.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Refuted,
-    HasOrder,
+    /// With the places of such an order in the part that was asked about, if they are known.
+    HasOrder(Vec<usize>),
     Unsure,
 }
 
@@ -74,15 +76,22 @@ pub(crate) fn core<S: Spec>(
     let mut steps = 0;
     for length in NEAR {
         add(&mut kept, &near[..near.len().min(length)]);
-        if kept.len() == asked {
-            continue;
-        }
-        asked = kept.len();
-        let optional = useful(part, &kept, &writers);
-        if optional.len() <= OPTIONAL_MAX
-            && ask(&relaxed(part, &kept, &optional), initial, &mut steps) == Answer::Refuted
-        {
-            return Some(shrunk(part, initial, kept, optional, &mut steps));
+        while kept.len() > asked && steps < STEPS_MAX {
+            asked = kept.len();
+            let optional = useful(part, &kept, &writers);
+            if optional.len() > OPTIONAL_MAX {
+                break;
+            }
+            match ask(&relaxed(part, &kept, &optional), initial, &mut steps) {
+                Answer::Refuted => return Some(shrunk(part, initial, kept, optional, &mut steps)),
+                Answer::HasOrder(order) => {
+                    let unknown = unknown(part, &kept, &optional);
+                    let used = order.into_iter().filter_map(|place| place.checked_sub(asked));
+                    let used: Vec<usize> = used.map(|place| unknown[place]).collect();
+                    add(&mut kept, &used);
+                }
+                Answer::Unsure => {}
+            }
         }
     }
     None
@@ -111,7 +120,7 @@ fn shrunk<S: Spec>(
             let more = useful(part, &fewer, &more);
             match ask(&relaxed(part, &fewer, &more), initial, steps) {
                 Answer::Refuted => (kept, optional) = (fewer, more),
-                Answer::HasOrder => {}
+                Answer::HasOrder(_) => {}
                 Answer::Unsure => is_minimal &= piece > 1,
             }
             end = start;
@@ -266,51 +275,57 @@ fn observed<S: Spec>(part: &Part<'_, S>, initial: &S, kept: &[usize], optional: 
 /// Whether there is an order.
 fn ask<S: Spec>(part: &Part<'_, S>, initial: &S, steps: &mut u64) -> Answer {
     *steps += part.operations.len() as u64;
-    if let Some(mut register) = Register::of(part, initial) {
+    if let Some(register) = Register::of(part, initial) {
         let intervals: Vec<Interval> = part.operations.iter().map(Operation::interval).collect();
         let zones = Zones::new(&intervals, part.answered, register.claims());
         match zones.map_or(Decision::Unsure, Zones::decide) {
-            Decision::Linearizable => return Answer::HasOrder,
-            Decision::Proposed(order) if part.is_explained(initial, &order) => return Answer::HasOrder,
-            Decision::Refuted { .. } => return Answer::Refuted,
+            Decision::Linearizable => return Answer::HasOrder(Vec::new()),
+            Decision::Proposed(order) if part.is_explained(initial, &order) => {
+                return Answer::HasOrder(places(order));
+            }
+            Decision::Refuted(_) => return Answer::Refuted,
+            Decision::Misguessed(zones) => {
+                if zones.refuted_anyway().is_some() {
+                    return Answer::Refuted;
+                }
+            }
             Decision::Proposed(_) | Decision::Unsure => {}
         }
     }
     // Most violations remain however often the optional writers take effect, and most orders do not need that.
     // But what adds to its object without end would come to ever more states: only registers are so.
     let is_bounded = part.keys.iter().all(|key| initial.register(key).is_some());
-    if !is_bounded {
-        return answer(searched(Search::new(part, initial), QUESTION_STEPS, steps).0);
+    if is_bounded {
+        match searched(Search::lavish(part, initial), LAVISH_STEPS, steps) {
+            Answer::Refuted => return Answer::Refuted,
+            Answer::HasOrder(order) => {
+                if let Some(order) = each_once(part, order).filter(|order| part.is_explained(initial, order))
+                {
+                    return Answer::HasOrder(places(order));
+                }
+            }
+            Answer::Unsure => {}
+        }
     }
-    let (status, order) = searched(Search::lavish(part, initial), LAVISH_STEPS, steps);
-    let status = match status {
-        Status::Refuted => status,
-        Status::Linearizable if each_once(part, order).is_some_and(|o| part.is_explained(initial, &o)) => {
-            status
-        }
-        Status::Linearizable | Status::Paused => {
-            searched(Search::new(part, initial), QUESTION_STEPS, steps).0
-        }
-    };
-    answer(status)
+    searched(Search::new(part, initial), QUESTION_STEPS, steps)
 }
 
-fn answer(status: Status) -> Answer {
+/// What a search says within the budget.
+fn searched<S: Spec>(mut search: Search<'_, '_, S>, steps_max: u64, steps: &mut u64) -> Answer {
+    if *steps >= STEPS_MAX {
+        return Answer::Unsure;
+    }
+    let status = search.run(steps_max);
+    *steps += search.steps();
     match status {
         Status::Refuted => Answer::Refuted,
-        Status::Linearizable => Answer::HasOrder,
+        Status::Linearizable => Answer::HasOrder(search.longest()),
         Status::Paused => Answer::Unsure,
     }
 }
 
-/// What a search says within the budget, and its longest order.
-fn searched<S: Spec>(mut search: Search<'_, '_, S>, steps_max: u64, steps: &mut u64) -> (Status, Vec<usize>) {
-    if *steps >= STEPS_MAX {
-        return (Status::Paused, Vec::new());
-    }
-    let status = search.run(steps_max);
-    *steps += search.steps();
-    (status, search.longest())
+fn places(order: Vec<u32>) -> Vec<usize> {
+    order.into_iter().map(|place| place as usize).collect()
 }
 
 /// An order in which operations of unknown outcome stand for all that do the same, with another of these

@@ -11,6 +11,7 @@
 //! are *left aside*: such a read claims nothing, and a swap claims no more than a write. What has no order
 //! without these claims has none with them.
 
+use crate::nearly;
 use crate::origins::{Claims, INITIAL, Numbered};
 use crate::parts::{Interval, NEVER};
 
@@ -22,8 +23,6 @@ pub(crate) struct Twins {
     first: u32,
     /// Per guess, the place of the operation, and what it claims if it is left aside.
     guesses: Vec<(u32, Numbered)>,
-    /// Whether something was left aside.
-    pub(crate) is_any_left: bool,
 }
 
 /// How many versions are looked at for a guess.
@@ -82,7 +81,7 @@ impl Twins {
             if has_twins(old) {
                 asked += 1;
                 let (call, end) = (intervals[at].call, moment(intervals[at].end));
-                let returned = intervals[..answered].partition_point(|o| o.end < call);
+                let returned = nearly::low(intervals, at.min(answered), |o| o.end < call);
                 let since = evidence.against(returned, old);
                 let versions = &versions[old as usize];
                 let from = versions.partition_point(|maker| maker.end < since);
@@ -142,16 +141,17 @@ impl Twins {
         (versions, made)
     }
 
-    /// Leaves aside what was guessed; whether there was anything.
-    pub(crate) fn leave_guesses(&mut self, claims: &mut Claims<'_, '_>) -> bool {
-        for (at, aside) in std::mem::take(&mut self.guesses) {
+    /// Whether something was guessed.
+    pub(crate) fn has_guesses(&self) -> bool {
+        !self.guesses.is_empty()
+    }
+
+    /// Leaves aside what was guessed.
+    pub(crate) fn leave_guesses(&mut self, claims: &mut Claims<'_, '_>) {
+        for (at, aside) in self.guesses.drain(..) {
             claims.operations.to_mut()[at as usize] = aside;
-            self.is_any_left = true;
         }
-        if self.is_any_left {
-            claims.recount(self.first as usize + self.content.len());
-        }
-        self.is_any_left
+        claims.recount(self.first as usize + self.content.len());
     }
 
     /// Whether two numbers are of equal contents.

@@ -12,8 +12,9 @@ pub(crate) struct Windows {
     /// The answered operations that were open at each front's return, itself first, in the order of
     /// their returns.
     open: Lists,
-    /// Those of them that share keys with the front, directly or through others; the same order.
-    focus: Lists,
+    /// Those of them that share keys with the front, directly or through others; the same order. All, if there
+    /// is but one key.
+    focus: Option<Lists>,
     /// How many operations of unknown outcome were invoked before the front returned.
     optional: Vec<u32>,
     /// Per operation of unknown outcome, the place of the last before it that does the same.
@@ -47,17 +48,19 @@ impl Windows {
         let (known, unknown) = part.operations.split_at(part.answered);
         let is_one_key = part.keys.len() == 1;
         let range = |o: &Operation<'_, S::Op, S::Ret>| {
-            let places = if is_one_key { 0..1 } else { S::keys(o.op).places(&part.keys) };
+            let places = S::keys(o.op).places(&part.keys);
             (places.start as u32, places.end as u32)
         };
-        let ranges: Vec<(u32, u32)> = known.iter().map(range).collect();
+        let ranges = |operations: &[Operation<'_, S::Op, S::Ret>]| -> Vec<(u32, u32)> {
+            if is_one_key { Vec::new() } else { operations.iter().map(range).collect() }
+        };
         // Whatever nobody knows the outcome of stays open, and may tie keys together.
-        let ties: Vec<(u32, u32)> = unknown.iter().map(range).collect();
+        let (ranges, ties) = (ranges(known), ranges(unknown));
         let by_call = nearly::sorted(known.len(), |o| known[o as usize].call);
         let mut calls = by_call.into_iter().peekable();
         let mut windows = Self {
             open: Lists::new(),
-            focus: Lists::new(),
+            focus: (!is_one_key).then(Lists::new),
             optional: Vec::with_capacity(known.len()),
             twin: twins(part),
             widest: 0,
@@ -69,19 +72,17 @@ impl Windows {
             }
             assert!(now_open[0] as usize == front, "what returned earlier is no longer open");
             let optional = unknown.partition_point(|o| o.call < operation.end);
-            let open_ranges = now_open.iter().map(|o| ranges[*o as usize]);
-            let wide = ties[..optional].iter().copied().filter(|(from, to)| to - from > 1);
-            if is_one_key {
-                windows.focus.items.extend_from_slice(&now_open);
-            } else {
+            if let Some(focus) = &mut windows.focus {
+                let open_ranges = now_open.iter().map(|o| ranges[*o as usize]);
+                let wide = ties[..optional].iter().copied().filter(|(from, to)| to - from > 1);
                 let (low, high) = reach(ranges[front], open_ranges.chain(wide));
                 let is_in_focus = |o: &&u32| {
                     let (from, to) = ranges[**o as usize];
                     **o as usize == front || (from < high && low < to)
                 };
-                windows.focus.items.extend(now_open.iter().filter(is_in_focus));
+                focus.items.extend(now_open.iter().filter(is_in_focus));
+                focus.end();
             }
-            windows.focus.end();
             windows.open.items.extend_from_slice(&now_open);
             windows.open.end();
             windows.optional.push(optional as u32);
@@ -96,7 +97,7 @@ impl Windows {
     }
 
     pub(crate) fn focus(&self, front: usize) -> &[u32] {
-        self.focus.get(front)
+        self.focus.as_ref().unwrap_or(&self.open).get(front)
     }
 
     pub(crate) fn optional(&self, front: usize) -> usize {
@@ -140,16 +141,20 @@ pub(crate) fn twins<S: Spec>(part: &Part<'_, S>) -> Vec<Option<u32>> {
     twins
 }
 
-/// How many pairs of answered operations are open together. They come in the order of their returns, and
-/// before the others.
-pub(crate) fn pairs(intervals: &[Interval]) -> u64 {
+/// How many pairs of answered operations are open together, each counted with itself too; if they are more than
+/// `max`, some number above it. The answered come first, in the order of their returns.
+pub(crate) fn pairs(intervals: &[Interval], max: u64) -> u64 {
     let answered = &intervals[..intervals.partition_point(|interval| interval.end != NEVER)];
-    let mut calls: Vec<u32> = answered.iter().map(|interval| interval.call).collect();
-    calls.sort_unstable();
-    let open = (0..)
-        .zip(answered)
-        .map(|(returned, interval)| (calls.partition_point(|call| *call < interval.end) - returned) as u64);
-    open.sum()
+    let mut pairs = 0;
+    for (at, interval) in answered.iter().enumerate() {
+        // Those that returned while it was open stand right in front of it: so this takes a step for each pair.
+        let earlier = answered[..at].iter().rev().take_while(|earlier| earlier.end > interval.call);
+        pairs += 1 + earlier.count() as u64;
+        if pairs > max {
+            break;
+        }
+    }
+    pairs
 }
 
 /// The smallest range of keys that holds `range` and every one of `others` that meets it.

@@ -28,23 +28,26 @@ type Moment = u32;
 const NONE: u32 = u32::MAX;
 
 /// What was found out about a part.
-pub(crate) enum Decision {
+pub(crate) enum Decision<'r, 'a> {
     /// There is an order.
     Linearizable,
     /// This is an order if the object explains it.
     Proposed(Vec<u32>),
     /// There is none.
-    Refuted {
-        /// The first answered operation in the order of returns that has no place together with all
-        /// before it.
-        failing: usize,
-        /// An order of those before it, but that some of them may be missing if it is not the first.
-        placed: Vec<u32>,
-        /// Whether it is certain that none before it fails.
-        is_first: bool,
-    },
+    Refuted(Refuted),
+    /// There is none that agrees with what was guessed.
+    Misguessed(Zones<'r, 'a>),
     /// There may be one, but the blocks do not show it.
     Unsure,
+}
+
+/// That a part has no order.
+pub(crate) struct Refuted {
+    /// An answered operation that has no place together with all that returned before it; the first such, unless
+    /// guesses were left aside.
+    pub(crate) failing: usize,
+    /// An order of those before it, but that some of them may be missing if guesses were left aside.
+    pub(crate) placed: Vec<u32>,
 }
 
 /// A part made ready for its blocks. A *node* is a content that one operation left behind.
@@ -146,24 +149,33 @@ impl<'r, 'a> Zones<'r, 'a> {
     }
 
     /// Judges the part.
-    pub(crate) fn decide(mut self) -> Decision {
+    pub(crate) fn decide(self) -> Decision<'r, 'a> {
         match self.blocks(self.answered) {
-            Finding::Ordered(_) if self.twins.is_any_left => Decision::Unsure,
             Finding::Ordered(blocks) if self.is_any_refused() => {
                 let order = self.linearization(self.answered, &blocks);
                 self.with_refused(&order).map_or(Decision::Unsure, Decision::Proposed)
             }
             Finding::Ordered(_) => Decision::Linearizable,
-            Finding::Refuted(_) if !self.twins.is_any_left && self.twins.leave_guesses(&mut self.claims) => {
-                let Self { intervals, answered, claims, twins, .. } = self;
-                Self::of(intervals, answered, claims, twins).map_or(Decision::Unsure, Self::decide)
-            }
-            Finding::Refuted(until) => {
-                let (failing, blocks) = self.last_ordered(until);
-                let placed = self.linearization(failing, &blocks);
-                Decision::Refuted { failing, placed, is_first: !self.twins.is_any_left }
-            }
+            Finding::Refuted(_) if self.twins.has_guesses() => Decision::Misguessed(self),
+            Finding::Refuted(until) => Decision::Refuted(self.refuted(until)),
         }
+    }
+
+    /// What the blocks show without what was guessed, if they show that there is no order.
+    pub(crate) fn refuted_anyway(self) -> Option<Refuted> {
+        let Self { intervals, answered, mut claims, mut twins, .. } = self;
+        twins.leave_guesses(&mut claims);
+        let this = Self::of(intervals, answered, claims, twins)?;
+        match this.blocks(answered) {
+            Finding::Ordered(_) => None,
+            Finding::Refuted(until) => Some(this.refuted(until)),
+        }
+    }
+
+    /// Where it is that there is no order, probably before `until`.
+    fn refuted(&self, until: Moment) -> Refuted {
+        let (failing, blocks) = self.last_ordered(until);
+        Refuted { failing, placed: self.linearization(failing, &blocks) }
     }
 
     /// How many of the answered operations have an order, at most, and its blocks, where all have none
@@ -404,7 +416,7 @@ impl<'r, 'a> Zones<'r, 'a> {
         for (at, operation) in known.iter().enumerate() {
             let mut place = behind[at];
             if let Numbered::Refused(old) = self.claims.operations[at] {
-                let returned = known.partition_point(|o| o.end < operation.call);
+                let returned = nearly::low(known, at, |o| o.end < operation.call);
                 let mut own = behind[returned];
                 while contents.get(own as usize).is_some_and(|content| self.twins.is_one(*content, old)) {
                     own += 1;

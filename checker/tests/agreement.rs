@@ -13,7 +13,9 @@ use seedbed_checker::models::kv::Kv;
 use seedbed_checker::models::register::{self, Register};
 use seedbed_checker::parts::Part;
 use seedbed_checker::spec::{self, Helpers};
-use seedbed_checker::{Budget, Content, FromSequential, Keys, RegisterOp, Spec, Stream, Verdict, judge};
+use seedbed_checker::{
+    Budget, Content, FromSequential, Keys, RegisterOp, Spec, Stream, Verdict, judge, witness,
+};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 /// Values that begin with, end in and contain each other.
@@ -241,7 +243,8 @@ fn small_registers_agree_with_every_order() {
     assert!((10_000..50_000).contains(&broken), "{broken} of 60 000 histories are broken");
 }
 
-/// However a violation was found, what it calls failing is the first return that no order reaches.
+/// However a violation was found, what it calls failing is the first return that no order reaches, and the order
+/// that it shows reaches it.
 #[test]
 fn the_failing_operation_is_the_first_that_no_order_reaches() {
     for seed in 0..20_000 {
@@ -271,6 +274,9 @@ fn the_failing_operation_is_the_first_that_no_order_reaches() {
         for event in history.events() {
             if is_end(&event) {
                 assert!(oracle(&prefix, &Kv::default()), "seed {seed}: {:#?}", history.events());
+                // What it shows as placed is such an order.
+                let is_order = witness(&prefix, &Kv::default(), &violation.placed).expect("well formed");
+                assert!(is_order, "seed {seed}: {:?} of {:#?}", violation.placed, history.events());
             }
             match &event.kind {
                 EventKind::Invoke(op) => drop(prefix.invoke(event.time, event.client, op.clone())),

@@ -103,5 +103,5 @@ fn what_is_judged_is_forgotten() {
     let history = generate::kv(&workload, 1);
     let (verdict, most) = streamed(&history, Stream::by_key(Kv::default(), Budget::default()));
     assert_eq!(verdict, Some(true));
-    assert!(most < 1_000, "{most} operations were remembered at once");
+    assert!((10..1_000).contains(&most), "{most} operations were remembered at once");
 }

@@ -433,11 +433,11 @@ fn a_violation_names_two_operations_and_says_why() {
 
 #[test]
 fn what_cannot_be_told_apart_is_not_called_right() {
-    let twice = told(&[(1, "put", "a"), (2, "put", "a"), (1, "get", "a")]);
+    let twice = told(&[(1, "put", "a"), (2, "put", "a"), (1, "get", "a"), (1, "put", "b"), (1, "get", "b")]);
     let verdict = judge_weak(&twice, &Kv::default(), Consistency::MonotonicReads, Budget::default());
     assert_eq!(
         verdict.expect("well formed").to_string(),
-        "unknown: 1 of 1 reads returned what more than one operation may have written"
+        "unknown: 1 of 2 reads returned what more than one operation may have written"
     );
     let wrong = told(&[(1, "put", "a"), (2, "put", "a"), (1, "get", "a"), (1, "put", "b"), (1, "get", "")]);
     assert_eq!(violation(&wrong, Consistency::ReadYourWrites).failing, OpId(4));

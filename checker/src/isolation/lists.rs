@@ -4,10 +4,10 @@
 //! order (Elle, section 4). The longest read of a key is its order of versions; elements that nobody read come
 //! behind it, in an order that nobody knows.
 
-use super::anomaly::{Anomaly, AnomalyKind, Order, Report};
+use super::anomaly::{AnomalyKind, Report};
+use super::findings::Findings;
 use super::graph::{Dependency, Edge};
 use super::history::{self, Malformed, Outcome, Transaction};
-use super::order::report;
 
 /// What a transaction does to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn judge(transactions: &[Transaction<Action>]) -> Result<Report, Malformed> 
     lists.order_versions();
     lists.look_at_reads();
     let edges = lists.dependencies();
-    Ok(report(transactions, &lists.is_committed, edges, lists.anomalies, "appended"))
+    Ok(lists.findings.report(edges, "appended"))
 }
 
 /// An element, and who appended it.
@@ -84,13 +84,12 @@ struct Versions<'h> {
 
 struct Lists<'h> {
     transactions: &'h [Transaction<Action>],
-    is_committed: Vec<bool>,
+    findings: Findings<'h, Action>,
     /// By key and value.
     elements: Vec<Element>,
     seen: Vec<Seen<'h>>,
     /// By key.
     versions: Vec<Versions<'h>>,
-    anomalies: Vec<Anomaly>,
 }
 
 impl<'h> Lists<'h> {
@@ -107,17 +106,12 @@ impl<'h> Lists<'h> {
         }
         elements.sort_by_key(|element| (element.key, element.value));
         history::written_once(elements.iter().map(|element| (element.key, element.value, element.writer)))?;
-        let is_committed = transactions.iter().map(|t| t.outcome == Outcome::Committed).collect();
-        let (seen, versions, anomalies) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { transactions, is_committed, elements, seen, versions, anomalies })
+        let findings = Findings::new(transactions);
+        Ok(Self { transactions, findings, elements, seen: Vec::new(), versions: Vec::new() })
     }
 
     fn element(&self, key: u64, value: u64) -> Option<usize> {
         self.elements.binary_search_by_key(&(key, value), |element| (element.key, element.value)).ok()
-    }
-
-    fn found(&mut self, kind: AnomalyKind, transactions: Vec<u32>, sentence: String) {
-        self.anomalies.push(Anomaly { kind, order: Order::Data, transactions, sentence });
     }
 
     /// What each transaction read, compared with what it had read and appended itself.
@@ -153,7 +147,7 @@ impl<'h> Lists<'h> {
                             if !own.is_empty() {
                                 sentence += &format!(", having appended {own:?}");
                             }
-                            self.found(AnomalyKind::Internal, vec![reader], sentence);
+                            self.findings.found(AnomalyKind::Internal, vec![reader], sentence);
                         }
                         (*read, *own) = (Some(&values[..]), Vec::new());
                     }
@@ -186,7 +180,7 @@ impl<'h> Lists<'h> {
             if let Some((_, other, shorter)) = of_key.iter().find(|(_, _, other)| !values.starts_with(other))
             {
                 let sentence = format!("T{reader} read {values:?} of {key}, T{other} read {shorter:?}");
-                self.found(AnomalyKind::IncompatibleOrder, vec![reader, *other], sentence);
+                self.findings.found(AnomalyKind::IncompatibleOrder, vec![reader, *other], sentence);
             }
             self.versions.push(Versions { key, values });
             self.place(key, reader, values);
@@ -212,11 +206,11 @@ impl<'h> Lists<'h> {
         let behind = values[from..].iter().filter_map(element).find(survives);
         let sentence =
             format!("T{reader} read of {key} that T{aborted}, which aborted, had appended {value}");
-        self.found(AnomalyKind::G1a, vec![aborted, reader], sentence);
+        self.findings.found(AnomalyKind::G1a, vec![aborted, reader], sentence);
         if let Some(Element { value, writer, .. }) = behind {
             let sentence =
                 format!("T{writer} appended {value} to {key} behind what T{aborted}, which aborted, had");
-            self.found(AnomalyKind::DirtyUpdate, vec![aborted, writer], sentence);
+            self.findings.found(AnomalyKind::DirtyUpdate, vec![aborted, writer], sentence);
         }
     }
 
@@ -224,15 +218,14 @@ impl<'h> Lists<'h> {
         for (place, value) in (0..).zip(values) {
             let Some(at) = self.element(key, *value) else {
                 let sentence = format!("T{reader} read {value} of {key}, which nobody appended");
-                self.found(AnomalyKind::GarbageRead, vec![reader], sentence);
+                self.findings.found(AnomalyKind::GarbageRead, vec![reader], sentence);
                 continue;
             };
             let element = &mut self.elements[at];
-            // What was read took effect.
-            self.is_committed[element.writer as usize] = true;
+            self.findings.was_read(element.writer);
             if element.place.replace(place).is_some() {
                 let sentence = format!("T{reader} read {value} of {key} twice in one list");
-                self.found(AnomalyKind::DuplicateElements, vec![reader], sentence);
+                self.findings.found(AnomalyKind::DuplicateElements, vec![reader], sentence);
             }
         }
     }
@@ -255,28 +248,17 @@ impl<'h> Lists<'h> {
                 let sentence = format!(
                     "T{reader} read {key} when T{writer} had appended {value} to it, and it appended more later"
                 );
-                self.found(AnomalyKind::G1b, vec![writer, reader], sentence);
+                self.findings.found(AnomalyKind::G1b, vec![writer, reader], sentence);
             }
         }
-        replaced.sort_unstable();
-        for pair in replaced.windows(2) {
-            let [(key, version, a), (other_key, other_version, b)] = *pair else { unreachable!("two") };
-            if (key, version) == (other_key, other_version) && a != b {
-                let sentence =
-                    format!("T{a} and T{b} both read {version} elements of {key}, and both appended to them");
-                self.found(AnomalyKind::LostUpdate, vec![a, b], sentence);
-            }
-        }
+        let told = |key, length| format!("{length} elements of {key}, and both appended to them");
+        self.findings.look_for_lost_updates(replaced, told);
     }
 
     /// What depends on what, as far as data goes.
     fn dependencies(&self) -> Vec<Edge> {
         let mut edges = Vec::new();
-        let mut add = |from: u32, to: u32, why| {
-            if from != to && self.is_committed[from as usize] && self.is_committed[to as usize] {
-                edges.push(Edge { from, to, why });
-            }
-        };
+        let mut add = |from: u32, to: u32, why| edges.extend(self.findings.edge(from, to, why));
         let element = |key, value| self.element(key, value).map(|at| self.elements[at]);
         let unread = |key: u64| {
             let from = self.elements.partition_point(|element| element.key < key);

@@ -71,6 +71,7 @@
 
 mod anomaly;
 mod cycles;
+mod findings;
 mod graph;
 mod history;
 pub mod lists;

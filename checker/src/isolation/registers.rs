@@ -5,10 +5,10 @@
 //! version and then writes the key installs a later one, as in every database that orders versions by commits.
 //! So less is found than over lists.
 
-use super::anomaly::{Anomaly, AnomalyKind, Order, Report};
+use super::anomaly::{AnomalyKind, Report};
+use super::findings::Findings;
 use super::graph::{Dependency, Edge};
 use super::history::{self, Malformed, Outcome, Transaction};
-use super::order::report;
 
 /// What a transaction does to one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn judge(transactions: &[Transaction<Action>]) -> Result<Report, Malformed> 
     registers.look_inside();
     registers.look_at_reads();
     let edges = registers.dependencies();
-    Ok(report(transactions, &registers.is_committed, edges, registers.anomalies, "wrote"))
+    Ok(registers.findings.report(edges, "wrote"))
 }
 
 /// A value, and who wrote it.
@@ -72,11 +72,10 @@ struct Seen {
 
 struct Registers<'h> {
     transactions: &'h [Transaction<Action>],
-    is_committed: Vec<bool>,
+    findings: Findings<'h, Action>,
     /// By key and value.
     versions: Vec<Version>,
     seen: Vec<Seen>,
-    anomalies: Vec<Anomaly>,
 }
 
 impl<'h> Registers<'h> {
@@ -106,17 +105,12 @@ impl<'h> Registers<'h> {
         }
         versions.sort_by_key(|version| (version.key, version.value));
         history::written_once(versions.iter().map(|version| (version.key, version.value, version.writer)))?;
-        let is_committed = transactions.iter().map(|t| t.outcome == Outcome::Committed).collect();
-        Ok(Self { transactions, is_committed, versions, seen: Vec::new(), anomalies: Vec::new() })
+        Ok(Self { transactions, findings: Findings::new(transactions), versions, seen: Vec::new() })
     }
 
     fn version(&self, key: u64, value: u64) -> Option<Version> {
         let at = self.versions.binary_search_by_key(&(key, value), |version| (version.key, version.value));
         at.ok().map(|at| self.versions[at])
-    }
-
-    fn found(&mut self, kind: AnomalyKind, transactions: Vec<u32>, sentence: String) {
-        self.anomalies.push(Anomaly { kind, order: Order::Data, transactions, sentence });
     }
 
     /// What each transaction read, compared with what it had read and written itself.
@@ -145,7 +139,7 @@ impl<'h> Registers<'h> {
                             let (value, expected) = (told(value), told(expected));
                             let sentence =
                                 format!("T{reader} read {value} of {key}, and had to find {expected}");
-                            self.found(AnomalyKind::Internal, vec![reader], sentence);
+                            self.findings.found(AnomalyKind::Internal, vec![reader], sentence);
                         }
                     }
                     (Action::Read { value, .. }, None) => {
@@ -164,51 +158,39 @@ impl<'h> Registers<'h> {
             let Some(Version { writer, is_replaced, .. }) = self.version(key, value) else {
                 self.seen[at].is_version = false;
                 let sentence = format!("T{reader} read {value} of {key}, which nobody wrote");
-                self.found(AnomalyKind::GarbageRead, vec![reader], sentence);
+                self.findings.found(AnomalyKind::GarbageRead, vec![reader], sentence);
                 continue;
             };
             if self.transactions[writer as usize].outcome == Outcome::Aborted {
                 self.seen[at].is_version = false;
                 let sentence =
                     format!("T{reader} read of {key} that T{writer}, which aborted, had written {value}");
-                self.found(AnomalyKind::G1a, vec![writer, reader], sentence);
+                self.findings.found(AnomalyKind::G1a, vec![writer, reader], sentence);
                 continue;
             }
-            // What was read took effect.
-            self.is_committed[writer as usize] = true;
+            self.findings.was_read(writer);
             if is_replaced && writer != reader {
                 self.seen[at].is_version = false;
                 let sentence = format!(
                     "T{reader} read {key} when T{writer} had written {value} to it, and it wrote again later"
                 );
-                self.found(AnomalyKind::G1b, vec![writer, reader], sentence);
+                self.findings.found(AnomalyKind::G1b, vec![writer, reader], sentence);
             }
         }
-        let mut replaced: Vec<(u64, Option<u64>, u32)> = self
+        let replaced: Vec<(u64, Option<u64>, u32)> = self
             .seen
             .iter()
             .filter(|seen| seen.replaces)
             .map(|seen| (seen.key, seen.value, seen.reader))
             .collect();
-        replaced.sort_unstable();
-        for pair in replaced.windows(2) {
-            let [(key, version, a), (other_key, other_version, b)] = *pair else { unreachable!("two") };
-            if (key, version) == (other_key, other_version) && a != b {
-                let sentence =
-                    format!("T{a} and T{b} both read {} of {key}, and both wrote to it", told(version));
-                self.found(AnomalyKind::LostUpdate, vec![a, b], sentence);
-            }
-        }
+        let told = |key, version| format!("{} of {key}, and both wrote to it", told(version));
+        self.findings.look_for_lost_updates(replaced, told);
     }
 
     /// What depends on what, as far as data goes.
     fn dependencies(&self) -> Vec<Edge> {
         let mut edges = Vec::new();
-        let mut add = |from: u32, to: u32, why| {
-            if from != to && self.is_committed[from as usize] && self.is_committed[to as usize] {
-                edges.push(Edge { from, to, why });
-            }
-        };
+        let mut add = |from: u32, to: u32, why| edges.extend(self.findings.edge(from, to, why));
         // What is known to follow a version: key, version, who installed it, and what.
         let mut following: Vec<(u64, Option<u64>, u32, u64)> = Vec::new();
         for of_key in self.versions.chunk_by(|a, b| a.key == b.key) {
