@@ -55,7 +55,7 @@ fn left(joint: &Membership) -> Membership {
 }
 
 /// The next step from `from` to `to` that changes one voter at most; `me` is removed last.
-fn one_step(from: &Membership, to: &Membership, me: NodeId) -> Membership {
+pub(super) fn one_step(from: &Membership, to: &Membership, me: NodeId) -> Membership {
     let mut next = from.clone();
     let removed = || from.voters.difference(&to.voters).copied();
     if let Some(added) = to.voters.difference(&from.voters).next() {
