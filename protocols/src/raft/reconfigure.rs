@@ -138,6 +138,7 @@ impl Raft {
             None if !membership.is_joint() => None,
             // Planted: only who asked for a joint membership leaves it.
             None if self.cluster.bugs.has(Bug::AutoLeaveLost) => None,
+            _ if membership.is_joint() && self.cluster.bugs.has(Bug::JointNeverLeft) => None,
             _ if membership.is_joint() => Some(left(&membership)),
             Some(change) if change.to == *membership => {
                 fx.push(Effect::Controlled { request: change.request });

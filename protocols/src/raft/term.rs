@@ -92,7 +92,11 @@ impl Raft {
         if self.is_leader() {
             return false;
         }
-        self.standing = Standing::Follower { leader: Some(from), loyal: self.cluster.options.pre_vote };
+        if self.cluster.bugs.has(Bug::LeaderNotHeard) && self.leader() == Some(from) {
+            return true;
+        }
+        let loyal = self.cluster.options.pre_vote && !self.cluster.bugs.has(Bug::LeaderNotHeard);
+        self.standing = Standing::Follower { leader: Some(from), loyal };
         self.arm_election_timer(fx);
         true
     }
