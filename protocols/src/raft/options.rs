@@ -245,8 +245,12 @@ mod tests {
             options.steps(NodeId(2), &from, to)
         };
         assert_eq!(steps(ChangeMode::SingleServer, &to), [group(&[1, 2, 3, 4]), to.clone()]);
-        assert_eq!(steps(ChangeMode::SingleServer, &from), [from.clone()], "nothing is to be done");
-        assert_eq!(steps(ChangeMode::Joint, &to), [to.clone()]);
+        assert_eq!(
+            steps(ChangeMode::SingleServer, &from),
+            std::slice::from_ref(&from),
+            "nothing is to be done"
+        );
+        assert_eq!(steps(ChangeMode::Joint, &to), std::slice::from_ref(&to));
     }
 
     #[test]
