@@ -266,6 +266,46 @@ bugs! {
     /// operator for a region at a time).
     BalanceIgnoresMoves "balance-ignores-moves"
         "percolator: a region moves away from where a move is under way; breaks liveness: that one never ends";
+    /// A Raft leader sends each append and each heartbeat twice (MIT 6.5840: agreement and idling have a budget of
+    /// messages and bytes).
+    EverythingSentTwice "everything-sent-twice"
+        "raft: a leader sends everything twice; breaks nothing but budgets of messages and bytes";
+    /// A Raft server keeps the entries that its service's state includes (MIT 6.5840: a log of bounded size).
+    LogNeverCompacted "log-never-compacted"
+        "raft: a log keeps what the service's state includes; breaks the bound of logs, and nobody needs a snapshot";
+    /// A Raft follower does not put its candidacy off when it hears its leader, nor refuses others its vote for that
+    /// (MIT 6.824's guide to students: livelocks).
+    LeaderNotHeard "leader-not-heard"
+        "raft: a leader that is heard is deposed; breaks the stability of leaders";
+    /// A Raft server waits for the time of 16 elections before it stands (MIT 6.5840: a new leader is due within five
+    /// seconds).
+    ElectionTooPatient "election-too-patient"
+        "raft: elections come late; breaks availability when a leader is lost";
+    /// A Raft leader sends entries to as many followers as a quorum needs, and never to the others (the *thrifty*
+    /// mode of EPaxos, Moraru and others, SOSP'13, without its way back).
+    SlowFollowersForgotten "slow-followers-forgotten"
+        "raft: entries go to a bare quorum only; breaks catching up";
+    /// A Raft leader that hands over does not tell its heir to stand (dissertation §3.10).
+    HeirNotTold "heir-not-told"
+        "raft: an heir is not told to stand; breaks handovers";
+    /// A Raft leader stays in the joint membership that it asked for (§6).
+    JointNeverLeft "joint-never-left"
+        "raft: a joint membership is not left; breaks liveness of changes";
+    /// A scheduler takes every region to be on its way already (TinyKV 3C: a scheduler that finds nothing to move).
+    MoveNeverBegins "move-never-begins"
+        "percolator: a scheduler lets no region move; breaks the balance of regions";
+    /// A client of transactions takes one group to hold all regions until it is told otherwise (MIT 6.5840's shardkv:
+    /// the configuration is asked for, not guessed).
+    MapGuessed "map-guessed"
+        "transactions: a client guesses who holds a region; breaks nothing but the way there";
+    /// A client of serializable transactions does not lock what it reads (write skew: Berenson and others, SIGMOD'95,
+    /// §4.2).
+    ReadsNotLocked "reads-not-locked"
+        "transactions: a read is not locked; breaks serializability by write skew";
+    /// A client of snapshot transactions locks what it reads, so that what a snapshot allows never occurs (Berenson
+    /// and others, SIGMOD'95, §4.2: readers do not block writers).
+    ReadsAlwaysLocked "reads-always-locked"
+        "transactions: a snapshot's reads are locked; breaks nothing, but hides write skew";
     /// A scheduler believes no second report of a region (TinyKV 3C: an older report is stale, not one that is no
     /// newer).
     HeartbeatMustBeNewer "heartbeat-must-be-newer"

@@ -540,6 +540,11 @@ pub trait ProtocolOptions:
     fn clock_drift_bound(&self) -> Option<u32> {
         None
     }
+    /// The memberships that a change goes through, each of which may be in force by itself if it comes to no end,
+    /// when `leader` is asked for it: the last is `to`.
+    fn steps(&self, _leader: NodeId, _from: &Membership, to: &Membership) -> Vec<Membership> {
+        vec![to.clone()]
+    }
     /// Whether they can work in a group of so many voters: sizes of quorums cannot in any. An error
     /// begins like those of [`ProtocolOptions::check`].
     fn check_for(&self, _voters: usize) -> Result<(), String> {

@@ -279,6 +279,10 @@ impl<R: Replica> Ground for Arena<R> {
         known.unwrap_or_else(|| self.plan.founders())
     }
 
+    fn steps(&self, node: NodeId, to: &Membership) -> Vec<Membership> {
+        self.options.steps(node, &Ground::membership(self), to)
+    }
+
     fn control(&mut self, node: NodeId, control: Control) {
         if let Some(server) = &self.servers[node.slot()] {
             server.control(&control);

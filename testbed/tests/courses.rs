@@ -1,16 +1,21 @@
 //! The tests of the courses can fail: with what is planted against a row its recorded seed is red, by the
-//! law or the expectation that stands beside it, and without it green. (`docs/scenarios.md` has the table as people
-//! read it.)
+//! law or the expectation that stands beside it, and without it green. Of a row that is to reach a situation, that is
+//! what the seed does without the bug, and does not with it. (`docs/scenarios.md` has the table as people read it.)
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use seedbed_testbed::scenario::Scenario;
-use seedbed_testbed::{Bugs, RunOptions, Seed, Verdict, run};
+use seedbed_testbed::{Bugs, Report, RunOptions, Seed, Verdict, run};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
+}
+
+/// How often a run came to a situation.
+fn reached(report: &Report, situation: &str) -> u64 {
+    report.counts().find(|(name, _)| *name == situation).expect("a situation of such runs").1
 }
 
 #[test]
@@ -26,12 +31,20 @@ fn every_row_turns_red_with_what_is_planted_against_it() {
         let scenario = scenario.unwrap_or_else(|error| panic!("{error}"));
         let bug = bug.parse().expect("a known bug");
         let mut plan = scenario.plan(Seed(seed.parse().expect("a number")), Some(bug)).expect("a plan");
-        match run(&plan, RunOptions::default()).report.verdict {
-            Verdict::Violation(finding) => assert_eq!(finding.check, shows, "{line}"),
-            other => panic!("{line}: {other}"),
-        }
+        let with = run(&plan, RunOptions::default()).report;
         plan.bugs = Bugs::NONE;
-        assert_eq!(run(&plan, RunOptions::default()).report.verdict, Verdict::Ok, "{line}, without the bug");
+        let without = run(&plan, RunOptions::default()).report;
+        assert_eq!(without.verdict, Verdict::Ok, "{line}, without the bug");
+        match (with.verdict.clone(), shows.strip_prefix("reaches ")) {
+            (Verdict::Ok, Some(situation)) => {
+                let named = plan.checks.sometimes.iter().any(|sometimes| sometimes.situation == situation);
+                assert!(named, "{line}: the row does not ask for it");
+                assert_eq!(reached(&with, situation), 0, "{line}");
+                assert!(reached(&without, situation) > 0, "{line}, without the bug");
+            }
+            (Verdict::Violation(finding), _) => assert_eq!(finding.check, shows, "{line}"),
+            (other, _) => panic!("{line}: {other}"),
+        }
     }
     assert!(!seen.is_empty(), "there are rows");
 }

@@ -42,8 +42,8 @@ const INTRODUCTION: &str = "\
 Each test of the courses is a row of a scenario file: `seedbed run FILE --row ROW`. It is judged by the laws of
 every run (linearizability, the monitors, progress after the last fault) and by expectations of its own, which say
 what the test is about. A test that cannot fail proves nothing: so for each row a bug is planted, with which
-the seed beside it is red, by what stands in the last column: an expectation, or the law that is broken
-first. `testbed/tests/courses.rs` runs them all, and `seedbed run FILE --row ROW --bug BUG --seed SEED` one. A dash
+the seed beside it is red, by what stands in the last column: an expectation, the law that is broken
+first, or a situation that is not reached. `testbed/tests/courses.rs` runs them all, and `seedbed run FILE --row ROW --bug BUG --seed SEED` one. A dash
 says that none of the planted bugs is known to turn the row red.
 ";
 

@@ -172,7 +172,7 @@ impl Scheduler {
             SchedulerOp::Regions => Ok(Ret::Regions(self.regions(store).await?)),
             SchedulerOp::Split { at, to } => {
                 let mut regions = self.regions(store).await?;
-                if split(&mut regions, &at, to, self.bugs) {
+                if !self.bugs.has(Bug::MoveNeverBegins) && split(&mut regions, &at, to, self.bugs) {
                     batch.put(REGIONS_KEY, encode(&regions));
                 }
                 Ok(Ret::Regions(regions))

@@ -205,6 +205,9 @@ impl Raft {
     /// lets the others go first.
     fn election_timeout(&self) -> (Duration, Duration) {
         let (min, max) = self.cluster.options.election_timeout;
+        if self.cluster.bugs.has(Bug::ElectionTooPatient) {
+            return (16 * min, 16 * max);
+        }
         if self.keeps_no_state() { (max, max + (max - min)) } else { (min, max) }
     }
 

@@ -5,7 +5,7 @@
 //! it. Meanwhile no proposals are taken, for they would only keep the heir behind. If nothing has come of it
 //! after an election timeout, the leader goes on.
 
-use contract::{Effect, Effects, NodeId, Rejection, RequestId};
+use contract::{Bug, Effect, Effects, NodeId, Rejection, RequestId};
 
 use super::message::Message;
 use super::progress::Progress;
@@ -69,7 +69,9 @@ impl Raft {
         }
         // From now on followers may elect it, loyal or not.
         leading.lease.give_up(fx);
-        fx.send(heir, Message::TimeoutNow { term }, None);
+        if !self.cluster.bugs.has(Bug::HeirNotTold) {
+            fx.send(heir, Message::TimeoutNow { term }, None);
+        }
     }
 
     /// The heir did not take office in time.

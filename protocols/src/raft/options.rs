@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use contract::ProtocolOptions;
+use contract::{Membership, NodeId, ProtocolOptions};
 use serde::{Deserialize, Serialize};
 
+use super::reconfigure::one_step;
 use crate::duration;
 
 /// The tuning of a replica. In a scenario: `options = { election-timeout = ["150ms", "300ms"] }`.
@@ -159,6 +160,16 @@ impl ProtocolOptions for Options {
     fn clock_drift_bound(&self) -> Option<u32> {
         (self.reads == ReadMode::Lease).then_some(self.clock_drift_bound)
     }
+
+    /// Between two joint ones there is none that holds by itself; of single steps each does.
+    fn steps(&self, leader: NodeId, from: &Membership, to: &Membership) -> Vec<Membership> {
+        let (mut steps, mut last) = (Vec::new(), from);
+        while self.membership_change == ChangeMode::SingleServer && last != to {
+            steps.push(one_step(last, to, leader));
+            last = &steps[steps.len() - 1];
+        }
+        if steps.is_empty() { vec![to.clone()] } else { steps }
+    }
 }
 
 impl Options {
@@ -223,6 +234,23 @@ mod tests {
         let written = serde_json::to_string(&options).unwrap();
         assert!(written.contains(r#""election-timeout":["1s","1500ms"],"heartbeat-interval":"500us""#));
         assert_eq!(parse(&written), Ok(options));
+    }
+
+    #[test]
+    fn single_steps_may_each_be_in_force_and_joint_ones_not() {
+        let group = |nodes: &[u16]| Membership::of(nodes.iter().copied().map(NodeId));
+        let (from, to) = (group(&[1, 2, 3]), group(&[2, 3, 4]));
+        let steps = |membership_change, to: &Membership| {
+            let options = Options { membership_change, ..Options::default() };
+            options.steps(NodeId(2), &from, to)
+        };
+        assert_eq!(steps(ChangeMode::SingleServer, &to), [group(&[1, 2, 3, 4]), to.clone()]);
+        assert_eq!(
+            steps(ChangeMode::SingleServer, &from),
+            std::slice::from_ref(&from),
+            "nothing is to be done"
+        );
+        assert_eq!(steps(ChangeMode::Joint, &to), std::slice::from_ref(&to));
     }
 
     #[test]

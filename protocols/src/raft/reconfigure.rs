@@ -55,7 +55,7 @@ fn left(joint: &Membership) -> Membership {
 }
 
 /// The next step from `from` to `to` that changes one voter at most; `me` is removed last.
-fn one_step(from: &Membership, to: &Membership, me: NodeId) -> Membership {
+pub(super) fn one_step(from: &Membership, to: &Membership, me: NodeId) -> Membership {
     let mut next = from.clone();
     let removed = || from.voters.difference(&to.voters).copied();
     if let Some(added) = to.voters.difference(&from.voters).next() {
@@ -138,6 +138,7 @@ impl Raft {
             None if !membership.is_joint() => None,
             // Planted: only who asked for a joint membership leaves it.
             None if self.cluster.bugs.has(Bug::AutoLeaveLost) => None,
+            _ if membership.is_joint() && self.cluster.bugs.has(Bug::JointNeverLeft) => None,
             _ if membership.is_joint() => Some(left(&membership)),
             Some(change) if change.to == *membership => {
                 fx.push(Effect::Controlled { request: change.request });

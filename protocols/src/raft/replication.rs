@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
-use contract::{Bug, Effects, Entry, Index, Mark, NodeId, Payload, WireSize};
+use contract::{Bug, Bugs, Effects, Entry, Index, Mark, NodeId, Payload, WireSize};
 
 use super::message::Message;
 use super::progress::{Mode, Progress};
 use super::quorum::agreed;
 use super::record::Record;
 use super::{Law, Leading, Raft, Standing};
+
+/// Sends an append; twice, if [`Bug::EverythingSentTwice`] is planted.
+fn tell(to: NodeId, append: Message, bugs: Bugs, fx: &mut Effects<Raft>) {
+    if bugs.has(Bug::EverythingSentTwice) {
+        fx.send(to, append.clone(), None);
+    }
+    fx.send(to, append, None);
+}
 
 /// The leader's side.
 impl Raft {
@@ -43,6 +51,10 @@ impl Raft {
             panic!("only leaders replicate");
         };
         let (options, round) = (&cluster.options, leading.reads.round);
+        let needed = leading.peers.len().div_ceil(2);
+        if cluster.bugs.has(Bug::SlowFollowersForgotten) && slot >= needed {
+            return;
+        }
         let peer = &mut leading.peers[slot];
         if peer.next <= start {
             if peer.may_send(log.last().index, options) {
@@ -55,7 +67,7 @@ impl Raft {
             let (entries, bytes) = log.batch(peer.next, options.max_append_entries, options.max_append_bytes);
             peer.sent(entries.last().map_or(prev, |entry| entry.mark).index, bytes);
             let message = Message::Append { term: *term, prev, entries, commit: *commit, round };
-            fx.send(peer.peer, message, None);
+            tell(peer.peer, message, cluster.bugs, fx);
         }
     }
 
@@ -83,14 +95,14 @@ impl Raft {
     /// A heartbeat stands behind the last entry that was sent: where it is rejected, something was
     /// lost on the way.
     pub(super) fn broadcast_heartbeat(&mut self, fx: &mut Effects<Self>) {
-        let Self { term, log, commit, standing: Standing::Leader(leading), .. } = self else {
+        let Self { cluster, term, log, commit, standing: Standing::Leader(leading), .. } = self else {
             panic!("only leaders send heartbeats");
         };
         let (start, round) = (log.start(), leading.reads.round);
         for peer in &leading.peers {
             let prev = if peer.next <= start.index { start } else { log.mark_at(peer.next.prev()) };
             let message = Message::Append { term: *term, prev, entries: Vec::new(), commit: *commit, round };
-            fx.send(peer.peer, message, None);
+            tell(peer.peer, message, cluster.bugs, fx);
         }
     }
 

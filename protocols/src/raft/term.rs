@@ -40,7 +40,10 @@ impl Raft {
         let led = self.is_leader();
         (self.term, self.vote, self.unsaved) = (term, None, true);
         self.step_down(None, fx);
-        if self.cluster.options.timer_rule == TimerRule::HigherTerm && !led {
+        // Who lets others go first is not to be put off by each that goes in vain: its may be the only log that can
+        // win.
+        let waits_longer = self.keeps_no_state();
+        if self.cluster.options.timer_rule == TimerRule::HigherTerm && !led && !waits_longer {
             self.arm_election_timer(fx);
         }
     }
@@ -89,7 +92,11 @@ impl Raft {
         if self.is_leader() {
             return false;
         }
-        self.standing = Standing::Follower { leader: Some(from), loyal: self.cluster.options.pre_vote };
+        if self.cluster.bugs.has(Bug::LeaderNotHeard) && self.leader() == Some(from) {
+            return true;
+        }
+        let loyal = self.cluster.options.pre_vote && !self.cluster.bugs.has(Bug::LeaderNotHeard);
+        self.standing = Standing::Follower { leader: Some(from), loyal };
         self.arm_election_timer(fx);
         true
     }
@@ -122,8 +129,9 @@ mod tests {
     use super::*;
     use crate::raft::Options;
 
-    /// Whether a follower arms its election timer anew when someone asks for its vote in a higher term.
-    fn arms(timer_rule: TimerRule, grants: bool) -> bool {
+    /// Whether a follower, as a witness or not, arms its election timer anew when someone asks for its vote in a
+    /// higher term.
+    fn arms(timer_rule: TimerRule, witness: bool, grants: bool) -> bool {
         let options = Options { timer_rule, ..Options::default() };
         let mut fx = Effects::default();
         let entry = Record::Entry(contract::Entry {
@@ -132,7 +140,9 @@ mod tests {
         });
         let records = vec![Record::State { term: Epoch(1), vote: None }, entry];
         let durable = Recovered { records, applied: Mark::ZERO };
-        let mut raft = Raft::start(&Cluster::new(NodeId(1), 3, options), durable, &mut fx);
+        let mut cluster = Cluster::new(NodeId(1), 3, options);
+        cluster.founders.witnesses.extend(witness.then_some(NodeId(1)));
+        let mut raft = Raft::start(&cluster, durable, &mut fx);
         fx.clear();
         let last = Mark { epoch: Epoch(u64::from(grants)), index: Index(1) };
         let request = Message::RequestVote { term: Epoch(2), last, appointed: false };
@@ -142,8 +152,14 @@ mod tests {
 
     #[test]
     fn a_refused_vote_arms_the_timer_by_one_of_the_rules() {
-        assert!(arms(TimerRule::GrantedVote, true) && arms(TimerRule::HigherTerm, true));
-        assert!(arms(TimerRule::HigherTerm, false));
-        assert!(!arms(TimerRule::GrantedVote, false));
+        assert!(arms(TimerRule::GrantedVote, false, true) && arms(TimerRule::HigherTerm, false, true));
+        assert!(arms(TimerRule::HigherTerm, false, false));
+        assert!(!arms(TimerRule::GrantedVote, false, false));
+    }
+
+    #[test]
+    fn a_witness_is_not_put_off_by_those_who_cannot_win() {
+        assert!(arms(TimerRule::HigherTerm, true, true), "whom it elects it lets go first");
+        assert!(!arms(TimerRule::HigherTerm, true, false));
     }
 }

@@ -15,6 +15,12 @@
 //! knows to be committed, and agrees to any vote for a history as recent as its own; and so does one that
 //! looks in a group which the other one is not in. Whoever is elected by such votes invites who gave them.
 //!
+//! For the same reason an election may succeed that leads nowhere: its leader needs, by its own history, somebody
+//! who follows or leads elsewhere in vain, and whom nothing but time would free; and when it is free, the same can
+//! happen again. So whoever has chosen, and has heard nothing of an epoch by that yet, agrees to a vote for a more
+//! recent history all the same, and lets itself be invited. It breaks no promise by that: it has given none, and
+//! a leader that goes has not begun its epoch.
+//!
 //! Nothing here is relied on: it is discovery that makes a leader unique and its history recent. A wrong
 //! election costs time. So nothing of it is durable.
 
@@ -24,7 +30,7 @@ use std::time::Duration;
 use contract::{Bug, Effect, Effects, Mark, NodeId};
 
 use super::message::{Message, PeerState, Summary, Vote};
-use super::{Standing, Then, Timer, Zab};
+use super::{Phase, Stage, Standing, Then, Timer, Zab};
 
 /// What a server that looks for a leader knows of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -162,6 +168,9 @@ impl Zab {
         fx: &mut Effects<Self>,
     ) {
         let Standing::Looking(looking) = &mut self.standing else {
+            if state == PeerState::Looking && self.would_rather(from, vote) {
+                return self.agree(from, round, vote, fx);
+            }
             if matches!(state, PeerState::Looking | PeerState::Asking) {
                 match self.notification() {
                     Some(notification) => fx.send(from, notification, None),
@@ -225,6 +234,17 @@ impl Zab {
             }
         }
         self.count_votes(fx);
+    }
+
+    /// Whether this server has a leader, or is one, of whom nothing has come yet, and somebody looks for a leader
+    /// whose history is more recent; or, from a group that this server does not know, for one that outranks it.
+    fn would_rather(&self, from: NodeId, vote: Vote) -> bool {
+        let chosen = match &self.standing {
+            Standing::Following(following) if following.phase == Phase::Discovery => following.vote,
+            Standing::Leading(leading) if leading.stage < Stage::Synchronisation => leading.vote,
+            _ => return false,
+        };
+        self.is_ahead(vote.summary, chosen.summary) || !self.group.votes(from) && self.outranks(vote, chosen)
     }
 
     /// Agrees to another server's vote, without one of its own.

@@ -34,7 +34,7 @@ pub enum PeerState {
     /// It leads.
     Leading,
     /// It has no candidate of its own, and would follow the receiver's: it has no vote that it knows of, or in
-    /// another group.
+    /// another group, or has chosen somebody of whom nothing has come.
     Resting,
 }
 
@@ -164,7 +164,8 @@ pub enum Message {
         index: Index,
     },
     /// The sender leads, or is about to, and asks for a follower: one that looks for a leader, takes no
-    /// part yet, or follows the leader of `epoch`, who handed over to the sender.
+    /// part yet, has chosen a leader and heard nothing from it, or follows the leader of `epoch`, who handed over
+    /// to the sender.
     Invite {
         /// The epoch that the sender leads, or that it was handed.
         epoch: Epoch,

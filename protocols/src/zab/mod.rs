@@ -82,6 +82,8 @@
 //! - A vote that *all* voters share is believed at once, without the moment of waiting.
 //! - Those who have a leader are compared by whom they follow, not by the zxid and round of the votes that
 //!   made them (ZOOKEEPER-1732, 1805: those differ among followers of one leader).
+//! - Who has chosen a leader that has said nothing yet, or leads nobody yet, agrees to a vote for a more recent
+//!   history and lets itself be invited (ZooKeeper's servers wait for `initLimit`).
 //! - A server that could not follow whom it was told to waits one to two ticks before it looks again. A
 //!   limit (`init-limit`) counts for each step of a recovery, not for the whole, and a learner that receives a
 //!   snapshot is kept as long as it answers pings.

@@ -163,7 +163,8 @@ impl Zab {
             learner.observes = !group.votes(*node);
         }
         if group.votes(me) {
-            return;
+            // Whose word reads still wait for may have no say any more, and will not be heard again.
+            return self.finish_reads(fx);
         }
         let synced = leading.learners.iter().filter(|(_, learner)| learner.is_synced() && !learner.observes);
         match synced.max_by_key(|(node, learner)| (learner.acked, **node)).map(|(node, _)| *node) {
@@ -215,7 +216,14 @@ impl Zab {
             Standing::Resting | Standing::Looking(_) => {
                 self.abandon(Then::Follow(from), fx);
             }
-            Standing::Following(following) if following.leader != from && epoch == self.accepted => {
+            Standing::Following(following)
+                if following.leader != from
+                    && (following.phase == Phase::Discovery || epoch == self.accepted) =>
+            {
+                self.abandon(Then::Follow(from), fx);
+            }
+            // It leads nobody yet, and may have agreed to whoever invites it.
+            Standing::Leading(leading) if leading.stage < Stage::Synchronisation => {
                 self.abandon(Then::Follow(from), fx);
             }
             Standing::Leading(leading) if leading.stage > Stage::Electing && epoch == self.accepted => {

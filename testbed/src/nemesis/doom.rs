@@ -5,8 +5,8 @@
 //! did before. Within the limits such a node is *doomed*: it works on, since what it knows it still
 //! holds in memory, but once it goes down it stays down, as an operator would have it whose disk has
 //! failed. And of all nodes only so many may ever be doomed that the others are a quorum; what would
-//! doom one more is withheld. Of each membership that was ever asked for that holds by itself, since any of
-//! them may be in force. And one voter at least must be whole that keeps the state.
+//! doom one more is withheld. Of each membership that was ever asked for, or that lies on the way to it, that holds by
+//! itself, since any of them may be in force. And one voter at least must be whole that keeps the state.
 //!
 //! Where promises rest on clocks, as leases do, what makes a clock drift beyond the bound that was declared, or
 //! stand still, is withheld too.
@@ -80,16 +80,20 @@ impl Doom {
         if self.model.stable_storage { BTreeSet::new() } else { forgetful | &self.damaged }
     }
 
-    /// Whether a membership may be asked for while some nodes lack what they keep in memory; notes that it
-    /// was, or that it was withheld.
-    pub(super) fn admits_membership(&mut self, to: &Membership, forgetful: &BTreeSet<NodeId>) -> bool {
-        let survives = self.survives(to, &self.damaged) && self.survives(to, &self.without_memory(forgetful));
-        if self.limits == Limits::Survivable && !survives {
+    /// Whether a change that goes through these memberships may be asked for while some nodes lack what they keep
+    /// in memory; notes that it was, or that it was withheld. A change may come to an end at any of them: with its
+    /// leader, or because it makes a voter of one whose disk is lost before it lets another such one go.
+    pub(super) fn admits_memberships(&mut self, steps: &[Membership], forgetful: &BTreeSet<NodeId>) -> bool {
+        let without_memory = self.without_memory(forgetful);
+        let survives = |step| self.survives(step, &self.damaged) && self.survives(step, &without_memory);
+        if self.limits == Limits::Survivable && !steps.iter().all(survives) {
             self.withheld += 1;
             return false;
         }
-        if !self.memberships.contains(to) {
-            self.memberships.push(to.clone());
+        for step in steps {
+            if !self.memberships.contains(step) {
+                self.memberships.push(step.clone());
+            }
         }
         true
     }
@@ -180,13 +184,17 @@ mod tests {
         let mut doom = Doom::new(Limits::Survivable, RAFT, founders(5));
         let wipe = |doom: &mut Doom, node| strike(doom, Kind::Wipe, node);
         assert!(wipe(&mut doom, 1));
-        assert!(
-            !doom.admits_membership(&Membership::of([1, 2].map(NodeId)), &BTreeSet::new()),
-            "one of two is half"
-        );
-        assert!(doom.admits_membership(&Membership::of([1, 2, 3].map(NodeId)), &BTreeSet::new()));
+        let change = |doom: &mut Doom, steps: &[&[u16]]| {
+            let steps: Vec<_> =
+                steps.iter().map(|step| Membership::of(step.iter().copied().map(NodeId))).collect();
+            doom.admits_memberships(&steps, &BTreeSet::new())
+        };
+        assert!(!change(&mut doom, &[&[1, 2]]), "one of two is half");
+        assert!(change(&mut doom, &[&[1, 2, 3]]));
         assert!(!wipe(&mut doom, 2), "of the three that were asked for, one is doomed already");
         assert!(wipe(&mut doom, 4), "of these it is none, and of the five the second");
+        assert!(!change(&mut doom, &[&[1, 2, 3, 4], &[2, 3, 4]]), "on the way two of four are doomed");
+        assert!(change(&mut doom, &[&[2, 3, 4]]), "where nothing lies on the way, one of three");
     }
 
     #[test]
@@ -259,8 +267,9 @@ mod tests {
         assert_eq!(error(&mut doom, 1), Err(Withheld::Memory), "a disk that fails may stop its node");
         assert_eq!(doom.admits(Kind::Pause, &Settings::new(), NodeId(1), &set(&[2, 3])), Ok(()));
         let small = Membership::of([1, 2, 3].map(NodeId));
-        assert!(!doom.admits_membership(&small, &set(&[2, 3])), "in which these would be too many");
-        assert!(doom.admits_membership(&small, &set(&[2, 5])));
+        let small = std::slice::from_ref(&small);
+        assert!(!doom.admits_memberships(small, &set(&[2, 3])), "in which these would be too many");
+        assert!(doom.admits_memberships(small, &set(&[2, 5])));
         assert_eq!(doom.withheld(), 4);
     }
 

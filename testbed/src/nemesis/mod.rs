@@ -125,6 +125,8 @@ pub trait Ground {
     fn restart(&mut self, node: NodeId);
     /// Who takes part, as the leader knows it; without one, who did at first.
     fn membership(&self) -> Membership;
+    /// The memberships that a change goes through if a node is asked for it now: the last is `to`.
+    fn steps(&self, node: NodeId, to: &Membership) -> Vec<Membership>;
     /// An operator asks a node for something. One that is down does not hear of it.
     fn control(&mut self, node: NodeId, control: Control);
     /// Writes an event of the nemesis into trace and digest.
@@ -470,7 +472,7 @@ impl Nemesis {
         let mut texts = Vec::new();
         for (node, control) in requests {
             if let Control::Reconfigure { to } = &control
-                && !self.doom.admits_membership(to, &forgetful)
+                && !self.doom.admits_memberships(&ground.steps(node, to), &forgetful)
             {
                 return (format!("withheld: too many of {to} may have lost something"), None);
             }

@@ -155,7 +155,7 @@ impl<M: Wire> Running<M> {
         until: Time,
     ) -> (Ran, Result<(), Failed>) {
         let mut ran = Ran { did: program.may_do(), wrong: None };
-        let may_write = program.may_write(self.database.plan.serializable());
+        let may_write = program.may_write(self.database.locks_reads());
         let transaction = Transaction::begin(&self.database, &may_write, leaves_after, until).await;
         let result = match transaction {
             Err(failed) => Err(failed),

@@ -150,8 +150,7 @@ impl<M: Wire> Transaction<M> {
             return Ok(());
         }
         let mut mutations: BTreeMap<Bytes, MutationKind> = BTreeMap::new();
-        if self.database.plan.serializable() {
-            // What was read must still hold when the transaction commits.
+        if self.database.locks_reads() {
             mutations.extend(self.reads.keys().map(|key| (key.clone(), MutationKind::Lock)));
         }
         let writes = std::mem::take(&mut self.writes);

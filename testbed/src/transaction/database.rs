@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use contract::{Bugs, Bytes, GroupId, Time};
+use contract::{Bug, Bugs, Bytes, GroupId, Time};
 use futures::future::join_all;
 use protocols::percolator::{LockInfo, Op, Region, Ret, SCHEDULER, SchedulerOp, ShardOp, Span, Timestamp};
 
@@ -48,8 +48,19 @@ pub(crate) type Parts = Vec<(Vec<Bytes>, Ret)>;
 
 impl<M: Wire> Database<M> {
     pub(crate) fn new(link: Link<M>, plan: Rc<TransactionPlan>, bugs: Bugs, records: SharedRecords) -> Self {
-        let regions = Rc::new(RefCell::new(plan.regions()));
+        let mut regions = plan.regions();
+        if bugs.has(Bug::MapGuessed) {
+            let group = regions[0].group;
+            regions.iter_mut().for_each(|region| region.group = group);
+        }
+        let regions = Rc::new(RefCell::new(regions));
         Self { link, plan, bugs, records, regions }
+    }
+
+    /// Whether transactions lock what they read, so that it still holds when they commit.
+    pub(crate) fn locks_reads(&self) -> bool {
+        let (never, always) = (self.bugs.has(Bug::ReadsNotLocked), self.bugs.has(Bug::ReadsAlwaysLocked));
+        (self.plan.serializable() || always) && !never
     }
 
     /// A timestamp above all that were given out before this was asked.
