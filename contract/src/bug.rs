@@ -266,6 +266,84 @@ bugs! {
     /// operator for a region at a time).
     BalanceIgnoresMoves "balance-ignores-moves"
         "percolator: a region moves away from where a move is under way; breaks liveness: that one never ends";
+    /// A scheduler believes no second report of a region (TinyKV 3C: an older report is stale, not one that is no
+    /// newer).
+    HeartbeatMustBeNewer "heartbeat-must-be-newer"
+        "percolator: a second report of a region counts as stale; breaks the balance of regions that grow";
+    /// What stays of a region that is cut keeps its version (TinyKV 3B: both halves have a new one).
+    SplitKeepsVersion "split-keeps-version"
+        "percolator: half of a region keeps the old version; breaks liveness: its shard knows another one";
+    /// A group goes on reporting regions that it has given away (TiKV's stale peers).
+    GivenAwayReported "given-away-reported"
+        "percolator: a group tells of regions that it has no more; breaks one holder of each region";
+    /// A scheduler takes a group to be as full as its largest region (TinyKV 3C: the sum of them counts).
+    BalanceByLargest "balance-by-largest"
+        "percolator: many small regions weigh as one; breaks the balance of regions";
+    /// A scheduler moves a region though the groups are no closer then (TinyKV 3C: they have to differ by more than
+    /// twice its size).
+    BalanceOvershoots "balance-overshoots"
+        "percolator: a move only swaps who has more; breaks liveness: regions go to and fro";
+    /// A Percolator shard commits a key and does not remove its lock (Percolator, Fig. 6).
+    CommitKeepsLock "commit-keeps-lock"
+        "percolator: what has committed stays locked; breaks liveness of who reads it";
+    /// A Percolator reader looks for commits from before its timestamp, and not for one at it (Percolator, Fig. 6).
+    CommitAtReadMissed "commit-at-read-missed"
+        "percolator: a read misses a commit at its very timestamp; breaks snapshot reads";
+    /// A Percolator reader takes what was committed last, whatever its timestamp: read committed, not a snapshot
+    /// (Berenson and others, SIGMOD '95).
+    NewestRead "newest-read"
+        "percolator: a read sees commits from after its timestamp; breaks snapshot reads";
+    /// A Percolator shard tells of a key without a value as of one with an empty value (TinyKV 4B: `NotFound`).
+    AbsentReadsEmpty "absent-reads-empty"
+        "percolator: a key that is not there reads as empty; breaks reads";
+    /// A Percolator shard puts the record of a commit where its transaction began (Percolator, Fig. 6: at the
+    /// commit timestamp).
+    RecordAtStart "record-at-start"
+        "percolator: a commit shows from when its transaction began; breaks snapshot reads";
+    /// The record of a deletion is one that readers pass over.
+    DeletionPassedOver "deletion-passed-over"
+        "percolator: a deletion does not hide older versions; a deleted key comes back";
+    /// A shard looks for the region of a request's first key when there is none.
+    EmptyRequestRefused "empty-request-refused"
+        "percolator: a request without keys is at home nowhere; breaks liveness: it is asked for ever";
+    /// A Percolator shard takes a time to live in microseconds for one in nanoseconds (TinyKV 4C: what of a
+    /// timestamp is time, and in which unit).
+    TtlInWrongUnit "ttl-in-wrong-unit"
+        "percolator: a lock expires a thousand times too early; breaks liveness under contention";
+    /// A Percolator shard looks only for locks from after the start of who prewrites (Percolator, Fig. 6: for those
+    /// at any timestamp).
+    OlderLockOverwritten "older-lock-overwritten"
+        "percolator: a prewrite takes an earlier transaction's lock; breaks atomicity";
+    /// A Percolator shard takes any commit for a conflict, whenever it was (TinyKV 4B: `MostRecentWrite` without a
+    /// look at its timestamp).
+    AnyCommitConflicts "any-commit-conflicts"
+        "percolator: what was committed before a transaction began conflicts with it; breaks liveness of writes";
+    /// A Percolator shard notes when anything of it was last committed to, not which key (Percolator, Fig. 6: each key
+    /// has its own writes).
+    ConflictsByShard "conflicts-by-shard"
+        "percolator: a commit to any key conflicts with a write to another; breaks liveness of writes";
+    /// A Percolator shard takes the second mutation of a key in one request for the first one that came again.
+    FirstMutationCounts "first-mutation-counts"
+        "percolator: of a key's mutations the first one counts; breaks writes";
+    /// A Percolator shard locks only the primary (Percolator, section 2.2: every key is locked).
+    SecondaryNotLocked "secondary-not-locked"
+        "percolator: other keys than the primary are not locked; breaks atomicity";
+    /// A Percolator shard refuses to commit a key twice in one request, or again (Percolator, Fig. 6, which knows
+    /// no repeats: the lock is gone).
+    RepeatedCommitRefused "repeated-commit-refused"
+        "percolator: a commit that is repeated is told to be unknown; breaks what a client is told";
+    /// A Percolator shard that finds no lock of a transaction does not look for its commit.
+    CommitNotLookedFor "commit-not-looked-for"
+        "percolator: a committed transaction whose lock is gone counts as given up; breaks atomicity";
+    /// A Percolator shard does to any lock what was decided of one transaction.
+    ResolveTakesAnyLock "resolve-takes-any-lock"
+        "percolator: the locks of others are resolved along; breaks atomicity";
+    /// A Percolator shard scans from its first key on, wherever a scan begins.
+    ScanStartIgnored "scan-start-ignored"
+        "percolator: a scan tells keys from before its start; breaks scans";
+    /// A Percolator shard stops a scan once it has more than was wanted.
+    ScanLimitExceeded "scan-limit-exceeded"
+        "percolator: a scan tells one pair too many; breaks scans";
 }
 
 impl Bug {

@@ -90,9 +90,9 @@ impl Holdings {
         self.0.iter().filter(|holding| holding.span.intersection(span).is_some())
     }
 
-    /// What is served, in key order.
-    pub(super) fn held(&self) -> impl Iterator<Item = &Holding> {
-        self.0.iter().filter(|holding| holding.state == State::Held)
+    /// All that is known, in key order.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Holding> {
+        self.0.iter()
     }
 
     /// From here on this is known of the span. What else was known of the keys around it stays, or takes the

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Batch, Bytes, EngineError, Family, Range, ReadStore};
+use contract::{Batch, Bug, Bytes, EngineError, Family, Range, ReadStore};
 
 use crate::mvcc::split_version_key;
 
@@ -49,7 +49,8 @@ impl<S: ReadStore> View<'_, S> {
     /// What the shard serves, and how much of it there is.
     pub(super) async fn sizes(&self, holdings: &Holdings) -> Result<Ret, EngineError> {
         let mut held = Vec::new();
-        for Holding { span, version, .. } in holdings.held() {
+        let is_told = |known: &&Holding| known.state == State::Held || self.bugs.has(Bug::GivenAwayReported);
+        for Holding { span, version, .. } in holdings.known().filter(is_told) {
             let mut pairs = 0;
             for (family, from, to) in places(span) {
                 let range = Range { from: &from, to: to.as_deref(), ..Range::all() }.of(family);

@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::GroupId;
+use contract::{Bug, Bugs, GroupId};
 use serde::{Deserialize, Serialize};
 
 use super::SCHEDULER;
@@ -52,14 +52,13 @@ fn is_moving(group: GroupId, regions: &[Region]) -> bool {
 }
 
 impl Reports {
-    /// Takes down what a group reports to hold, where the map says so too; what does not fit it. Stale
-    /// reports are `believed` where that bug is planted.
+    /// Takes down what a group reports to hold, where the map says so too; what does not fit it.
     pub(super) fn hear(
         &mut self,
         group: GroupId,
         held: Vec<Held>,
         regions: &[Region],
-        believed: bool,
+        bugs: Bugs,
     ) -> Vec<Stale> {
         if group != SCHEDULER {
             self.groups.insert(group);
@@ -69,9 +68,12 @@ impl Reports {
         for reported in held {
             let known = regions.iter().find(|region| region.span.contains(&reported.span.start));
             let known = known.expect("the map covers every key");
-            let fits =
+            let mut fits =
                 known.span == reported.span && known.version == reported.version && known.group == group;
-            if fits || believed {
+            if bugs.has(Bug::HeartbeatMustBeNewer) {
+                fits &= !self.sizes.contains_key(&reported.span);
+            }
+            if fits || bugs.has(Bug::StaleHeartbeatBelieved) {
                 self.sizes.insert(known.span.clone(), reported.pairs);
             } else {
                 stale.push(Stale { reported, known: known.clone() });
@@ -93,30 +95,27 @@ impl Reports {
 
     /// Which region is to move, and where: from the group with the most to the one with the least (of equals,
     /// those with the lowest numbers), if they are further apart than the tolerance and closer afterwards;
-    /// the region that brings them closest, of equals the first one. None while either takes part in a move,
-    /// unless `ignores_moves`, where that bug is planted.
-    pub(super) fn balance(
-        &self,
-        regions: &[Region],
-        tolerance: u64,
-        ignores_moves: bool,
-    ) -> Option<(usize, GroupId)> {
+    /// the region that brings them closest, of equals the first one. None while either takes part in a move.
+    pub(super) fn balance(&self, regions: &[Region], tolerance: u64, bugs: Bugs) -> Option<(usize, GroupId)> {
         let measure = self.measure(regions)?;
         let mut loads: BTreeMap<GroupId, u64> = self.groups.iter().map(|group| (*group, 0)).collect();
         for region in regions {
-            *loads.entry(region.group).or_default() += measure.of(region);
+            let load = loads.entry(region.group).or_default();
+            let weight = measure.of(region);
+            *load = if bugs.has(Bug::BalanceByLargest) { weight.max(*load) } else { weight + *load };
         }
         let (most, from) = loads.iter().map(|(group, load)| (*load, Reverse(*group))).max()?;
         let (least, to) = loads.iter().map(|(group, load)| (*load, *group)).min()?;
         let from = from.0;
         let apart = most - least;
         let is_busy = is_moving(from, regions) || is_moving(to, regions);
-        if apart <= tolerance || (is_busy && !ignores_moves) {
+        if apart <= tolerance || (is_busy && !bugs.has(Bug::BalanceIgnoresMoves)) {
             return None;
         }
         let moves = regions.iter().enumerate().filter_map(|(place, region)| {
             let left_apart = apart.abs_diff(2 * measure.of(region));
-            (region.group == from && left_apart < apart).then_some((left_apart, place))
+            let helps = left_apart < apart || bugs.has(Bug::BalanceOvershoots);
+            (region.group == from && helps).then_some((left_apart, place))
         });
         moves.min().map(|(_, place)| (place, to))
     }

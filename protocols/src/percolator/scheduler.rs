@@ -49,7 +49,7 @@ fn check(regions: &[Region]) {
 }
 
 /// Cuts a region at a key and gives the part from there on to a group; whether anything changed.
-fn split(regions: &mut Vec<Region>, at: &Bytes, to: GroupId) -> bool {
+fn split(regions: &mut Vec<Region>, at: &Bytes, to: GroupId, bugs: Bugs) -> bool {
     let place = regions.iter().position(|region| region.span.contains(at)).expect("the map covers every key");
     let region = &regions[place];
     // What stays behind while a part is on its way still is a region of the old version at its shard.
@@ -57,12 +57,12 @@ fn split(regions: &mut Vec<Region>, at: &Bytes, to: GroupId) -> bool {
     if region.moving_from.is_some() || is_busy || region.group == to || to == SCHEDULER {
         return false;
     }
-    give(regions, place, at, to);
+    give(regions, place, at, to, bugs);
     true
 }
 
 /// Gives the part of a region from a key of it on to a group, whatever else is under way.
-fn give(regions: &mut Vec<Region>, place: usize, at: &Bytes, to: GroupId) {
+fn give(regions: &mut Vec<Region>, place: usize, at: &Bytes, to: GroupId, bugs: Bugs) {
     let region = regions[place].clone();
     let version = region.version + 1;
     let part = |start: &Bytes, end: &Option<Bytes>, group, moving_from| Region {
@@ -72,8 +72,11 @@ fn give(regions: &mut Vec<Region>, place: usize, at: &Bytes, to: GroupId) {
         moving_from,
     };
     let moved = part(at, &region.span.end, to, Some(region.group));
-    let stays =
+    let mut stays =
         (region.span.start < *at).then(|| part(&region.span.start, &Some(at.clone()), region.group, None));
+    if bugs.has(Bug::SplitKeepsVersion) {
+        stays.iter_mut().for_each(|stays| stays.version = region.version);
+    }
     regions.splice(place..=place, stays.into_iter().chain([moved]));
     check(regions);
 }
@@ -105,7 +108,7 @@ impl Scheduler {
     ) -> Result<Ret, EngineError> {
         let (regions, before) = (self.regions(store).await?, self.reports(store).await?);
         let mut reports = before.clone();
-        let stale = reports.hear(group, held, &regions, self.bugs.has(Bug::StaleHeartbeatBelieved));
+        let stale = reports.hear(group, held, &regions, self.bugs);
         if reports != before {
             batch.put(REPORTS_KEY, encode(&reports));
         }
@@ -120,13 +123,13 @@ impl Scheduler {
         batch: &mut Batch,
     ) -> Result<Ret, EngineError> {
         let (mut regions, reports) = (self.regions(store).await?, self.reports(store).await?);
-        let ignores_moves = self.bugs.has(Bug::BalanceIgnoresMoves);
-        if let Some((place, to)) = reports.balance(&regions, tolerance, ignores_moves) {
+        if let Some((place, to)) = reports.balance(&regions, tolerance, self.bugs) {
             let start = regions[place].span.start.clone();
-            if ignores_moves {
-                give(&mut regions, place, &start, to);
+            if self.bugs.has(Bug::BalanceIgnoresMoves) {
+                give(&mut regions, place, &start, to, self.bugs);
             } else {
-                assert!(split(&mut regions, &start, to), "a group that takes part in no move can begin one");
+                let begins = split(&mut regions, &start, to, self.bugs);
+                assert!(begins, "a group that takes part in no move can begin one");
             }
             batch.put(REGIONS_KEY, encode(&regions));
         }
@@ -169,7 +172,7 @@ impl Scheduler {
             SchedulerOp::Regions => Ok(Ret::Regions(self.regions(store).await?)),
             SchedulerOp::Split { at, to } => {
                 let mut regions = self.regions(store).await?;
-                if split(&mut regions, &at, to) {
+                if split(&mut regions, &at, to, self.bugs) {
                     batch.put(REGIONS_KEY, encode(&regions));
                 }
                 Ok(Ret::Regions(regions))

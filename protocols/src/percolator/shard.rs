@@ -61,7 +61,7 @@ impl Shard {
     /// Whether the shard serves what a request names, in a region of the version that it names.
     fn serves(&self, holdings: &Holdings, version: u64, op: &ShardOp) -> bool {
         let found = match keys(op) {
-            Keys::These(keys) if keys.is_empty() => return true,
+            Keys::These(keys) if keys.is_empty() => return !self.bugs.has(Bug::EmptyRequestRefused),
             Keys::These(keys) => holdings.of_keys(keys.into_iter()),
             Keys::Span(span) => holdings.of_span(span),
             Keys::SeenToLater => return true,

@@ -88,6 +88,19 @@ impl<S: ReadStore> View<'_, S> {
         Ok(Records(records.collect()))
     }
 
+    /// Planted: [`Bug::ConflictsByShard`]. A commit to any key after a timestamp, as [`Records::commit_after`].
+    pub(super) async fn any_commit_after(
+        &self,
+        after: Timestamp,
+    ) -> Result<Option<(Timestamp, Timestamp)>, EngineError> {
+        let found = self.store.scan(Range::all().of(WRITES), usize::MAX).await?;
+        Ok(found.iter().find_map(|(encoded, bytes)| {
+            let (_, at) = split_version_key(encoded).expect("records stand under version keys");
+            let write = Write::decode(bytes);
+            (at > after && !write.is_rollback()).then_some((write.start, at))
+        }))
+    }
+
     /// A lock as others meet it.
     pub(super) fn told(&self, key: &[u8], lock: &Lock) -> LockInfo {
         LockInfo {
@@ -120,9 +133,18 @@ impl<S: ReadStore> View<'_, S> {
         Ok(value.expect("a value stands as long as its record").into())
     }
 
+    /// As of when the versions are looked at that a reader sees: its timestamp, unless a bug is planted there.
+    fn as_of(&self, at: Timestamp) -> Timestamp {
+        match self.bugs.0 {
+            Some(Bug::NewestRead) => Timestamp::MAX,
+            Some(Bug::CommitAtReadMissed) => at.prev().unwrap_or(at),
+            _ => at,
+        }
+    }
+
     /// The value of a key as of a timestamp, whatever is locked.
     pub(super) async fn committed(&self, key: &[u8], at: Timestamp) -> Result<Option<Bytes>, EngineError> {
-        let newest = Versions::new(self.store, WRITES).newest(key, at).await?;
+        let newest = Versions::new(self.store, WRITES).newest(key, self.as_of(at)).await?;
         let Some(content) = newest.and_then(|version| version.value) else { return Ok(None) };
         Ok(Some(self.value(key, start_of(&content)).await?))
     }
@@ -134,14 +156,20 @@ impl<S: ReadStore> View<'_, S> {
         {
             return Ok(Ret::Locked(self.told(key, &lock)));
         }
-        Ok(Ret::Value(self.committed(key, at).await?))
+        let value = self.committed(key, at).await?;
+        if self.bugs.has(Bug::AbsentReadsEmpty) {
+            return Ok(Ret::Value(Some(value.unwrap_or_default())));
+        }
+        Ok(Ret::Value(value))
     }
 
     /// The first pairs of a span as of a timestamp; a lock behind the last of them is in nobody's way.
     pub(super) async fn scan(&self, span: &Span, at: Timestamp, limit: u32) -> Result<Ret, EngineError> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let range = Range { from: &span.start, to: span.end.as_deref(), ..Range::all() };
-        let found = Versions::new(self.store, WRITES).scan(range, at, limit).await?;
+        let more = u32::from(self.bugs.has(Bug::ScanLimitExceeded));
+        let limit = usize::try_from(limit.saturating_add(more)).unwrap_or(usize::MAX);
+        let from = if self.bugs.has(Bug::ScanStartIgnored) { &[] } else { &*span.start };
+        let range = Range { from, to: span.end.as_deref(), ..Range::all() };
+        let found = Versions::new(self.store, WRITES).scan(range, self.as_of(at), limit).await?;
         let enough = found.len() == limit;
         let last = found.last().map(|(key, _)| [key, &[0][..]].concat());
         let to = if enough { last.as_deref().or(Some(range.from)) } else { range.to };
@@ -161,7 +189,9 @@ impl<S: ReadStore> View<'_, S> {
 
     /// What became of a transaction at a key on which it has no lock.
     pub(super) async fn fate(&self, key: &[u8], start: Timestamp) -> Result<Fate, EngineError> {
-        Ok(self.records(key, start).await?.fate(start))
+        let fate = self.records(key, start).await?.fate(start);
+        let is_missed = matches!(fate, Fate::Committed(_)) && self.bugs.has(Bug::CommitNotLookedFor);
+        Ok(if is_missed { Fate::Unknown } else { fate })
     }
 
     /// The record before a timestamp, if it is of a rollback.

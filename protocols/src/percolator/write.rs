@@ -1,13 +1,13 @@
 //! How transactions write: the two phases of Percolator (§2.2, Fig. 6), and what others do when a
 //! coordinator is gone. Each operation changes all of its keys or none.
 
-use contract::{Batch, Bug, Bytes, ReadStore};
+use contract::{Batch, Bug, Bytes, EngineError, ReadStore};
 
 use crate::mvcc::{Timestamp, version_key};
 
 use super::layout::{DATA, LOCKS, Lock, LockKind, WRITES, Write, WriteKind};
-use super::op::{MutationKind, Prewrite, Ret};
-use super::view::{Fate, Refusal, View};
+use super::op::{Mutation, MutationKind, Prewrite, Ret};
+use super::view::{Fate, Records, Refusal, View};
 
 type Outcome = Result<Ret, Refusal>;
 
@@ -25,7 +25,12 @@ impl<S: ReadStore> View<'_, S> {
         let mut promised = Timestamp::ZERO;
         let mut written = Vec::new();
         for mutation in &prewrite.mutations {
-            let lock = self.lock(&mutation.key).await?;
+            let comes_again = |(earlier, _): &(&Mutation, bool)| earlier.key == mutation.key;
+            if self.bugs.has(Bug::FirstMutationCounts) && written.iter().any(comes_again) {
+                continue;
+            }
+            let overlooked = |lock: &Lock| self.bugs.has(Bug::OlderLockOverwritten) && lock.start < start;
+            let lock = self.lock(&mutation.key).await?.filter(|lock| !overlooked(lock));
             match &lock {
                 Some(lock) if lock.start != start => {
                     return refuse(Ret::Locked(self.told(&mutation.key, lock)));
@@ -68,13 +73,14 @@ impl<S: ReadStore> View<'_, S> {
                     batch.delete_in(LOCKS, &**key);
                 }
                 self.record_commit(key, kind, start, min_commit, batch).await?;
-            } else {
+            } else if *key == prewrite.primary || !self.bugs.has(Bug::SecondaryNotLocked) {
                 let secondaries = prewrite.secondaries.clone().filter(|_| *key == prewrite.primary);
+                let ttl = prewrite.ttl / if self.bugs.has(Bug::TtlInWrongUnit) { 1000 } else { 1 };
                 let lock = Lock {
                     kind,
                     primary: prewrite.primary.clone(),
                     start,
-                    expires: self.moments.clock.saturating_add(prewrite.ttl),
+                    expires: self.moments.clock.saturating_add(ttl),
                     for_update,
                     min_commit: chosen,
                     secondaries,
@@ -98,14 +104,29 @@ impl<S: ReadStore> View<'_, S> {
             Fate::RolledBack => Ret::RolledBack,
             // The record that would tell may have been collected.
             Fate::Unknown if start < self.moments.safepoint => Ret::RolledBack,
-            Fate::Unknown => match records.commit_after(seen) {
-                Some((start, commit)) if !self.bugs.has(Bug::ConflictIgnored) => {
-                    Ret::Conflict { key: key.clone(), start, commit }
-                }
-                _ => return Ok(()),
+            Fate::Unknown => match self.conflict(key, &records, seen).await? {
+                Some((start, commit)) => Ret::Conflict { key: key.clone(), start, commit },
+                None => return Ok(()),
             },
         };
         Err(Refusal::Answer(answer))
+    }
+
+    /// Who has committed to a key since a timestamp, and when.
+    async fn conflict(
+        &self,
+        key: &[u8],
+        records: &Records,
+        seen: Timestamp,
+    ) -> Result<Option<(Timestamp, Timestamp)>, EngineError> {
+        Ok(match self.bugs.0 {
+            Some(Bug::ConflictIgnored) => None,
+            Some(Bug::AnyCommitConflicts) => {
+                self.records(key, Timestamp::ZERO).await?.commit_after(Timestamp::ZERO)
+            }
+            Some(Bug::ConflictsByShard) => self.any_commit_after(seen).await?,
+            _ => records.commit_after(seen),
+        })
     }
 
     /// Writes the record of a commit. A rollback of a transaction that began at this very timestamp stays
@@ -121,14 +142,16 @@ impl<S: ReadStore> View<'_, S> {
         assert!(commit > start, "a transaction commits after it began");
         let kind = match kind {
             LockKind::Put => WriteKind::Put,
+            LockKind::Delete if self.bugs.has(Bug::DeletionPassedOver) => WriteKind::Lock,
             LockKind::Delete => WriteKind::Delete,
             LockKind::Lock => WriteKind::Lock,
             LockKind::Pessimistic => panic!("only what is written commits"),
         };
-        let there = self.record_at(key, commit).await?;
+        let at = if self.bugs.has(Bug::RecordAtStart) { start } else { commit };
+        let there = self.record_at(key, at).await?;
         let overlaps_rollback = there.is_some_and(|write| write.is_rollback() || write.overlaps_rollback);
         let record = Write { kind, start, overlaps_rollback };
-        batch.put_in(WRITES, version_key(key, commit), record.encoded());
+        batch.put_in(WRITES, version_key(key, at), record.encoded());
         Ok(())
     }
 
@@ -155,13 +178,21 @@ impl<S: ReadStore> View<'_, S> {
         commit: Timestamp,
         batch: &mut Batch,
     ) -> Outcome {
-        for key in keys {
+        let refuses_repeats = self.bugs.has(Bug::RepeatedCommitRefused);
+        for (place, key) in keys.iter().enumerate() {
+            if refuses_repeats && keys[..place].contains(key) {
+                return refuse(Ret::NotFound);
+            }
             let lock = self.lock(key).await?.filter(|lock| lock.start == start && lock.is_prewritten());
             if let Some(lock) = lock {
                 self.commit_lock(key, &lock, commit, batch).await?;
+                if self.bugs.has(Bug::CommitKeepsLock) {
+                    batch.put_in(LOCKS, &**key, lock.encoded());
+                }
                 continue;
             }
             match self.fate(key, start).await? {
+                Fate::Committed(_) if refuses_repeats => return refuse(Ret::NotFound),
                 Fate::Committed(at) if at == commit => {}
                 Fate::Committed(commit) => return refuse(Ret::Committed { commit }),
                 _ if self.bugs.has(Bug::CommitWithoutLock) => {}
@@ -285,12 +316,15 @@ impl<S: ReadStore> View<'_, S> {
         batch: &mut Batch,
     ) -> Outcome {
         for key in keys {
-            let Some(lock) = self.lock(key).await?.filter(|lock| lock.start == start) else { continue };
+            let any = self.bugs.has(Bug::ResolveTakesAnyLock);
+            let Some(lock) = self.lock(key).await?.filter(|lock| lock.start == start || any) else {
+                continue;
+            };
             match commit {
                 Some(commit) if lock.is_prewritten() => self.commit_lock(key, &lock, commit, batch).await?,
                 // It committed without writing this key.
                 Some(_) => batch.delete_in(LOCKS, &**key),
-                None => self.give_up(key, start, Some(&lock), batch).await?,
+                None => self.give_up(key, lock.start, Some(&lock), batch).await?,
             }
         }
         Ok(Ret::Done)

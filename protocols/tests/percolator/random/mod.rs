@@ -422,6 +422,18 @@ fn planted_bugs_are_found_by_random_schedules() {
         Bug::CommitWithoutLock,
         Bug::ConflictIgnored,
         Bug::BalanceIgnoresMoves,
+        Bug::SplitKeepsVersion,
+        Bug::GivenAwayReported,
+        Bug::HeartbeatMustBeNewer,
+        Bug::CommitKeepsLock,
+        Bug::CommitAtReadMissed,
+        Bug::NewestRead,
+        Bug::RecordAtStart,
+        Bug::OlderLockOverwritten,
+        Bug::SecondaryNotLocked,
+        Bug::RepeatedCommitRefused,
+        Bug::CommitNotLookedFor,
+        Bug::ResolveTakesAnyLock,
     ] {
         let (seed, broken) = found(bug).unwrap_or_else(|| panic!("{bug} breaks no law"));
         println!("{bug}, seed {seed}: {broken}");
