@@ -44,6 +44,8 @@ impl Zab {
         match &mut self.standing {
             Standing::Leading(leading) => {
                 leading.learners.insert(from, Learner::new(accepted, !self.group.votes(from)));
+                // What it asked over an earlier connection it does not wait for any more.
+                leading.reads.forget(from);
                 if leading.stage > Stage::Connecting {
                     let (epoch, own) = (self.accepted, leading.own);
                     return fx.send(from, Message::NewEpoch { epoch }, own);
@@ -51,11 +53,8 @@ impl Zab {
                 self.advance(fx);
             }
             Standing::Looking(_) => drop(self.early.insert(from, accepted)),
-            // The leader itself looks for another one.
-            Standing::Following(following) if following.leader == from => {
-                self.abandon(Then::Look, fx);
-                self.early.insert(from, accepted);
-            }
+            // The leader itself looks for another one. What it says goes with the connection over which it came.
+            Standing::Following(following) if following.leader == from => self.abandon(Then::Look, fx),
             Standing::Following(_) | Standing::Resting => fx.disconnect(from),
         }
     }

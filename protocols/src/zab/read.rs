@@ -41,6 +41,13 @@ enum Reader {
 }
 
 impl Reads {
+    /// A learner's questions so far get no answer.
+    pub(super) fn forget(&mut self, learner: NodeId) {
+        let is_its = |reader: &Reader| matches!(reader, Reader::Learner(node, _) if *node == learner);
+        self.begun.retain(|read| !is_its(&read.reader));
+        self.queued.retain(|reader| !is_its(reader));
+    }
+
     /// The clients whose reads were not served, in order of arrival.
     pub(super) fn into_requests(self) -> impl Iterator<Item = RequestId> {
         let readers = self.begun.into_iter().map(|read| read.reader).chain(self.queued);

@@ -132,9 +132,10 @@ impl Fold {
             Record::Entry(entry) => self.replace_from(entry),
             Record::Truncated { last } => self.truncate(last),
             Record::Installing { mark, membership } => self.installing = Some((mark, membership)),
-            // An older compaction, whose suffix went in a later one: only that tells the start.
+            // An older compaction, whose suffix went in a later one: only that tells the start, and who takes part
+            // then. Until it comes the oldest entry or truncation that is left stands in.
             Record::Compacted { mark, .. } if mark.index < self.start => {
-                assert!(self.start_epoch.is_none(), "a log's start only moves forward");
+                assert!(self.membership.is_none(), "a log's start only moves forward");
             }
             Record::Compacted { mark, membership } => {
                 let left = (mark.index.0 - self.start.0) as usize;
@@ -298,6 +299,10 @@ mod tests {
         // What is left begins with a truncation of what is gone, or was itself cut off from further back.
         let journal = [truncated(4, 1), entry(5, 2), epochs(2, 2), compacted(5, 2)];
         assert_eq!(folded(&journal, mark(5, 2)), (mark(5, 2), vec![], 2, false));
+        // The log was compacted before that truncation, and again behind it.
+        let journal =
+            [truncated(4, 1), entry(5, 2), epochs(2, 2), compacted(2, 1), entry(6, 2), compacted(5, 2)];
+        assert_eq!(folded(&journal, mark(6, 2)), (mark(5, 2), vec![2], 2, false));
         let journal = [entry(9, 1), truncated(4, 1), entry(5, 2), epochs(2, 2), compacted(5, 2)];
         assert_eq!(folded(&journal, mark(5, 2)), (mark(5, 2), vec![], 2, false));
     }
