@@ -180,3 +180,21 @@ impl Zab {
         fx.push(Effect::SetTimer { timer: Timer::Limit, within: limit..=limit });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::{Cluster, Mark, Recovered, Replica};
+
+    use super::*;
+
+    #[test]
+    fn what_comes_over_a_connection_that_is_given_up_goes_with_it() {
+        let mut fx = Effects::default();
+        let durable = Recovered { records: Vec::new(), applied: Mark::ZERO };
+        let mut zab = Zab::start(&Cluster::new(NodeId(3), 3, Default::default()), durable, &mut fx);
+        zab.abandon(Then::Follow(NodeId(1)), &mut fx);
+        zab.on_message(NodeId(1), Message::CEpoch { accepted: Epoch(1) }, &mut fx);
+        assert!(matches!(zab.standing, Standing::Looking(_)), "neither follows the other");
+        assert!(zab.early.is_empty(), "it will come over another connection, if it comes");
+    }
+}
