@@ -238,7 +238,10 @@ fn different_findings_end_a_sweep() {
 #[test]
 fn an_interrupted_sweep_says_how_to_go_on() {
     let place = Place::new("interrupt");
-    let mut sweep = place.command(&["sweep", "small.toml", "--seeds", "100..", "--set", IMPOSSIBLE]);
+    let rows = format!("{SCENARIO}[[row]]\nname = \"a\"\n[[row]]\nname = \"b\"\n");
+    fs::write(place.0.join("rows.toml"), rows).expect("a folder that can be written to");
+    let asked = ["--row", "b", "--set", IMPOSSIBLE, "--require-sometimes", "--out", "found"];
+    let mut sweep = place.command(&[&["sweep", "rows.toml", "--seeds", "100.."], &asked[..]].concat());
     let mut child = sweep.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
     // Once it has found something it is surely at work.
     let mut said = String::new();
@@ -249,7 +252,7 @@ fn an_interrupted_sweep_says_how_to_go_on() {
     let ran = Ran::from(child.wait_with_output().expect("it ends")).exits(75);
     let (_, done) = ran.out.split_once("interrupted; seeds done: 100..").expect("it says what was done");
     let (done, next) = done.split_once("; go on with\n").expect("it says how to go on");
-    assert_eq!(next, format!("  seedbed sweep small.toml --seeds {done}.. --set {IMPOSSIBLE}\n"));
+    assert_eq!(next, format!("  seedbed sweep rows.toml --seeds {done}.. {}\n", asked.join(" ")));
 }
 
 #[test]

@@ -109,7 +109,10 @@ fn ending(args: &SweepArgs, sweep: &Sweep) -> String {
     words.extend(args.scenarios.iter().map(|path| quoted(&path.display().to_string())));
     words.extend(["--seeds".to_owned(), rest.to_string()]);
     words.extend(args.time.iter().flat_map(|time| ["--for".to_owned(), format_duration(*time)]));
+    words.extend(args.changes.row.iter().flat_map(|row| ["--row".to_owned(), quoted(row)]));
     words.extend(changed(&args.changes));
+    words.extend(args.require_sometimes.then(|| "--require-sometimes".to_owned()));
+    words.extend(["--out".to_owned(), quoted(&args.out.display().to_string())]);
     format!("{why}; seeds done: {done}; go on with\n  {}\n", words.join(" "))
 }
 
