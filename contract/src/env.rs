@@ -50,22 +50,31 @@ pub trait Env<M>: Clone + 'static {
 
 /// What travels: `M` between replicas, `Q` and `A` between clients and servers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Packet<M, Q, A> {
-    /// The replica group it is for.
-    pub group: GroupId,
-    /// The content.
-    pub body: PacketBody<M, Q, A>,
-}
-
-/// The three kinds of content.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PacketBody<M, Q, A> {
+pub enum Packet<M, Q, A> {
     /// From replica to replica.
-    Peer(M),
+    Peer {
+        /// Of which group.
+        group: GroupId,
+        /// What it says.
+        message: M,
+    },
+    /// From the replicas on one server to those on another: what several groups say at the same moment.
+    /// It arrives whole or not at all.
+    Peers(Vec<(GroupId, M)>),
     /// From client to server.
-    Request(Request<Q>),
+    Request {
+        /// Which group it is for.
+        group: GroupId,
+        /// What is asked.
+        request: Request<Q>,
+    },
     /// From server to client.
-    Response(Response<A>),
+    Response {
+        /// Which group answers.
+        group: GroupId,
+        /// What it answers.
+        response: Response<A>,
+    },
 }
 
 /// A client's request. A retry carries the same `client` and `seq`, so that it takes effect once.
@@ -112,15 +121,25 @@ pub enum Rejection {
 impl<M: WireSize, Q: WireSize, A: WireSize> WireSize for Packet<M, Q, A> {
     /// Groups do not share connections: one that breaks its own breaks no other's.
     fn stream(&self) -> StreamId {
-        self.group.into()
+        match self {
+            Self::Peer { group, .. } | Self::Request { group, .. } | Self::Response { group, .. } => {
+                (*group).into()
+            }
+            Self::Peers(_) => unreachable!("what goes over streams is not gathered"),
+        }
     }
 
     fn wire_size(&self) -> usize {
-        // Group id and kind, as in a compact binary encoding.
-        5 + match &self.body {
-            PacketBody::Peer(message) => message.wire_size(),
-            PacketBody::Request(request) => 10 + request.op.wire_size(),
-            PacketBody::Response(response) => 9 + response.result.as_ref().map_or(3, WireSize::wire_size),
+        // Kind and group id, as in a compact binary encoding.
+        const KIND: usize = 1;
+        const GROUP: usize = 4;
+        KIND + match self {
+            Self::Peer { message, .. } => GROUP + message.wire_size(),
+            Self::Peers(messages) => messages.iter().map(|(_, message)| GROUP + message.wire_size()).sum(),
+            Self::Request { request, .. } => GROUP + 10 + request.op.wire_size(),
+            Self::Response { response, .. } => {
+                GROUP + 9 + response.result.as_ref().map_or(3, WireSize::wire_size)
+            }
         }
     }
 }
@@ -141,16 +160,21 @@ impl fmt::Display for Rejection {
 
 impl<M: fmt::Display, Q: fmt::Display, A: fmt::Display> fmt::Display for Packet<M, Q, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.body {
-            PacketBody::Peer(message) => write!(f, "{} {message}", self.group),
-            PacketBody::Request(request) => {
-                write!(f, "{} request {}#{} {}", self.group, request.client, request.seq, request.op)
-            }
-            PacketBody::Response(response) => match &response.result {
-                Ok(answer) => write!(f, "{} response #{} {answer}", self.group, response.seq),
-                Err(rejection) => {
-                    write!(f, "{} response #{} rejected: {rejection}", self.group, response.seq)
+        match self {
+            Self::Peer { group, message } => write!(f, "{group} {message}"),
+            Self::Peers(messages) => {
+                for (place, (group, message)) in messages.iter().enumerate() {
+                    let between = if place == 0 { "" } else { "; " };
+                    write!(f, "{between}{group} {message}")?;
                 }
+                Ok(())
+            }
+            Self::Request { group, request } => {
+                write!(f, "{group} request {}#{} {}", request.client, request.seq, request.op)
+            }
+            Self::Response { group, response } => match &response.result {
+                Ok(answer) => write!(f, "{group} response #{} {answer}", response.seq),
+                Err(rejection) => write!(f, "{group} response #{} rejected: {rejection}", response.seq),
             },
         }
     }

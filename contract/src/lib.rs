@@ -34,7 +34,7 @@ pub use engine::{
     Batch, Change, Durability, Engine, EngineError, EngineStats, Family, Order, Pair, Range, ReadStore,
     TornTail,
 };
-pub use env::{Env, Packet, PacketBody, Rejection, Request, Response, WireSize};
+pub use env::{Env, Packet, Rejection, Request, Response, WireSize};
 pub use fs::{File, Fs, FsError, OpenMode};
 pub use history::{Event, EventKind, History, Outcome};
 pub use ids::{

@@ -480,6 +480,9 @@ pub trait Replica: Clone + Debug + Eq + Hash + Send + Sync + Sized + 'static {
     type Options: ProtocolOptions;
     /// What replicas say to each other.
     type Message: Clone + Debug + Display + Eq + Ord + Hash + Send + Sync + WireSize + 'static;
+    /// Of its timers the one, if there is one, that only paces what it says unasked, such as heartbeats. It may
+    /// fire before its time, so that the groups of one server do so together.
+    const BEAT: Option<Self::Timer> = None;
     /// What it waits for.
     type Timer: Copy + Debug + Eq + Ord + Hash + Send + Sync + 'static;
     /// What its journal holds.

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use contract::{
     Address, Answers, Channel, Cluster, Command, Control, Effect, Effects, Engine, Env, FsError, Index, Mark,
-    Membership, NodeId, Observer, Packet, PacketBody, Recovered, Rejection, Replica, Request, RequestId,
-    Response, Service, TimerId, Token, View,
+    Membership, NodeId, Observer, Packet, Recovered, Rejection, Replica, Request, RequestId, Response,
+    Service, TimerId, Token, View,
 };
 use storage::journal::{JournalError, JournalOptions, JournalStats};
 
@@ -18,6 +18,7 @@ use crate::persist::{Persist, Segments};
 use crate::queue::Queue;
 use crate::shared::SharedJournal;
 use crate::snapshot::{self, Staged};
+use crate::together::Together;
 
 /// How a host is tuned.
 #[derive(Clone, Debug)]
@@ -129,8 +130,7 @@ type Early<M> = Vec<(NodeId, News<M>)>;
 pub(crate) struct Inner<R: Replica, S: Service, E: Engine, V> {
     pub(crate) setup: Setup<R, E, V>,
     pub(crate) journal: SharedJournal<E::Fs>,
-    /// How many groups share the server's timers.
-    groups: u32,
+    together: Together<R::Message>,
     /// Empty while the host recovers, and again once it has failed.
     pub(crate) core: RefCell<Option<Core<R, S, E>>>,
     /// What came over streams while the host recovered: a listening socket keeps it.
@@ -198,18 +198,18 @@ where
     E: Engine,
     V: Env<PacketOf<R, S>>,
 {
-    /// Starts one of a server's `groups` on what its disk holds. Until it has recovered it hears nothing.
+    /// Starts one of a server's groups on what its disk holds. Until it has recovered it hears nothing.
     pub(crate) fn start(
         setup: Setup<R, E, V>,
         service: S,
         journal: SharedJournal<E::Fs>,
-        groups: u32,
+        together: Together<R::Message>,
     ) -> Self {
         let env = setup.env.clone();
         let inner = Inner {
             setup,
             journal,
-            groups,
+            together,
             core: RefCell::new(None),
             early: RefCell::new((R::CHANNEL == Channel::Stream).then(Vec::new)),
             failure: RefCell::new(None),
@@ -292,16 +292,9 @@ where
         }
     }
 
-    /// A packet arrived.
-    pub(crate) fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
-        assert_eq!(packet.group, self.inner.setup.cluster.group, "a server knows its groups");
-        match (packet.body, from) {
-            (PacketBody::Peer(message), Address::Node(peer)) => self.hear(peer, News::Message(message)),
-            (PacketBody::Request(request), _) => self.on_request(from, request),
-            (PacketBody::Peer(_) | PacketBody::Response(_), _) => {
-                unreachable!("{from} sent a server what only a server sends, or only a client receives")
-            }
-        }
+    /// A peer said something.
+    pub(crate) fn on_message(&self, peer: NodeId, message: R::Message) {
+        self.hear(peer, News::Message(message));
     }
 
     /// The stream to a peer broke.
@@ -318,18 +311,23 @@ where
         self.step(|replica, fx| replica.on_timer(timer, fx));
     }
 
-    /// A server's timers are dense: those of its groups take turns.
+    /// The beat came that the group waited for.
+    pub(crate) fn on_beat(&self) {
+        let beat = R::BEAT.expect("who has none waits for none");
+        self.step(|replica, fx| replica.on_timer(beat, fx));
+    }
+
     fn timer_id(&self, core: &mut Core<R, S, E>, timer: R::Timer) -> TimerId {
         let known = core.timers.iter().position(|known| *known == timer);
         let place = known.unwrap_or_else(|| {
             core.timers.push(timer);
             core.timers.len() - 1
         });
-        let place = u32::try_from(place).expect("a protocol has few timers");
-        TimerId(place * self.inner.groups + self.inner.setup.cluster.group.0)
+        self.inner.together.timer_of_group(self.inner.setup.cluster.group, place)
     }
 
-    fn on_request(&self, from: Address, request: Request<S::Op>) {
+    /// A client asks for something.
+    pub(crate) fn on_request(&self, from: Address, request: Request<S::Op>) {
         let is_read = S::is_read(&request.op) && R::ANSWERS == Answers::Service;
         let id = {
             let mut core = self.inner.core.borrow_mut();
@@ -376,7 +374,8 @@ where
     }
 
     fn carry_out(&self, core: &mut Core<R, S, E>, effect: Effect<R>) {
-        let env = &self.inner.setup.env;
+        let Setup { env, cluster, .. } = &self.inner.setup;
+        let goes_along = |timer| R::BEAT == Some(timer) && self.inner.together.is_shared();
         match effect {
             Effect::Send { to, message, after } => match after.filter(|token| core.pending.contains(token)) {
                 Some(token) => core.held.entry(token).or_default().push(Held::Message(to, message)),
@@ -384,15 +383,21 @@ where
             },
             Effect::Disconnect { peer } => {
                 core.forget_held(peer);
-                env.close_stream(peer.into(), self.inner.setup.cluster.group.into());
+                env.close_stream(peer.into(), cluster.group.into());
             }
             Effect::Persist { token, records } => {
                 core.pending.insert(token);
                 self.inner.persist.push(Persist::Records { token, records });
             }
+            Effect::SetTimer { timer, within } if goes_along(timer) => {
+                self.inner.together.await_beat(cluster.group, within, env);
+            }
             Effect::SetTimer { timer, within } => {
                 let id = self.timer_id(core, timer);
                 env.set_timer(id, within);
+            }
+            Effect::CancelTimer(timer) if goes_along(timer) => {
+                self.inner.together.leave_beats(cluster.group);
             }
             Effect::CancelTimer(timer) => {
                 let id = self.timer_id(core, timer);
@@ -415,7 +420,7 @@ where
             Effect::Controlled { request } => {
                 let waiting = core.waiting.remove(&request).expect("a request is answered once");
                 let Waiting::Operator(control) = waiting else { panic!("{request} is a client's") };
-                self.inner.setup.observer.controlled(self.inner.setup.cluster.me, &control, Ok(()));
+                self.inner.setup.observer.controlled(cluster.me, &control, Ok(()));
             }
             Effect::ReadAt { request, index } if index <= core.applied.index => {
                 self.inner.work.push(Work::Query(request));
@@ -439,18 +444,26 @@ where
 
     fn send(&self, to: NodeId, message: R::Message) {
         let Setup { cluster, env, .. } = &self.inner.setup;
-        let packet = Packet { group: cluster.group, body: PacketBody::Peer(message) };
+        let group = cluster.group;
         match R::CHANNEL {
-            Channel::Datagram => env.send(to.into(), packet),
-            Channel::Stream => env.send_stream(to.into(), packet),
+            Channel::Datagram => {
+                if let Some(message) = self.inner.together.keep(to, group, message) {
+                    env.send(to.into(), Packet::Peer { group, message });
+                }
+            }
+            Channel::Stream => env.send_stream(to.into(), Packet::Peer { group, message }),
         }
+    }
+
+    /// Sends what groups of this server say together.
+    pub(crate) fn send_packet(&self, to: NodeId, packet: PacketOf<R, S>) {
+        self.inner.setup.env.send(to.into(), packet);
     }
 
     /// Answers a client.
     pub(crate) fn respond(&self, to: Address, seq: u64, result: Result<S::Ret, Rejection>) {
         let group = self.inner.setup.cluster.group;
-        let body = PacketBody::Response(Response { seq, result });
-        self.inner.setup.env.send(to, Packet { group, body });
+        self.inner.setup.env.send(to, Packet::Response { group, response: Response { seq, result } });
     }
 
     pub(crate) fn refuse(&self, core: &mut Core<R, S, E>, request: RequestId, reason: Rejection) {

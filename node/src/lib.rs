@@ -17,7 +17,7 @@
 //!
 //! **Invariant:** the journal forgets an entry only when the engine holds its effects durably.
 //!
-//! Reading order: [`server`], `host`, then `persist`, `apply` and `snapshot`, one task or concern each.
+//! Reading order: [`server`], `host`, `together`, then `persist`, `apply` and `snapshot`, one task or concern each.
 
 mod apply;
 mod host;
@@ -26,6 +26,7 @@ mod queue;
 pub mod server;
 mod shared;
 mod snapshot;
+mod together;
 
 pub use host::{HostError, HostOptions, HostStats, PacketOf, Setup};
 pub use server::Server;

@@ -1,16 +1,19 @@
-//! A server: its replica groups, which share its disk, its journal and its clock.
+//! A server: its replica groups, which share its disk, its journal, its clock and their beats.
 
 use contract::{
-    Address, Control, Engine, Env, GroupId, Membership, NodeId, Replica, Service, StreamId, TimerId, View,
+    Address, Control, Engine, Env, GroupId, Membership, NodeId, Packet, Replica, Service, StreamId, TimerId,
+    View,
 };
 
 use crate::host::{Host, HostError, HostStats, PacketOf, Setup};
 use crate::shared::SharedJournal;
+use crate::together::{TimerOf, Together};
 
 /// One server. Group `g` is the `g`th of its hosts.
 pub struct Server<R: Replica, S: Service, E: Engine, V> {
     groups: Vec<Host<R, S, E, V>>,
     journal: SharedJournal<E::Fs>,
+    together: Together<R::Message>,
 }
 
 impl<R, S, E, V> Server<R, S, E, V>
@@ -27,19 +30,56 @@ where
     pub fn start(groups: impl ExactSizeIterator<Item = (Setup<R, E, V>, S)>) -> Self {
         let journal = SharedJournal::new();
         let count = u32::try_from(groups.len()).expect("a server has few groups");
-        assert!(count > 0, "a server serves at least one group");
+        let together = Together::new(count);
         let groups = (0..).map(GroupId).zip(groups).map(|(group, (setup, service))| {
             assert_eq!(setup.cluster.group, group, "groups are numbered from 0");
-            Host::start(setup, service, journal.clone(), count)
+            Host::start(setup, service, journal.clone(), together.clone())
         });
-        Self { groups: groups.collect(), journal }
+        Self { groups: groups.collect(), journal, together }
     }
 
     /// A packet arrived.
     pub fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
-        // What is for a group that this server does not have was sent by mistake.
-        if let Some(host) = self.groups.get(packet.group.0 as usize) {
-            host.on_packet(from, packet);
+        match (packet, from) {
+            (Packet::Peer { group, message }, Address::Node(peer)) => {
+                if let Some(host) = self.host(group) {
+                    host.on_message(peer, message);
+                }
+            }
+            (Packet::Peers(messages), Address::Node(peer)) => self.together(|| {
+                for (group, message) in messages {
+                    if let Some(host) = self.host(group) {
+                        host.on_message(peer, message);
+                    }
+                }
+            }),
+            (Packet::Request { group, request }, _) => {
+                if let Some(host) = self.host(group) {
+                    host.on_request(from, request);
+                }
+            }
+            (Packet::Peer { .. } | Packet::Peers(_) | Packet::Response { .. }, _) => {
+                unreachable!("{from} sent a server what only a server sends, or only a client receives")
+            }
+        }
+    }
+
+    /// What is for a group that this server does not have was sent by mistake.
+    fn host(&self, group: GroupId) -> Option<&Host<R, S, E, V>> {
+        self.groups.get(group.0 as usize)
+    }
+
+    /// Lets groups act, and sends what they say to a peer in one packet.
+    fn together(&self, act: impl FnOnce()) {
+        for (peer, mut messages) in self.together.gather(act) {
+            let packet = match messages.len() {
+                1 => {
+                    let (group, message) = messages.remove(0);
+                    Packet::Peer { group, message }
+                }
+                _ => Packet::Peers(messages),
+            };
+            self.groups[0].send_packet(peer, packet);
         }
     }
 
@@ -50,8 +90,13 @@ where
 
     /// A timer fired.
     pub fn on_timer(&self, timer: TimerId) {
-        let count = u32::try_from(self.groups.len()).expect("a server has few groups");
-        self.groups[(timer.0 % count) as usize].on_timer(timer.0 / count);
+        match self.together.whose(timer) {
+            TimerOf::Group(group, place) => self.groups[group.0 as usize].on_timer(place),
+            TimerOf::Beat(place) => {
+                let due = self.together.beat(place);
+                self.together(|| due.into_iter().for_each(|group| self.groups[group.0 as usize].on_beat()));
+            }
+        }
     }
 
     /// An operator asks something of every group that this server leads.

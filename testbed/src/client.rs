@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, ClientId, Env, GroupId, History, NodeId, OpId, Outcome, Packet, PacketBody, Rejection, Request,
-    Response, Time, TimerId,
+    Address, ClientId, Env, GroupId, History, NodeId, OpId, Outcome, Packet, Rejection, Request, Response,
+    Time, TimerId,
 };
 use hdrhistogram::Histogram;
 use rand::Rng;
@@ -303,7 +303,7 @@ impl<M, V: Env<Packet<M, Ask, Answer>>> Client<M, V> {
     fn send(&mut self) {
         let op = self.under_way.as_ref().expect("only an operation under way is sent").op.clone();
         let request = Request { client: self.me, seq: self.seq, op: Ask::Kv(op) };
-        let packet = Packet { group: GroupId(0), body: PacketBody::Request(request) };
+        let packet = Packet::Request { group: GroupId(0), request };
         self.env.send(self.server.into(), packet);
         if self.retries {
             let (least, most) = self.retry_after;

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, PacketBody,
-    ProtocolOptions, Replica, Role, Time,
+    Address, ClientId, Cluster, Control, GroupId, History, Membership, NodeId, OpId, Packet, ProtocolOptions,
+    Replica, Role, Time,
 };
 use node::{HostOptions, HostStats, Setup};
 use protocols::KvService;
@@ -472,10 +472,12 @@ fn simulate<R: Replica>(
                     server.on_packet(from, message);
                 }
             }
-            Event::Message { to: Address::Client(client), from, message } => match message.body {
-                PacketBody::Response(response) => clients[client.slot()].on_response(from, response),
-                PacketBody::Peer(_) | PacketBody::Request(_) => unreachable!("servers only answer clients"),
-            },
+            Event::Message { to: Address::Client(client), from, message } => {
+                let Packet::Response { response, .. } = message else {
+                    unreachable!("servers only answer clients")
+                };
+                clients[client.slot()].on_response(from, response);
+            }
             Event::Timer { at: Address::Node(node), timer } => {
                 if let Some(server) = &arena.servers[node.slot()] {
                     server.on_timer(timer);

@@ -213,6 +213,7 @@ impl Replica for MultiPaxos {
     const CHANNEL: Channel = Channel::Datagram;
     const FAILURES: FailureModel = FailureModel { stable_storage: true, tolerated_percent: 50 };
     const LOG: LogShape = LogShape::Slots;
+    const BEAT: Option<Timer> = Some(Timer::Heartbeat);
     type Options = Options;
     type Message = Message;
     type Timer = Timer;

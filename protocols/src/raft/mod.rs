@@ -186,6 +186,7 @@ impl Replica for Raft {
     const NAME: &'static str = "raft";
     const CHANNEL: Channel = Channel::Datagram;
     const FAILURES: FailureModel = FailureModel { stable_storage: true, tolerated_percent: 50 };
+    const BEAT: Option<Timer> = Some(Timer::Heartbeat);
     type Options = Options;
     type Message = Message;
     type Timer = Timer;

@@ -78,7 +78,7 @@ impl Raft {
             self.send_nothing(slot, fx);
         } else if self.log.membership().is_witness(peer) {
             self.let_skip(slot, fx);
-        } else if !self.keeps_no_state() {
+        } else if !self.lacks_state() {
             self.begin_snapshot(slot, fx);
         }
     }

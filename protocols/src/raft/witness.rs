@@ -7,7 +7,8 @@
 //!   those that are left. It stands later than others do, takes no requests, brings a voter that keeps the
 //!   state up to date and appoints that one.
 //! - **It drops its log only when nobody can need it from there.** Others drop what their service has, and
-//!   offer a snapshot; a witness has none to offer. The leader tells up to where *all* who keep the state hold
+//!   offer a snapshot; a witness has none to offer, unless it kept the state until lately: that is still good for
+//!   a snapshot as long as the log goes on from there. The leader tells up to where *all* who keep the state hold
 //!   the log ([`Message::Trim`]). So while one of them is down the log of a witness grows.
 //! - **It needs no snapshot.** What it lacks it can skip once it has left the leader's log: of what was
 //!   committed without it a copy is left among those who committed it ([`Message::SkipTo`]).
@@ -92,7 +93,7 @@ impl Raft {
 
     /// A follower acknowledged a log, and may owe a state.
     pub(super) fn send_state_to(&mut self, follower: NodeId, fx: &mut Effects<Self>) {
-        let offers = !self.keeps_no_state() && !self.log.membership().is_witness(follower);
+        let offers = !self.lacks_state() && !self.log.membership().is_witness(follower);
         let Standing::Leader(leading) = &mut self.standing else { return };
         let Some(slot) = leading.slot_of(follower).filter(|_| offers) else { return };
         let peer = &mut leading.peers[slot];

@@ -194,6 +194,7 @@ impl Replica for Vr {
     const NAME: &'static str = "vr";
     const CHANNEL: Channel = Channel::Datagram;
     const FAILURES: FailureModel = FailureModel { stable_storage: false, tolerated_percent: 50 };
+    const BEAT: Option<Timer> = Some(Timer::Heartbeat);
     type Options = Options;
     type Message = Message;
     type Timer = Timer;

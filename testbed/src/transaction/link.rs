@@ -9,8 +9,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use contract::{
-    Address, ClientId, Env as _, GroupId, NodeId, Packet, PacketBody, Rejection, Request, Response, Time,
-    WireSize,
+    Address, ClientId, Env as _, GroupId, NodeId, Packet, Rejection, Request, Response, Time, WireSize,
 };
 use protocols::percolator::{Op, Ret};
 use rand::Rng;
@@ -136,7 +135,7 @@ impl<M: Wire> Link<M> {
             let server = self.leader(group);
             let request = Request { client: *me, seq, op: Ask::Percolator(op.clone()) };
             self.0.records.borrow_mut().counts.requests += 1;
-            env.send(server.into(), Packet { group, body: PacketBody::Request(request) });
+            env.send(server.into(), Packet::Request { group, request });
             let (least, most) = *retry_after;
             let patience = self.0.draws.borrow_mut().random_range(least..=most);
             match self.answer(seq, patience.min(Duration::from_nanos(left))).await {
