@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use contract::{Address, Bugs, Cluster, Control, GroupId, NoObserver, NodeId, Role, Seed};
 use node::{HostOptions, PacketOf, Setup};
-use protocols::raft::{Options, Raft};
 use protocols::KvService;
+use protocols::raft::{Options, Raft};
 use seedbed_node as node;
 use sim::config::{Latency, NetConfig, disk_profile};
 use sim::{Event, SimEnv, SimFs, World, WorldConfig};
@@ -94,7 +94,10 @@ fn heartbeats_of_all_groups_that_a_server_leads_take_one_packet() {
     };
     let (_, of_one) = idle(1);
     let (led, of_many) = idle(8);
-    assert!(led.iter().filter(|led| **led > 0).count() > 1, "their beats began at different moments: {led:?}");
+    assert!(
+        led.iter().filter(|led| **led > 0).count() > 1,
+        "their beats began at different moments: {led:?}"
+    );
     assert!(of_one > 0);
     assert_eq!(of_many, of_one, "eight groups take as many packets as one");
 }

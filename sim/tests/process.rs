@@ -157,6 +157,47 @@ fn computing_takes_time() {
     assert_eq!(arrivals(&slow), [1, 1, 1]);
 }
 
+/// Two faults of a kind strike a node, the second before the first has ended: the later is the one in force, and
+/// with both gone all is as it was.
+#[test]
+fn faults_of_a_kind_that_overlap_end_in_any_order() {
+    let slow = |extra| Fault::SlowCpu(SlowCpu { node: ONE, permille: 1000, per_message: ms(extra) });
+    let drift = |ppm| Fault::ClockDrift(ClockDrift { node: ONE, ppm });
+    // What two messages, and a millisecond of the world, take at node 1.
+    let computing = |world: &World<Number>| {
+        world.env(TWO).send(ONE.into(), Number(0));
+        world.env(TWO).send(ONE.into(), Number(1));
+        let arrived = [(); 2].map(|()| world.next(Time::FAR).map(|_| world.now().0));
+        let [Some(first), Some(second)] = arrived else { panic!("both arrive") };
+        assert_eq!(world.next(world.now() + ms(50)), None);
+        (second - first) / 1_000_000
+    };
+    let rate = |world: &World<Number>| {
+        let before = world.env(ONE).now();
+        assert_eq!(world.next(world.now() + ms(1000)), None);
+        world.env(ONE).now().since(before).as_millis() as u64
+    };
+    type Measure<'a> = &'a dyn Fn(&World<Number>) -> u64;
+    let kinds: [(_, _, Measure<'_>, _); 2] = [
+        (slow(5), slow(9), &computing, [0, 5, 9]),
+        (drift(100_000), drift(-50_000), &rate, [1000, 1100, 950]),
+    ];
+    for (first, second, measure, [none, of_first, of_second]) in kinds {
+        for first_ends_first in [true, false] {
+            let world = free();
+            let one = world.inject(&first);
+            let two = world.inject(&second);
+            assert_eq!(measure(&world), of_second, "{second} came later");
+            let (sooner, later, left) =
+                if first_ends_first { (one, two, of_second) } else { (two, one, of_first) };
+            world.recover(sooner);
+            assert_eq!(measure(&world), left, "one of them is still in force");
+            world.recover(later);
+            assert_eq!(measure(&world), none, "{first} and {second} are both over");
+        }
+    }
+}
+
 /// Writes something without a sync, and ends the node in some way; whether it is there afterwards.
 fn survives(seed: u64, end: impl Fn(&World<Number>)) -> bool {
     let world = World::<Number>::new(&WorldConfig {

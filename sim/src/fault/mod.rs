@@ -249,15 +249,33 @@ impl State {
         }
     }
 
-    fn undo(&mut self, undo: Undo) {
+    /// Takes back what a fault did, as far as no later one that is still in force stands upon it: then that one
+    /// will leave what this one had found.
+    fn undo(&mut self, number: u64, undo: Undo) {
+        let mut later = self.faults.in_force.range_mut(number..).map(|(_, later)| later);
         match undo {
             Undo::Calm(id) => self.network.calm(id),
             Undo::Swizzle(number) => self.end_swizzle(number),
             Undo::Resume(paused) => self.resume(paused),
-            Undo::SlowCpu(node, before) => drop(self.gates.slow(node, before)),
+            Undo::SlowCpu(node, before) => {
+                let found = later.find_map(|later| match later {
+                    Undo::SlowCpu(other, found) if *other == node => Some(found),
+                    _ => None,
+                });
+                match found {
+                    Some(found) => *found = before,
+                    None => drop(self.gates.slow(node, before)),
+                }
+            }
             Undo::Drift(node, before) => {
-                let now = self.now;
-                self.endpoints[node as usize].clock.set_drift(now, before);
+                let found = later.find_map(|later| match later {
+                    Undo::Drift(other, found) if *other == node => Some(found),
+                    _ => None,
+                });
+                match found {
+                    Some(found) => *found = before,
+                    None => self.endpoints[node as usize].clock.set_drift(self.now, before),
+                }
             }
             Undo::Trouble(node, id) => self.end_trouble(node, id),
         }
@@ -323,7 +341,7 @@ impl<M> World<M> {
                 if let Some(undo) = state.faults.in_force.remove(&number) {
                     state.digest.event(Kind::FaultEnds, [state.now.0, number]);
                     state.trace(|_| format!("fault {number} ends"));
-                    state.undo(undo);
+                    state.undo(number, undo);
                 }
                 None
             }
