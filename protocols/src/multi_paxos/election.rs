@@ -142,9 +142,13 @@ impl MultiPaxos {
             return;
         }
         let end = entries.last().map_or(first, |entry| entry.mark.index.next());
-        (report.next, report.done) = (end.max(report.next), last);
+        let told = Report { next: end.max(report.next), done: last };
+        let is_news = std::mem::replace(report, told) != told;
         self.take_in(entries, commit, fx);
-        self.ask_promise(from, fx);
+        // Asked once more for each answer that came twice, it would answer ever more often.
+        if is_news {
+            self.ask_promise(from, fx);
+        }
         self.advance(fx);
         self.proceed(fx);
     }
