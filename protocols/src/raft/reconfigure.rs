@@ -136,7 +136,7 @@ impl Raft {
         }
         let next = match &leading.change {
             None if !membership.is_joint() => None,
-            // Planted: only who asked for a joint membership leaves it.
+            // Planted: only who asked for a joint membership leaves it, or nobody does.
             None if self.cluster.bugs.has(Bug::AutoLeaveLost) => None,
             _ if membership.is_joint() && self.cluster.bugs.has(Bug::JointNeverLeft) => None,
             _ if membership.is_joint() => Some(left(&membership)),

@@ -104,6 +104,11 @@ impl TransactionPlan {
         GroupId(number + 1)
     }
 
+    /// The groups of all shards.
+    pub fn all_shards(&self) -> impl Iterator<Item = GroupId> + use<'_> {
+        (0..self.groups()).map(|number| self.shard(number))
+    }
+
     /// The name of a key.
     pub fn key(&self, place: u32) -> Bytes {
         assert!(place < self.keys, "there is no key {place}");

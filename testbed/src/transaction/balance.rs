@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use contract::{GroupId, Time};
+use contract::{Bytes, GroupId, Time};
 use protocols::percolator::{Held, Op, Region, Ret, SCHEDULER, SchedulerOp, ShardOp};
 
 use super::database::{Database, Unanswered};
@@ -31,15 +31,13 @@ pub(super) async fn even_out<M: Wire>(
     until: Time,
 ) -> Result<Vec<Region>, Unanswered> {
     let mut loads = Vec::new();
-    for group in (0..database.plan.groups()).map(|number| database.plan.shard(number)) {
+    for group in database.plan.all_shards() {
         loads.push(report(database, group, until).await?);
     }
     if let Some(above) = split_above
-        && let Some(split) = split_of_largest(database, &loads, above, until).await?
+        && let Some((at, to)) = split_of_largest(database, &loads, above, until).await?
     {
-        let SchedulerOp::Split { at, to } = &split else { unreachable!("it is a split") };
-        let (at, to) = (at.clone(), *to);
-        let regions = database.ask_for_regions(split, until).await?;
+        let regions = database.ask_for_regions(SchedulerOp::Split { at: at.clone(), to }, until).await?;
         let is_new =
             |region: &Region| region.span.start == at && region.group == to && region.moving_from.is_some();
         database.records.borrow_mut().counts.regions_split += u64::from(regions.iter().any(is_new));
@@ -60,13 +58,13 @@ async fn report<M: Wire>(database: &Database<M>, group: GroupId, until: Time) ->
     Ok(Load { group, regions })
 }
 
-/// The split of the largest region, if it is too large: its second half goes to whoever holds least.
+/// Where to split the largest region, if it is too large, and who gets its second half: whoever holds least.
 async fn split_of_largest<M: Wire>(
     database: &Database<M>,
     loads: &[Load],
     above: u64,
     until: Time,
-) -> Result<Option<SchedulerOp>, Unanswered> {
+) -> Result<Option<(Bytes, GroupId)>, Unanswered> {
     let regions = loads.iter().flat_map(|load| load.regions.iter().map(move |held| (load.group, held)));
     let largest = regions.max_by_key(|(group, held)| (held.pairs, Reverse(*group)));
     let Some((group, held)) = largest.filter(|(_, held)| held.pairs > above) else { return Ok(None) };
@@ -75,7 +73,7 @@ async fn split_of_largest<M: Wire>(
     let op = ShardOp::Middle { span: held.span.clone() };
     let asked = Op::Shard { version: held.version, op };
     match database.link.ask(group, asked, until).await.ok_or(Unanswered)? {
-        Ret::Middle(middle) => Ok(middle.map(|at| SchedulerOp::Split { at, to: least.group })),
+        Ret::Middle(middle) => Ok(middle.map(|at| (at, least.group))),
         // It has gone elsewhere since.
         Ret::NotHere => Ok(None),
         other => unreachable!("a shard that was asked for a middle answered {other}"),

@@ -99,7 +99,7 @@ async fn audit<M: Wire>(database: Database<M>, begins: Time) {
     database.records.borrow_mut().audited = Some(false);
     let until = Time(u64::MAX);
     let at = database.timestamp(until).await.expect("there is time without end");
-    database.scan(at, database.plan.mode.shards_choose(), until).await.expect("there is time without end");
+    database.scan(at, until).await.expect("there is time without end");
     database.records.borrow_mut().audited = Some(true);
 }
 

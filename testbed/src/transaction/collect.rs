@@ -42,9 +42,9 @@ async fn collect<M: Wire>(
 ) -> Result<(), Unanswered> {
     // A lock's fate is told by its primary, which may stand on another shard: while there is one, none forgets.
     if !database.bugs.has(Bug::CollectedBeforeResolved) {
-        database.scan(Timestamp::MAX, false, until).await?;
+        database.resolve_all(until).await?;
     }
-    for group in (0..database.plan.groups()).map(|number| database.plan.shard(number)) {
+    for group in database.plan.all_shards() {
         loop {
             match database.ask_group(group, ShardOp::Collect { safepoint }, until).await? {
                 Ret::Done => break,

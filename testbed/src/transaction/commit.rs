@@ -135,7 +135,7 @@ impl<M: Wire> Transaction<M> {
     /// All pairs of its snapshot.
     pub(crate) async fn scan(&self) -> Result<Vec<(Bytes, Bytes)>, Failed> {
         assert!(self.writes.is_empty(), "a scan does not see the transaction's own writes");
-        Ok(self.database.scan(self.snapshot, self.database.plan.mode.shards_choose(), self.until).await?)
+        Ok(self.database.scan(self.snapshot, self.until).await?)
     }
 
     /// Writes a key once the transaction commits.

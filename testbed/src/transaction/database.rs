@@ -200,9 +200,19 @@ impl<M: Wire> Database<M> {
         }
     }
 
-    /// All pairs as of a timestamp, region by region. A transaction's scan is `noted` where shards choose when to
-    /// commit.
-    pub(crate) async fn scan(
+    /// All pairs as of a timestamp, region by region.
+    pub(crate) async fn scan(&self, at: Timestamp, until: Time) -> Result<Vec<(Bytes, Bytes)>, Unanswered> {
+        self.scan_all(at, self.plan.mode.shards_choose(), until).await
+    }
+
+    /// Waits until no lock stands anywhere that stood when this was asked.
+    pub(crate) async fn resolve_all(&self, until: Time) -> Result<(), Unanswered> {
+        // Whoever reads at the end of time meets every lock. No later commit need mind such a read.
+        self.scan_all(Timestamp::MAX, false, until).await.map(drop)
+    }
+
+    /// A transaction's read is `noted` where shards choose commit timestamps.
+    async fn scan_all(
         &self,
         at: Timestamp,
         noted: bool,
