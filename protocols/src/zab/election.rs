@@ -17,9 +17,10 @@
 //!
 //! For the same reason an election may succeed that leads nowhere: its leader needs, by its own history, somebody
 //! who follows or leads elsewhere in vain, and whom nothing but time would free; and when it is free, the same can
-//! happen again. So whoever has chosen, and has heard nothing of an epoch by that yet, agrees to a vote for a more
-//! recent history all the same, and lets itself be invited. It breaks no promise by that: it has given none, and
-//! a leader that goes has not begun its epoch.
+//! happen again. Two servers may even lead in vain by turns, each elected while the other one waits for learners. So
+//! whoever has chosen, and has heard nothing of an epoch by that yet, agrees to a vote that outranks its own all
+//! the same, and lets itself be invited. It breaks no promise by that: it has given none, and a leader that goes
+//! has not begun its epoch.
 //!
 //! Nothing here is relied on: it is discovery that makes a leader unique and its history recent. A wrong
 //! election costs time. So nothing of it is durable.
@@ -168,7 +169,7 @@ impl Zab {
         fx: &mut Effects<Self>,
     ) {
         let Standing::Looking(looking) = &mut self.standing else {
-            if state == PeerState::Looking && self.would_rather(from, vote) {
+            if state == PeerState::Looking && self.would_rather(vote) {
                 return self.agree(from, round, vote, fx);
             }
             if matches!(state, PeerState::Looking | PeerState::Asking) {
@@ -236,15 +237,18 @@ impl Zab {
         self.count_votes(fx);
     }
 
-    /// Whether this server has a leader, or is one, of whom nothing has come yet, and somebody looks for a leader
-    /// whose history is more recent; or, from a group that this server does not know, for one that outranks it.
-    fn would_rather(&self, from: NodeId, vote: Vote) -> bool {
-        let chosen = match &self.standing {
-            Standing::Following(following) if following.phase == Phase::Discovery => following.vote,
-            Standing::Leading(leading) if leading.stage < Stage::Synchronisation => leading.vote,
-            _ => return false,
-        };
-        self.is_ahead(vote.summary, chosen.summary) || !self.group.votes(from) && self.outranks(vote, chosen)
+    /// Whether this server has a leader, or is one, of whom nothing has come yet, and somebody looks for one that
+    /// outranks it.
+    fn would_rather(&self, vote: Vote) -> bool {
+        match &self.standing {
+            Standing::Following(following) if following.phase == Phase::Discovery => {
+                self.outranks(vote, following.vote)
+            }
+            Standing::Leading(leading) if leading.stage < Stage::Synchronisation => {
+                self.outranks(vote, leading.vote)
+            }
+            _ => false,
+        }
     }
 
     /// Agrees to another server's vote, without one of its own.
