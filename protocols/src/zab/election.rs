@@ -365,9 +365,8 @@ impl Zab {
             let Standing::Looking(looking) = &mut self.standing else { panic!("only who looks concludes") };
             let resting = std::mem::take(&mut looking.resting);
             self.lead(vote, fx);
-            let epoch = self.accepted;
             for node in resting {
-                fx.send(node, Message::Invite { epoch }, None);
+                fx.send(node, Message::Invite { epoch: None }, None);
             }
         } else {
             self.follow(vote, fx);

@@ -167,8 +167,9 @@ pub enum Message {
     /// part yet, has chosen a leader and heard nothing from it, or follows the leader of `epoch`, who handed over
     /// to the sender.
     Invite {
-        /// The epoch that the sender leads, or that it was handed.
-        epoch: Epoch,
+        /// The epoch that the sender leads, or that it was handed; none if it was elected, and has yet to find out
+        /// which will be its own.
+        epoch: Option<Epoch>,
     },
     /// Election: the sender has no vote, and tells one that looks what it knows to be committed: a change of
     /// who votes may be in that.
@@ -239,7 +240,8 @@ impl fmt::Display for Message {
             Self::Pong { round } => write!(f, "pong round={round}"),
             Self::Sync { number } => write!(f, "sync #{number}"),
             Self::Synced { number, index } => write!(f, "synced #{number} index={index}"),
-            Self::Invite { epoch } => write!(f, "invite {epoch}"),
+            Self::Invite { epoch: Some(epoch) } => write!(f, "invite {epoch}"),
+            Self::Invite { epoch: None } => f.write_str("invite"),
             Self::Known { commit } => write!(f, "known commit={commit}"),
             Self::HandOver { epoch } => write!(f, "hand-over {epoch}"),
         }

@@ -201,24 +201,23 @@ impl Zab {
         absent.extend(planned.into_iter().flat_map(Membership::all));
         absent.retain(|node| *node != me && !leading.learners.contains_key(node));
         for node in absent {
-            fx.send(node, Message::Invite { epoch }, None);
+            fx.send(node, Message::Invite { epoch: Some(epoch) }, None);
         }
     }
 
     /// Somebody leads, or is about to.
-    pub(super) fn on_invite(&mut self, from: NodeId, epoch: Epoch, fx: &mut Effects<Self>) {
+    pub(super) fn on_invite(&mut self, from: NodeId, epoch: Option<Epoch>, fx: &mut Effects<Self>) {
         if self.is_installing() {
             return;
         }
+        let is_of_this_epoch = epoch == Some(self.accepted);
         match &mut self.standing {
-            // Whatever its epoch: one that is about to lead has yet to find out which will be its own, and
-            // an older one than was accepted is refused in discovery.
+            // Whatever its epoch: an older one than was accepted is refused in discovery.
             Standing::Resting | Standing::Looking(_) => {
                 self.abandon(Then::Follow(from), fx);
             }
             Standing::Following(following)
-                if following.leader != from
-                    && (following.phase == Phase::Discovery || epoch == self.accepted) =>
+                if following.leader != from && (following.phase == Phase::Discovery || is_of_this_epoch) =>
             {
                 self.abandon(Then::Follow(from), fx);
             }
@@ -226,7 +225,7 @@ impl Zab {
             Standing::Leading(leading) if leading.stage < Stage::Synchronisation => {
                 self.abandon(Then::Follow(from), fx);
             }
-            Standing::Leading(leading) if leading.stage > Stage::Electing && epoch == self.accepted => {
+            Standing::Leading(leading) if leading.stage > Stage::Electing && is_of_this_epoch => {
                 let Some(Change { request, what: What::HandOver { to, .. }, .. }) = leading.change.take()
                 else {
                     return self.breaks(Law::EpochUniqueness);
@@ -254,7 +253,7 @@ impl Zab {
             // The old leader hears it too, whether it is a member still or not.
             let members = self.group.all().filter(|node| *node != leader && *node != self.cluster.me);
             for node in members.chain([leader]) {
-                fx.send(node, Message::Invite { epoch }, None);
+                fx.send(node, Message::Invite { epoch: Some(epoch) }, None);
             }
         }
     }
