@@ -92,6 +92,37 @@ fn vacuum_gives_pages_back() {
     }
 }
 
+/// A batch of many changes is applied in the order of its keys, and does what it says in its own order: of the
+/// changes of one key the last one counts, and a range is deleted before what comes behind it.
+#[test]
+fn a_batch_of_many_changes_does_what_it_says() {
+    let world = world(1, "ideal");
+    let fs = world.fs(NODE);
+    run(&world, async move {
+        let options = engines::btree(Mode::Wal, SOUND);
+        let store = BTree::open(&fs, "store", &options).await.expect("opens");
+        let mut model = Model::default();
+        for round in 0..3u32 {
+            let mut batch = Batch::default();
+            for i in 0..4000u32 {
+                let key = (i * 7919 % 1000).to_be_bytes();
+                match i % 5 {
+                    3 => batch.delete_in(FAMILIES[1], key),
+                    4 => batch.put_in(FAMILIES[1], key, (i + round).to_be_bytes()),
+                    _ => batch.put(key, (i + round).to_be_bytes()),
+                }
+                if i == 2000 {
+                    batch.delete_range(FAMILIES[0], 100u32.to_be_bytes(), Some(900u32.to_be_bytes().into()));
+                }
+            }
+            model.apply(&batch);
+            store.write(batch, Durability::Lazy).await.expect("writes");
+            assert_eq!(model.difference(&store).await, None);
+        }
+        store.verify().await.expect("intact");
+    });
+}
+
 /// Lazy batches do not flush in mode `Wal`, and not before memory is half full in the other.
 #[test]
 fn lazy_batches_do_not_flush() {

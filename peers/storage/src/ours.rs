@@ -12,7 +12,7 @@ use storage::{BTree, BTreeOptions, Lsm, LsmOptions, StdFile, StdFs};
 
 use crate::store::{Budget, Change, Key, Reader, Store, sum};
 
-/// Changes of a batch of many.
+/// Changes that the merge tree gets at once where there are many: each batch is whole in one memtable.
 const BATCH: usize = 20_000;
 
 /// Runs a future whose file system never lets it wait.
@@ -112,12 +112,14 @@ impl File for CountedFile {
 struct Ours<E> {
     engine: E,
     flushes: Rc<Cell<u64>>,
+    /// Changes of a batch of many.
+    at_once: usize,
 }
 
-fn open<E: Engine<Fs = Counted>>(folder: &std::path::Path, options: &E::Options) -> Ours<E> {
+fn open<E: Engine<Fs = Counted>>(folder: &std::path::Path, options: &E::Options, at_once: usize) -> Ours<E> {
     let fs = Counted { fs: StdFs::new(folder), flushes: Rc::default() };
     let engine = ready(E::open(&fs, "store", options)).expect("the store opens");
-    Ours { engine, flushes: fs.flushes }
+    Ours { engine, flushes: fs.flushes, at_once }
 }
 
 /// The merge tree.
@@ -130,31 +132,37 @@ pub fn lsm(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
         compression: Compression::None,
         ..LsmOptions::default()
     };
-    Box::new(open::<Lsm<Counted>>(folder, &options))
+    Box::new(open::<Lsm<Counted>>(folder, &options, BATCH))
 }
 
-/// The B+tree with a write-ahead log.
+/// The B+tree with a write-ahead log. Like redb it gets many changes all at once: what holds them is no more
+/// than a quarter of the memory that it may use.
 pub fn btree(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
     let options = BTreeOptions {
         pool_bytes: budget.cache_bytes,
         wal_bytes: budget.memtable_bytes as u64,
         ..BTreeOptions::default()
     };
-    Box::new(open::<BTree<Counted>>(folder, &options))
+    Box::new(open::<BTree<Counted>>(folder, &options, usize::MAX))
 }
 
-fn batch<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Batch {
+fn batch(changes: impl Iterator<Item = Change>) -> Batch {
     let mut batch = Batch::default();
     for (key, value) in changes {
         match value {
-            Some(value) => batch.put(*key, *value),
-            None => batch.delete(*key),
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
         }
     }
     batch
 }
 
 impl<E: Engine> Ours<E> {
+    fn apply(&self, batch: Batch, durability: Durability) {
+        ready(self.engine.write(batch, durability)).expect("the store writes");
+        self.maintain();
+    }
+
     fn maintain(&self) {
         while self.engine.needs_maintenance() {
             ready(self.engine.maintain()).expect("maintenance goes well");
@@ -176,22 +184,16 @@ impl<E: Engine> Reader for Ours<E> {
 
 impl<E: Engine> Store for Ours<E> {
     fn load(&mut self, changes: &mut dyn Iterator<Item = Change>) {
-        let mut piece = Vec::with_capacity(BATCH);
-        loop {
-            piece.clear();
-            piece.extend(changes.take(BATCH));
-            if piece.is_empty() {
-                break;
-            }
-            self.write(&piece, false);
+        let mut changes = changes.peekable();
+        while changes.peek().is_some() {
+            self.apply(batch(changes.by_ref().take(self.at_once)), Durability::Lazy);
         }
         ready(self.engine.sync()).expect("the store syncs");
     }
 
     fn write(&mut self, changes: &[Change], durable: bool) {
         let durability = if durable { Durability::Synced } else { Durability::Lazy };
-        ready(self.engine.write(batch(changes), durability)).expect("the store writes");
-        self.maintain();
+        self.apply(batch(changes.iter().copied()), durability);
     }
 
     fn read(&self, work: &mut dyn FnMut(&dyn Reader)) {
@@ -213,7 +215,7 @@ impl<E: Engine> Store for Ours<E> {
             async move {
                 for write in 0..writes {
                     let key = crate::work::key((writer * writes + write) as u64);
-                    let batch = batch([&(key, Some(crate::work::value(write as u64)))]);
+                    let batch = batch([(key, Some(crate::work::value(write as u64)))].into_iter());
                     engine.write(batch, Durability::Synced).await.expect("the store writes");
                 }
             }

@@ -98,6 +98,9 @@ use txn::Txn;
 use vacuum::Sweep;
 use wal::Wals;
 
+/// Changes of a batch that are worth being sorted.
+const MANY_CHANGES: usize = 1000;
+
 /// How a [`BTree`] makes its groups durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -191,6 +194,25 @@ impl<F: Fs> State<F> {
     }
 }
 
+/// The changes of a batch in an order that does the same. Many are sorted by their keys: then those of one
+/// page come one after the other, and find the page in the processor's caches. What deletes a range stays
+/// where it is, between those before it and those behind it.
+fn in_key_order(mut changes: Vec<Change>) -> Vec<Change> {
+    fn place(change: &Change) -> Option<(Family, &[u8])> {
+        match change {
+            Change::Put { family, key, .. } | Change::Delete { family, key } => Some((*family, key)),
+            Change::DeleteRange { .. } => None,
+        }
+    }
+    if changes.len() >= MANY_CHANGES {
+        for run in changes.chunk_by_mut(|a, b| place(a).is_some() && place(b).is_some()) {
+            // Changes of one key keep their order: the last one counts.
+            run.sort_by(|a, b| place(a).cmp(&place(b)));
+        }
+    }
+    changes
+}
+
 impl<F: Fs> BTree<F> {
     fn count(&self, change: impl FnOnce(&mut EngineStats)) {
         let mut stats = self.0.stats.get();
@@ -204,7 +226,7 @@ impl<F: Fs> BTree<F> {
         self.0.latch.check()?;
         let bytes = batch.bytes() as u64;
         let mut txn = Txn::new(self);
-        for change in batch.changes {
+        for change in in_key_order(batch.changes) {
             match change {
                 Change::Put { family, key, value } => txn.put(family, &key, &value).await?,
                 Change::Delete { family, key } => txn.delete(family, &key).await?,

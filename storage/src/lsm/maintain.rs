@@ -14,7 +14,7 @@ use super::merge::Merge;
 use super::ranges::RangeSet;
 use super::source::{Blocks, Source};
 use super::table::{self, Table, TableBuilder, WrittenTable};
-use super::version::{Change, LEVELS, Version};
+use super::version::{Change, LEVELS, Run, Version};
 use super::wal::Wal;
 use super::{Generation, Lsm};
 
@@ -304,7 +304,8 @@ impl<F: Fs> Running<F> {
     ) -> Result<Self, EngineError> {
         assert!(0 < choice.output && choice.output < LEVELS, "a compaction goes down to a level that exists");
         let ahead = Blocks::Ahead(readahead_bytes);
-        let source = |run: &Vec<u64>| Source::tables(version.find(run), ahead.clone(), Order::Ascending);
+        let run = |run: &Vec<u64>| Rc::new(Run::new(version.find(run)));
+        let source = |numbers| Source::tables(run(numbers), ahead.clone(), Order::Ascending);
         let sources = choice.runs.iter().map(source).collect();
         let merge = Merge::new(sources, b"", Order::Ascending).await?;
         let ranges = if choice.keep_tombstones { merge.ranges() } else { RangeSet::default() };

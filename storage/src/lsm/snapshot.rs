@@ -41,11 +41,9 @@ impl<F: Fs> LsmSnapshot<F> {
     fn sources(&self, order: Order) -> Vec<Source<F>> {
         let memory = self.memory.iter();
         let mut sources: Vec<_> = memory.map(|view| Source::memory(Rc::clone(view), order)).collect();
-        let tables = |tables| Source::tables(tables, Blocks::Cached(Rc::clone(&self.cache)), order);
-        let levels = self.version.levels();
-        sources.extend(levels[0].iter().rev().map(|table| tables(vec![Rc::clone(table)])));
-        sources
-            .extend(levels[1..].iter().filter(|level| !level.is_empty()).map(|level| tables(level.clone())));
+        let cached = || Blocks::Cached(Rc::clone(&self.cache));
+        let runs = self.version.runs().iter();
+        sources.extend(runs.map(|run| Source::tables(Rc::clone(run), cached(), order)));
         sources
     }
 }

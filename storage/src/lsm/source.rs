@@ -12,12 +12,13 @@ use contract::{EngineError, Fs, Order};
 use super::cache::BlockCache;
 use super::memtable::View;
 use super::ranges::RangeSet;
-use super::table::{Block, BlockCursor, ReverseCursor, Table};
+use super::table::{Block, BlockCursor, ReverseCursor};
+use super::version::Run;
 use crate::batch::KeyChange;
 
 /// Pairs taken out of a memtable at once: at first, and at most. Each chunk is twice the one before, so that a
 /// short scan copies few that it does not return.
-const FIRST_CHUNK: usize = 8;
+const FIRST_CHUNK: usize = 2;
 const LARGEST_CHUNK: usize = 256;
 /// So many blocks a scan takes one at a time out of each source; then it reads ahead too.
 const SINGLE_BLOCKS: usize = 8;
@@ -122,9 +123,9 @@ impl Cursor {
     }
 }
 
-/// Tables with disjoint ranges, in key order.
+/// The tables of a run.
 pub(super) struct TableSource<F: Fs> {
-    tables: Vec<Rc<Table<F>>>,
+    run: Rc<Run<F>>,
     blocks: Blocks,
     order: Order,
     /// The table that is being read, while `fetched` holds blocks of it.
@@ -141,7 +142,7 @@ pub(super) struct TableSource<F: Fs> {
 impl<F: Fs> TableSource<F> {
     /// Fetches the current block, where one at a time or many.
     async fn fetch(&mut self) -> Result<(), EngineError> {
-        let table = &self.tables[self.table];
+        let table = &self.run.tables[self.table];
         assert!(self.block < table.blocks(), "a block that is fetched exists");
         let ahead = match &self.blocks {
             Blocks::Cached(cache) if self.singles < SINGLE_BLOCKS || self.order == Order::Descending => {
@@ -157,28 +158,28 @@ impl<F: Fs> TableSource<F> {
     }
 
     fn malformed(&self, what: Malformed) -> EngineError {
-        self.tables[self.table].corrupt_block(self.block, what)
+        self.run.tables[self.table].corrupt_block(self.block, what)
     }
 
     /// Table and block where the bound is, if the source goes so far.
     fn place_of(&self, bound: &[u8]) -> Option<(usize, usize)> {
         match self.order {
             Order::Ascending => {
-                let table = self.tables.partition_point(|table| table.meta.end.as_slice() <= bound);
-                let block = self.tables.get(table)?.block_of(bound);
+                let table = self.run.tables.partition_point(|table| table.meta.end.as_slice() <= bound);
+                let block = self.run.tables.get(table)?.block_of(bound);
                 // Behind a table's last key there may be a range tombstone of it.
-                if block < self.tables[table].blocks() {
+                if block < self.run.tables[table].blocks() {
                     Some((table, block))
                 } else {
                     self.table_from(table + 1)
                 }
             }
             Order::Descending => {
-                let behind = self.tables.partition_point(|table| table.meta.smallest.as_slice() < bound);
+                let behind = self.run.tables.partition_point(|table| table.meta.smallest.as_slice() < bound);
                 let table = behind.checked_sub(1)?;
-                let last = self.tables[table].blocks().checked_sub(1);
+                let last = self.run.tables[table].blocks().checked_sub(1);
                 match last {
-                    Some(last) => Some((table, self.tables[table].block_of(bound).min(last))),
+                    Some(last) => Some((table, self.run.tables[table].block_of(bound).min(last))),
                     None => self.table_before(table),
                 }
             }
@@ -187,14 +188,14 @@ impl<F: Fs> TableSource<F> {
 
     /// The first block of the first table from `table` on that has any.
     fn table_from(&self, table: usize) -> Option<(usize, usize)> {
-        let table = (table..self.tables.len()).find(|table| self.tables[*table].blocks() > 0)?;
+        let table = (table..self.run.tables.len()).find(|table| self.run.tables[*table].blocks() > 0)?;
         Some((table, 0))
     }
 
     /// The last block of the last table before `table` that has any.
     fn table_before(&self, table: usize) -> Option<(usize, usize)> {
-        let table = (0..table).rev().find(|table| self.tables[*table].blocks() > 0)?;
-        Some((table, self.tables[table].blocks() - 1))
+        let table = (0..table).rev().find(|table| self.run.tables[*table].blocks() > 0)?;
+        Some((table, self.run.tables[table].blocks() - 1))
     }
 
     async fn seek(&mut self, bound: &[u8]) -> Result<(), EngineError> {
@@ -227,7 +228,7 @@ impl<F: Fs> TableSource<F> {
     /// The place behind the current block, in the source's direction.
     fn next_place(&self) -> Option<(usize, usize)> {
         match self.order {
-            Order::Ascending if self.block + 1 < self.tables[self.table].blocks() => {
+            Order::Ascending if self.block + 1 < self.run.tables[self.table].blocks() => {
                 Some((self.table, self.block + 1))
             }
             Order::Ascending => self.table_from(self.table + 1),
@@ -256,8 +257,8 @@ impl<F: Fs> TableSource<F> {
     }
 
     fn covering(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
-        let table = self.tables.partition_point(|table| table.meta.end.as_slice() <= key);
-        self.tables.get(table)?.ranges().covering(key)
+        let table = self.run.tables.partition_point(|table| table.meta.end.as_slice() <= key);
+        self.run.tables.get(table)?.ranges().covering(key)
     }
 }
 
@@ -266,11 +267,7 @@ impl<F: Fs> Source<F> {
         Self::Memory(MemorySource { view, order, chunk: VecDeque::new(), next_chunk: FIRST_CHUNK })
     }
 
-    pub(super) fn tables(tables: Vec<Rc<Table<F>>>, blocks: Blocks, order: Order) -> Self {
-        assert!(
-            tables.is_sorted_by(|a, b| a.meta.end <= b.meta.smallest),
-            "tables that are read in sequence stand in key order"
-        );
+    pub(super) fn tables(run: Rc<Run<F>>, blocks: Blocks, order: Order) -> Self {
         let cursor = match order {
             Order::Ascending => Cursor::Forward(BlockCursor::default()),
             Order::Descending => {
@@ -279,7 +276,7 @@ impl<F: Fs> Source<F> {
             }
         };
         let fetched = VecDeque::new();
-        Self::Tables(TableSource { tables, blocks, order, table: 0, fetched, block: 0, singles: 0, cursor })
+        Self::Tables(TableSource { run, blocks, order, table: 0, fetched, block: 0, singles: 0, cursor })
     }
 
     /// The entry it stands at; no value is a tombstone.
@@ -316,7 +313,7 @@ impl<F: Fs> Source<F> {
     pub(super) fn has_ranges(&self) -> bool {
         match self {
             Self::Memory(memory) => !memory.view.ranges().is_empty(),
-            Self::Tables(tables) => tables.tables.iter().any(|table| !table.ranges().is_empty()),
+            Self::Tables(tables) => tables.run.has_ranges,
         }
     }
 
@@ -332,7 +329,7 @@ impl<F: Fs> Source<F> {
     pub(super) fn collect_ranges(&self, set: &mut RangeSet) {
         match self {
             Self::Memory(memory) => set.extend(memory.view.ranges()),
-            Self::Tables(tables) => tables.tables.iter().for_each(|table| set.extend(table.ranges())),
+            Self::Tables(tables) => tables.run.tables.iter().for_each(|table| set.extend(table.ranges())),
         }
     }
 }

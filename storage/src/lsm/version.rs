@@ -18,8 +18,35 @@ pub(super) const LEVELS: usize = 64;
 
 pub(super) struct Version<F: Fs> {
     levels: Vec<Vec<Rc<Table<F>>>>,
-    /// The levels below level 0 that have tables, from the top.
-    deeper: Vec<usize>,
+    /// What readers ask, newest first: each table of level 0 by itself, and the deeper levels that have tables.
+    runs: Vec<Rc<Run<F>>>,
+}
+
+/// Tables in key order whose ranges are disjoint.
+pub(super) struct Run<F: Fs> {
+    pub(super) tables: Vec<Rc<Table<F>>>,
+    /// Whether one of them has a range tombstone.
+    pub(super) has_ranges: bool,
+}
+
+impl<F: Fs> Run<F> {
+    pub(super) fn new(tables: Vec<Rc<Table<F>>>) -> Self {
+        assert!(
+            tables.is_sorted_by(|a, b| a.meta.end <= b.meta.smallest),
+            "tables that are read in sequence stand in key order"
+        );
+        let has_ranges = tables.iter().any(|table| !table.ranges().is_empty());
+        Self { tables, has_ranges }
+    }
+
+    /// The only table that may know a key; it tells itself whether its range holds it.
+    fn table_of(&self, key: &[u8]) -> Option<&Table<F>> {
+        let place = match self.tables.len() {
+            1 => 0,
+            _ => self.tables.partition_point(|table| table.meta.end.as_slice() <= key),
+        };
+        self.tables.get(place).map(|table| &**table)
+    }
 }
 
 /// What a flush or a compaction does to a version. A table that moves to another level is both
@@ -31,7 +58,7 @@ pub(super) struct Change<F: Fs> {
 
 impl<F: Fs> Version<F> {
     pub(super) fn empty() -> Self {
-        Self { levels: (0..LEVELS).map(|_| Vec::new()).collect(), deeper: Vec::new() }
+        Self { levels: (0..LEVELS).map(|_| Vec::new()).collect(), runs: Vec::new() }
     }
 
     pub(super) fn with(&self, change: &Change<F>) -> Self {
@@ -51,8 +78,10 @@ impl<F: Fs> Version<F> {
         for level in &mut levels[1..] {
             level.sort_by(|a, b| a.meta.smallest.cmp(&b.meta.smallest));
         }
-        let deeper = (1..LEVELS).filter(|level| !levels[*level].is_empty()).collect();
-        let version = Self { levels, deeper };
+        let single = levels[0].iter().rev().map(|table| vec![Rc::clone(table)]);
+        let deeper = levels[1..].iter().filter(|level| !level.is_empty()).cloned();
+        let runs = single.chain(deeper).map(Run::new).map(Rc::new).collect();
+        let version = Self { levels, runs };
         assert_eq!(version.tables().count(), after + change.added.len(), "what is added is there");
         version.check();
         version
@@ -75,9 +104,9 @@ impl<F: Fs> Version<F> {
         &self.levels
     }
 
-    /// The levels below level 0 that have tables, from the top.
-    fn runs(&self) -> impl Iterator<Item = &[Rc<Table<F>>]> {
-        self.deeper.iter().map(|level| self.levels[*level].as_slice())
+    /// What readers ask, newest first.
+    pub(super) fn runs(&self) -> &[Rc<Run<F>>] {
+        &self.runs
     }
 
     /// All tables with their levels.
@@ -101,14 +130,8 @@ impl<F: Fs> Version<F> {
     /// The value of a key: the newest table that knows it decides.
     pub(super) async fn get(&self, key: &[u8], cache: &BlockCache) -> Result<Option<Vec<u8>>, EngineError> {
         let hash = filter_hash(key);
-        for table in self.levels[0].iter().rev() {
-            if let Some(found) = table.get(key, hash, cache).await? {
-                return Ok(found);
-            }
-        }
-        for level in self.runs() {
-            let place = level.partition_point(|table| table.meta.end.as_slice() <= key);
-            let Some(table) = level.get(place) else { continue };
+        for run in &self.runs {
+            let Some(table) = run.table_of(key) else { continue };
             if let Some(found) = table.get(key, hash, cache).await? {
                 return Ok(found);
             }
