@@ -7,9 +7,11 @@
 //! leader of the crate counts its own entry before it is durable, and nobody hears of a commit that rests on that.
 //!
 //! What the crate leaves to its user: the transfer of snapshots (`snapshot.rs`), and linearizable reads, which are
-//! served as [`noraft::Node::heartbeat`] advises (`read.rs`). Memberships are not changed.
+//! served as [`noraft::Node::heartbeat`] advises (`read.rs`). It sends again what is on its way already; that is held
+//! back (`flight.rs`) unless an option says otherwise. Memberships are not changed.
 
 mod convert;
+mod flight;
 mod message;
 mod node;
 mod options;
@@ -31,13 +33,19 @@ pub use message::Message;
 pub use options::Options;
 pub use record::Record;
 
+use flight::Flight;
 use node::Node;
 use read::Reads;
 use snapshot::Incoming;
 
-/// What a replica waits for: as a leader to be heard from, otherwise to stand for election.
+/// What a replica waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ElectionTimeout;
+pub enum Timer {
+    /// As a leader to be heard from, otherwise to stand for election.
+    Election,
+    /// As a leader to send again what may have been lost.
+    Flight,
+}
 
 /// A replica. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +62,7 @@ pub struct Noraft {
     /// Up to where the service was handed the log, or is about to be by a snapshot.
     handed: Index,
     reads: Reads,
+    flight: Flight,
     incoming: Option<Incoming>,
     /// Which snapshot each follower was sent parts of.
     outgoing: BTreeMap<NodeId, Mark>,
@@ -68,7 +77,7 @@ impl Replica for Noraft {
     const FAILURES: FailureModel = FailureModel { stable_storage: true, tolerated_percent: 50 };
     type Options = Options;
     type Message = Message;
-    type Timer = ElectionTimeout;
+    type Timer = Timer;
     type Record = Record;
 
     fn start(cluster: &Cluster<Options>, durable: Recovered<Record>, fx: &mut Effects<Self>) -> Self {
@@ -86,6 +95,7 @@ impl Replica for Noraft {
             committed: VecDeque::new(),
             handed: applied.index,
             reads: Reads::default(),
+            flight: Flight::default(),
             incoming: None,
             outgoing: BTreeMap::new(),
             failed: false,
@@ -136,10 +146,14 @@ impl Replica for Noraft {
         self.act(&entries, round, fx);
     }
 
-    fn on_timer(&mut self, ElectionTimeout: ElectionTimeout, fx: &mut Effects<Self>) {
-        if !self.failed {
-            self.node.0.handle_election_timeout();
-            self.act(&[], 0, fx);
+    fn on_timer(&mut self, timer: Timer, fx: &mut Effects<Self>) {
+        match timer {
+            _ if self.failed => {}
+            Timer::Flight => self.forget_flight(fx),
+            Timer::Election => {
+                self.node.0.handle_election_timeout();
+                self.act(&[], 0, fx);
+            }
         }
     }
 
@@ -231,7 +245,7 @@ impl Noraft {
         let Actions { set_election_timeout, save_current_term, save_voted_for, .. } = *self.node.0.actions();
         let actions = std::mem::take(self.node.0.actions_mut());
         if set_election_timeout {
-            fx.push(Effect::SetTimer { timer: ElectionTimeout, within: self.timeout() });
+            fx.push(Effect::SetTimer { timer: Timer::Election, within: self.timeout() });
         }
         let mut records = Vec::new();
         if save_current_term || save_voted_for {
@@ -248,13 +262,21 @@ impl Noraft {
                 Action::SetElectionTimeout | Action::SaveCurrentTerm | Action::SaveVotedFor => {}
                 Action::AppendLogEntries(_) => {}
                 Action::BroadcastMessage(message) => {
+                    if let noraft::Message::AppendEntriesCall { entries, .. } = &message {
+                        self.note_broadcast(entries);
+                    }
                     let message = self.message(message, round);
                     for peer in self.node.0.peers() {
                         self.send(convert::node(peer), message.clone(), fx);
                     }
                 }
-                Action::SendMessage(to, message) => {
-                    self.send(convert::node(to), self.message(message, round), fx);
+                Action::SendMessage(to, mut message) => {
+                    let to = convert::node(to);
+                    if let noraft::Message::AppendEntriesCall { entries, .. } = &mut message {
+                        let Some(due) = self.trim(to, entries.clone()) else { continue };
+                        *entries = due;
+                    }
+                    self.send(to, self.message(message, round), fx);
                 }
                 Action::InstallSnapshot(to) => self.begin_snapshot(convert::node(to), fx),
             }
@@ -266,6 +288,7 @@ impl Noraft {
             Some(_) => {}
         }
         self.serve_reads(fx);
+        self.watch_flight(fx);
     }
 
     fn timeout(&self) -> std::ops::RangeInclusive<Duration> {
@@ -307,8 +330,7 @@ impl Noraft {
             noraft::Message::RequestVoteReply { term, vote_granted, .. } => {
                 Message::Vote { term: convert::epoch(term), granted: vote_granted }
             }
-            noraft::Message::AppendEntriesCall { term, commit_index, mut entries, .. } => {
-                entries.truncate(self.cluster.options.max_append_entries);
+            noraft::Message::AppendEntriesCall { term, commit_index, entries, .. } => {
                 let prev = convert::mark(entries.prev_position());
                 let last = convert::index(entries.last_position().index);
                 let held = self.written.range(prev.index.next()..).take_while(|(index, _)| **index <= last);

@@ -13,6 +13,8 @@ pub struct Options {
     pub heartbeat_ms: u64,
     /// The most entries in one append.
     pub max_append_entries: usize,
+    /// Whether a follower is not sent again what is on its way to it, which the crate asks for.
+    pub trim_in_flight: bool,
     /// The most entries that may wait to be committed; more proposals are refused.
     pub max_uncommitted: u64,
     /// The log is compacted when it holds more entries than this that the service durably includes.
@@ -27,6 +29,7 @@ impl Default for Options {
             election_timeout_ms: (150, 300),
             heartbeat_ms: 50,
             max_append_entries: 64,
+            trim_in_flight: true,
             max_uncommitted: 1024,
             snapshot_entries: 1000,
             keep_entries: 100,
