@@ -35,6 +35,14 @@ fn a_read_that_nobody_confirms_is_found() {
 fn a_vote_that_is_not_durable_is_found() {
     let explore = "explore noraft --writes 0 --epochs 1 --options {trim-in-flight=false}";
     let planted = format!("{explore} --bug vote-not-durable");
-    ends(&planted, "planted.json", VIOLATION, "one leader per term");
+    ends(&planted, "planted.json", VIOLATION, "one-leader-per-term: n2 became leader");
     ends(explore, "sound.json", HOLDS, "");
+}
+
+#[test]
+fn it_sends_what_is_on_its_way_unless_it_is_held_back() {
+    let sweep = "sweep scenarios/noraft/pipelining.toml --seeds 0..2";
+    let as_asked = format!("{sweep} --set cluster.options.trim-in-flight=false");
+    ends(&as_asked, "as-asked", VIOLATION, "in-few-messages");
+    ends(sweep, "held-back", HOLDS, "");
 }
