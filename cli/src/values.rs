@@ -21,7 +21,7 @@ pub(crate) fn bug_parser() -> impl TypedValueParser<Value = Bug> {
 }
 
 pub(crate) fn protocol_parser() -> impl TypedValueParser<Value = String> {
-    PossibleValuesParser::new(registry::PROTOCOLS.iter().map(|protocol| protocol.named.name))
+    PossibleValuesParser::new(registry::protocols().into_iter().map(|protocol| protocol.name))
 }
 
 pub(crate) fn model_parser() -> impl TypedValueParser<Value = AnyModel> {

@@ -509,7 +509,7 @@ pub trait Replica: Clone + Debug + Eq + Hash + Send + Sync + Sized + 'static {
     fn on_disconnect(&mut self, _peer: NodeId, _fx: &mut Effects<Self>) {}
     /// A timer fired; it is no longer armed.
     fn on_timer(&mut self, timer: Self::Timer, fx: &mut Effects<Self>);
-    /// A write or an installation is durable, and so is every write before it.
+    /// A write is durable, and so is every write before it; or an installation is, which says nothing of writes.
     fn on_durable(&mut self, token: Token, fx: &mut Effects<Self>);
     /// The journal refused a write. No later one will succeed.
     fn on_failed(&mut self, token: Token, fx: &mut Effects<Self>);

@@ -1,5 +1,7 @@
 //! Where names are bound to what they stand for, once.
 
+use std::sync::OnceLock;
+
 use contract::{Answers, FailureModel, ProtocolOptions, Replica};
 use protocols::{Abd, MultiPaxos, Paxos, Raft, Solo, Vr, Zab};
 use storage::lsm::Compaction;
@@ -46,7 +48,25 @@ pub const PROTOCOLS: &[Protocol] = &[
     protocol::<Solo>("no replication: one node serves alone"),
 ];
 
-const fn protocol<R: Replica>(about: &'static str) -> Protocol {
+/// Protocols of other crates: see [`invite`].
+static GUESTS: OnceLock<Vec<Protocol>> = OnceLock::new();
+
+/// Lets scenarios, replays and explorations of this process name protocols of other crates, beside
+/// [`PROTOCOLS`]. To be called before anything else is, and once: what a name means must not change.
+///
+/// # Panics
+/// If guests were invited before, or one goes by a name that is taken.
+pub fn invite(guests: Vec<Protocol>) {
+    let named = |name| PROTOCOLS.iter().chain(&guests).filter(|known| known.named.name == name).count();
+    for guest in &guests {
+        let name = guest.named.name;
+        assert_eq!(named(name), 1, "a name stands for one protocol: {name}");
+    }
+    assert!(GUESTS.set(guests).is_ok(), "guests are invited once");
+}
+
+/// A protocol, and one line about it.
+pub const fn protocol<R: Replica>(about: &'static str) -> Protocol {
     Protocol {
         named: Named { name: R::NAME, about },
         operations: R::OPERATIONS,
@@ -70,14 +90,19 @@ fn options_of<R: Replica>(options: &serde_json::Value) -> Result<R::Options, Str
     Ok(options)
 }
 
+/// All protocols: [`PROTOCOLS`], then the guests.
+fn all() -> impl Iterator<Item = &'static Protocol> {
+    PROTOCOLS.iter().chain(GUESTS.get().into_iter().flatten())
+}
+
 /// The protocol of a name.
 pub fn by_name(name: &str) -> Option<&'static Protocol> {
-    PROTOCOLS.iter().find(|protocol| protocol.named.name == name)
+    all().find(|protocol| protocol.named.name == name)
 }
 
 /// The names of the protocols.
 pub fn protocols() -> Vec<Named> {
-    PROTOCOLS.iter().map(|protocol| protocol.named).collect()
+    all().map(|protocol| protocol.named).collect()
 }
 
 /// Where servers keep their state.
