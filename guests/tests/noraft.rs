@@ -40,6 +40,24 @@ fn a_vote_that_is_not_durable_is_found() {
 }
 
 #[test]
+fn an_acknowledgement_that_is_not_durable_is_found() {
+    let explore = "explore noraft --epochs 2 --options {trim-in-flight=false} --bug ack-before-durable";
+    ends(explore, "hasty.json", VIOLATION, "leader-completeness: n2 became leader");
+}
+
+/// A leader of the crate that votes alone commits before its write is done. (Handed out at once, such a commit is
+/// lost in five actions.)
+#[test]
+fn a_commit_waits_for_the_write_that_it_rests_on() {
+    ends(
+        "explore noraft --nodes 1 --options {trim-in-flight=false}",
+        "alone.json",
+        HOLDS,
+        "write-lost-in-crash",
+    );
+}
+
+#[test]
 fn it_sends_what_is_on_its_way_unless_it_is_held_back() {
     let sweep = "sweep scenarios/noraft/pipelining.toml --seeds 0..2";
     let as_asked = format!("{sweep} --set cluster.options.trim-in-flight=false");
