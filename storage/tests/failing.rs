@@ -112,6 +112,14 @@ async fn refuses<E: Engine>(store: &E, told: &Ledger) {
     told.borrow_mut().errors.extend(refused);
 }
 
+/// Opens a store. A failure that was not told yet is told to whoever opens its file next, and once.
+async fn open<E: Engine<Fs = SimFs>>(fs: &SimFs, dir: &str, options: &E::Options) -> Result<E, EngineError> {
+    match E::open(fs, dir, options).await {
+        Err(EngineError::Fs(_)) => E::open(fs, dir, options).await,
+        opened => opened,
+    }
+}
+
 /// Opens a store that a run left, and compares it; then writes, loses power and compares again.
 fn holds<E: Engine<Fs = SimFs>>(
     image: Image,
@@ -123,19 +131,14 @@ fn holds<E: Engine<Fs = SimFs>>(
     machine.put_disk(NODE, image);
     let (fs, tuned, known, told) = (machine.fs(NODE), options.clone(), Rc::clone(script), told.clone());
     let count = run(&machine, async move {
-        // A failure that was not told yet is told to whoever opens the file next.
-        let opened = match E::open(&fs, "store", &tuned).await {
-            Err(EngineError::Fs(_)) => E::open(&fs, "store", &tuned).await,
-            opened => opened,
-        };
-        let store = opened.map_err(|error| error.to_string())?;
+        let store = open::<E>(&fs, "store", &tuned).await.map_err(|error| error.to_string())?;
         let mut count = known.held(&store).await?;
         let Told { begun, promised, .. } = told;
         if count < promised || count > begun {
             return Err(format!("{count} batches are there, of {begun} begun and {promised} promised"));
         }
         if let Some(least) = told.copy {
-            let copy = E::open(&fs, "copy", &tuned).await.map_err(|error| format!("copy: {error}"))?;
+            let copy = open::<E>(&fs, "copy", &tuned).await.map_err(|error| format!("copy: {error}"))?;
             let held = known.held(&copy).await.map_err(|loss| format!("copy: {loss}"))?;
             if held != least {
                 return Err(format!("copy: {held} batches instead of {least}"));

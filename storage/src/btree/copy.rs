@@ -3,7 +3,7 @@
 //! Nothing is shared: the data file changes in place. Every page is sealed anew, as of the copy's first
 //! group.
 
-use contract::{EngineError, Fs};
+use contract::{EngineError, File, Fs};
 
 use super::BTree;
 use super::page::{Page, PageNo};
@@ -41,5 +41,8 @@ pub(super) async fn copy<F: Fs>(
         bytes += new.file.write(&pages).await?;
     }
     engine.count(|stats| stats.bytes_written_to_files += bytes);
+    // No log has what is in it: a flush that failed and tells so late (see `sync_for_good`) would tell whoever opens the
+    // copy. So it is flushed twice, here and at its end.
+    new.file.file.sync_data().await?;
     new.finish(fs, dir, engine.0.options.bugs).await
 }
