@@ -360,7 +360,7 @@ pub(crate) fn logstore() -> LogStoreOptions {
 
 /// Pages of two sectors, so that a page can be torn; a pool so small that pages are written without a flush.
 pub(crate) fn btree(mode: Mode) -> BTreeOptions {
-    BTreeOptions { page_bytes: 1024, pool_bytes: 0, wal_bytes: 16 << 10, ..engines::btree(mode, SOUND) }
+    BTreeOptions { page_bytes: 1024, pool_bytes: 0, ..engines::btree(mode, SOUND) }
 }
 
 #[test]
