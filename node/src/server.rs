@@ -41,17 +41,9 @@ where
     /// A packet arrived.
     pub fn on_packet(&self, from: Address, packet: PacketOf<R, S>) {
         match (packet, from) {
-            (Packet::Peer { group, message }, Address::Node(peer)) => {
-                if let Some(host) = self.host(group) {
-                    host.on_message(peer, message);
-                }
-            }
-            (Packet::Peers(messages), Address::Node(peer)) => self.together(|| {
-                for (group, message) in messages {
-                    if let Some(host) = self.host(group) {
-                        host.on_message(peer, message);
-                    }
-                }
+            (Packet::Peer { group, message }, Address::Node(peer)) => self.on_message(group, peer, message),
+            (Packet::Peers(messages), Address::Node(peer)) => self.act_together(|| {
+                messages.into_iter().for_each(|(group, message)| self.on_message(group, peer, message));
             }),
             (Packet::Request { group, request }, _) => {
                 if let Some(host) = self.host(group) {
@@ -64,13 +56,19 @@ where
         }
     }
 
+    fn on_message(&self, group: GroupId, peer: NodeId, message: R::Message) {
+        if let Some(host) = self.host(group) {
+            host.on_message(peer, message);
+        }
+    }
+
     /// What is for a group that this server does not have was sent by mistake.
     fn host(&self, group: GroupId) -> Option<&Host<R, S, E, V>> {
         self.groups.get(group.0 as usize)
     }
 
     /// Lets groups act, and sends what they say to a peer in one packet.
-    fn together(&self, act: impl FnOnce()) {
+    fn act_together(&self, act: impl FnOnce()) {
         for (peer, mut messages) in self.together.gather(act) {
             let packet = match messages.len() {
                 1 => {
@@ -94,7 +92,9 @@ where
             TimerOf::Group(group, place) => self.groups[group.0 as usize].on_timer(place),
             TimerOf::Beat(place) => {
                 let due = self.together.beat(place);
-                self.together(|| due.into_iter().for_each(|group| self.groups[group.0 as usize].on_beat()));
+                self.act_together(|| {
+                    due.into_iter().for_each(|group| self.groups[group.0 as usize].on_beat())
+                });
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What a host owes a protocol that talks over streams: a message belongs to the connection of the moment
 //! at which the replica asked for it, and what comes while the host recovers is heard afterwards.
 
+mod common;
+
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,13 +12,12 @@ use contract::{
     Mark, Membership, NoObserver, NodeId, ProtocolOptions, Recovered, Replica, RequestId, Role, Seed,
     SnapshotChunk, Time, Token, View, WireSize,
 };
-use node::{HostOptions, PacketOf, Setup};
+use node::{PacketOf, Setup};
 use protocols::KvService;
 use seedbed_node as node;
 use serde::{Deserialize, Serialize};
 use sim::config::{Latency, NetConfig, disk_profile};
 use sim::{Event, SimEnv, SimFs, World, WorldConfig};
-use storage::journal::JournalOptions;
 use storage::{Lsm, LsmOptions};
 
 const ONE: NodeId = NodeId(1);
@@ -141,12 +142,7 @@ fn start(world: &World<Packet>, me: NodeId, breaks: bool) -> Server {
         env: world.env(me),
         fs: world.fs(me),
         engine: LsmOptions::default(),
-        options: HostOptions {
-            journal: JournalOptions::default(),
-            flush_every: 100,
-            chunk_bytes: 1024,
-            waiting_requests: 10,
-        },
+        options: common::host_options(),
         observer: Rc::new(NoObserver),
     };
     Server::start([(setup, KvService { bugs: contract::Bugs::NONE })].into_iter())

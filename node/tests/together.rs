@@ -1,17 +1,18 @@
 //! What a server with many groups saves: the heartbeats of all groups that it leads, and the answers to them,
 //! take one packet for each peer.
 
+mod common;
+
 use std::rc::Rc;
 use std::time::Duration;
 
 use contract::{Address, Bugs, Cluster, Control, GroupId, NoObserver, NodeId, Role, Seed};
-use node::{HostOptions, PacketOf, Setup};
+use node::{PacketOf, Setup};
 use protocols::KvService;
 use protocols::raft::{Options, Raft};
 use seedbed_node as node;
 use sim::config::{Latency, NetConfig, disk_profile};
 use sim::{Event, SimEnv, SimFs, World, WorldConfig};
-use storage::journal::JournalOptions;
 use storage::{Lsm, LsmOptions};
 
 const NODES: u16 = 3;
@@ -27,12 +28,7 @@ fn start(world: &World<Packet>, me: NodeId, groups: u32) -> Server {
         env: world.env(me),
         fs: world.fs(me),
         engine: LsmOptions::default(),
-        options: HostOptions {
-            journal: JournalOptions::default(),
-            flush_every: 100,
-            chunk_bytes: 1024,
-            waiting_requests: 10,
-        },
+        options: common::host_options(),
         observer: Rc::new(NoObserver),
     };
     let groups: Vec<_> = (0..groups).map(|group| (setup(group), KvService { bugs: Bugs::NONE })).collect();
@@ -40,12 +36,12 @@ fn start(world: &World<Packet>, me: NodeId, groups: u32) -> Server {
 }
 
 /// Three servers with so many idle groups.
-struct Cluster3 {
+struct Running {
     world: World<Packet>,
     servers: Vec<Server>,
 }
 
-impl Cluster3 {
+impl Running {
     fn start(groups: u32) -> Self {
         let net = NetConfig::with_latency(Latency::Constant(Duration::from_millis(1)));
         let disk = disk_profile("nvme").expect("a known profile");
@@ -83,7 +79,7 @@ impl Cluster3 {
 #[test]
 fn heartbeats_of_all_groups_that_a_server_leads_take_one_packet() {
     let idle = |groups: u32| {
-        let cluster = Cluster3::start(groups);
+        let cluster = Running::start(groups);
         cluster.run(2 * SECOND);
         let led: Vec<_> = (1..=NODES).map(|node| cluster.led_by(NodeId(node))).collect();
         assert_eq!(led.iter().sum::<usize>(), groups as usize, "each group has a leader");

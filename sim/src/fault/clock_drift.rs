@@ -5,7 +5,7 @@ use std::fmt;
 use contract::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Injected, Undo};
+use super::{Injected, Setting};
 use crate::world::World;
 
 /// A node's clock, and with it the timers that are armed from now on, goes at another rate.
@@ -19,12 +19,8 @@ pub struct ClockDrift {
 
 impl ClockDrift {
     pub(super) fn apply<M>(&self, world: &World<M>) -> Injected {
-        let state = &mut *world.kernel().state.borrow_mut();
-        let (node, now) = (state.index(self.node.into()), state.now);
-        let clock = &mut state.endpoints[node as usize].clock;
-        let before = clock.drift_ppb();
-        clock.set_drift(now, i64::from(self.ppm) * 1000);
-        state.faults.begin(|_| Undo::Drift(node, before)).0
+        let drift = Setting::Drift(i64::from(self.ppm) * 1000);
+        world.kernel().state.borrow_mut().begin_setting(self.node, drift)
     }
 }
 

@@ -203,9 +203,23 @@ pub(crate) enum Undo {
     Calm(DisturbanceId),
     Swizzle(u64),
     Resume(Incarnation),
-    SlowCpu(u32, Option<(u64, u64)>),
-    Drift(u32, i64),
+    Set(u32, Setting),
     Trouble(NodeId, TroubleId),
+}
+
+/// What of a node a fault sets to something else, with a value of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Setting {
+    /// What computing takes; see [`crate::gate`].
+    Computing(Option<(u64, u64)>),
+    /// How far its clock's rate is off, in parts per billion.
+    Drift(i64),
+}
+
+impl Setting {
+    fn is_same_kind(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
 }
 
 /// The faults in force.
@@ -249,34 +263,45 @@ impl State {
         }
     }
 
-    /// Takes back what a fault did, as far as no later one that is still in force stands upon it: then that one
-    /// will leave what this one had found.
+    /// Sets something of a node, and returns what it was.
+    fn set(&mut self, node: u32, to: Setting) -> Setting {
+        match to {
+            Setting::Computing(slow) => Setting::Computing(self.gates.slow(node, slow)),
+            Setting::Drift(ppb) => {
+                let clock = &mut self.endpoints[node as usize].clock;
+                let before = clock.drift_ppb();
+                clock.set_drift(self.now, ppb);
+                Setting::Drift(before)
+            }
+        }
+    }
+
+    /// Begins a fault that sets something of a node.
+    fn begin_setting(&mut self, node: NodeId, to: Setting) -> Injected {
+        let node = self.index(node.into());
+        let before = self.set(node, to);
+        self.faults.begin(|_| Undo::Set(node, before)).0
+    }
+
+    /// Sets something of a node back to what a fault had found. If a later fault that has set the same is still in
+    /// force that stays, and will leave behind what this one had found.
+    fn set_back(&mut self, number: u64, node: u32, before: Setting) {
+        let later = self.faults.in_force.range_mut(number..).find_map(|(_, later)| match later {
+            Undo::Set(other, found) if *other == node && found.is_same_kind(before) => Some(found),
+            _ => None,
+        });
+        match later {
+            Some(found) => *found = before,
+            None => drop(self.set(node, before)),
+        }
+    }
+
     fn undo(&mut self, number: u64, undo: Undo) {
-        let mut later = self.faults.in_force.range_mut(number..).map(|(_, later)| later);
         match undo {
             Undo::Calm(id) => self.network.calm(id),
             Undo::Swizzle(number) => self.end_swizzle(number),
             Undo::Resume(paused) => self.resume(paused),
-            Undo::SlowCpu(node, before) => {
-                let found = later.find_map(|later| match later {
-                    Undo::SlowCpu(other, found) if *other == node => Some(found),
-                    _ => None,
-                });
-                match found {
-                    Some(found) => *found = before,
-                    None => drop(self.gates.slow(node, before)),
-                }
-            }
-            Undo::Drift(node, before) => {
-                let found = later.find_map(|later| match later {
-                    Undo::Drift(other, found) if *other == node => Some(found),
-                    _ => None,
-                });
-                match found {
-                    Some(found) => *found = before,
-                    None => self.endpoints[node as usize].clock.set_drift(self.now, before),
-                }
-            }
+            Undo::Set(node, before) => self.set_back(number, node, before),
             Undo::Trouble(node, id) => self.end_trouble(node, id),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contract::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Injected, Undo};
+use super::{Injected, Setting};
 use crate::latency::nanos;
 use crate::world::World;
 
@@ -23,10 +23,8 @@ pub struct SlowCpu {
 
 impl SlowCpu {
     pub(super) fn apply<M>(&self, world: &World<M>) -> Injected {
-        let state = &mut *world.kernel().state.borrow_mut();
-        let node = state.index(self.node.into());
-        let before = state.gates.slow(node, Some((self.permille.into(), nanos(self.per_message))));
-        state.faults.begin(|_| Undo::SlowCpu(node, before)).0
+        let slow = Some((self.permille.into(), nanos(self.per_message)));
+        world.kernel().state.borrow_mut().begin_setting(self.node, Setting::Computing(slow))
     }
 }
 
