@@ -13,9 +13,9 @@ use std::task::Poll;
 use contract::{Batch, Bugs, Durability, Engine, EngineError, FsError, Time};
 use sim::fault::SyncError;
 use sim::{Event, Fault, Image, SimFs, SyncFailure, World};
-use storage::{Journal, JournalOptions};
+use storage::{BTree, Journal, JournalOptions, Mode};
 
-use crate::engines::{SOUND, on_every_engine, with};
+use crate::engines::{self, SOUND, on_every_engine, with};
 use crate::faulty::{Failing, Failure, Faulty};
 use crate::ground::{NODE, run, world};
 use crate::script::{Loss, Script, batch};
@@ -315,6 +315,32 @@ fn survives_failed_syncs<E: Engine<Fs = SimFs>>(options: E::Options, _: E::Optio
 
 mod at_every_flush {
     super::on_every_engine!(survives_failed_syncs);
+}
+
+/// A checkpoint that came to its end is whole after a power loss, also where a file system tells of a failed flush
+/// with the next one only: no log has what is in it.
+#[test]
+fn a_checkpoint_of_a_btree_outlives_failures_that_are_told_late() {
+    for mode in [Mode::Wal, Mode::Rollback] {
+        let options = engines::btree(mode, SOUND);
+        let script = Rc::new(Script::new(BATCHES + 4));
+        let whole = world(1, "ideal");
+        run(&whole, work::<BTree<_>>(whole.fs(NODE), options.clone(), Rc::clone(&script), Ledger::default()));
+        let mut survived = 0;
+        for n in 1..=whole.disk_ops(NODE) {
+            let told = Ledger::default();
+            let (tuned, known, log) = (options.clone(), Rc::clone(&script), Rc::clone(&told));
+            let work = |fs| work::<BTree<_>>(fs, tuned, known, log);
+            let Some(here) = flush_fails(work, n, SyncFailure::Ext4Data) else { continue };
+            let told = told.take();
+            let is_copied = told.copy.is_some();
+            match holds::<BTree<_>>(here.image_after_crash(NODE, n), &options, &script, &told) {
+                Err(loss) => assert!(!loss.starts_with("copy: "), "{mode:?}, operation {n}: {loss}"),
+                Ok(()) => survived += u32::from(is_copied),
+            }
+        }
+        assert!(survived > 5, "{mode:?}: only {survived} failures left a checkpoint");
+    }
 }
 
 /// A write whose future is dropped while it waits for the disk.

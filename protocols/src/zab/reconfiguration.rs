@@ -263,3 +263,25 @@ impl Zab {
         Vote { summary: self.summary(), leader }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::{Cluster, Mark, Recovered, Replica};
+
+    use super::*;
+
+    /// It agreed to somebody while it led nobody, and somebody else came first.
+    #[test]
+    fn an_invitation_from_an_election_comes_too_late_for_one_who_leads() {
+        let mut fx = Effects::default();
+        let durable = Recovered { records: Vec::new(), applied: Mark::ZERO };
+        let mut zab = Zab::start(&Cluster::new(NodeId(2), 3, Default::default()), durable, &mut fx);
+        zab.abandon(Then::Lead, &mut fx);
+        zab.leading_mut().stage = Stage::Synchronisation;
+        zab.on_message(NodeId(3), Message::Invite { epoch: None }, &mut fx);
+        assert!(matches!(zab.standing, Standing::Leading(_)), "it goes on");
+        assert_eq!(zab.broken_law(), None, "nobody has claimed its epoch");
+        zab.on_message(NodeId(3), Message::Invite { epoch: Some(zab.accepted) }, &mut fx);
+        assert_eq!(zab.broken_law(), Some(Law::EpochUniqueness));
+    }
+}
