@@ -325,12 +325,12 @@ fn a_checkpoint_of_a_btree_outlives_failures_that_are_told_late() {
         let options = engines::btree(mode, SOUND);
         let script = Rc::new(Script::new(BATCHES + 4));
         let whole = world(1, "ideal");
-        run(&whole, work::<BTree<_>>(whole.fs(NODE), options.clone(), Rc::clone(&script), Ledger::default()));
+        run(&whole, work::<BTree<_>>(whole.fs(NODE), options, Rc::clone(&script), Ledger::default()));
         let mut survived = 0;
         for n in 1..=whole.disk_ops(NODE) {
             let told = Ledger::default();
-            let (tuned, known, log) = (options.clone(), Rc::clone(&script), Rc::clone(&told));
-            let work = |fs| work::<BTree<_>>(fs, tuned, known, log);
+            let (known, log) = (Rc::clone(&script), Rc::clone(&told));
+            let work = |fs| work::<BTree<_>>(fs, options, known, log);
             let Some(here) = flush_fails(work, n, SyncFailure::Ext4Data) else { continue };
             let told = told.take();
             let is_copied = told.copy.is_some();
