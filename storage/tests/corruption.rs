@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
     LastCut,
 }
 
-/// By suffix of the file's name, what came of its bits.
+/// By suffix of the file's name, and apart for the zeros at its end, what came of its bits.
 pub(crate) type Outcomes = BTreeMap<(String, Outcome), u32>;
 
 pub(crate) async fn read_files(fs: &SimFs, dir: &str) -> Files {
@@ -127,12 +127,15 @@ async fn outcome<E: Engine<Fs = SimFs>>(
     }
 }
 
+/// Up to where a file is used: behind that there are zeros, of its content's end or of what was reserved.
+fn used(bytes: &[u8]) -> usize {
+    bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
+}
+
 /// Which bits of a file are flipped.
 fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     let all = std::env::var("FLIPS").is_ok_and(|which| which == "all");
-    let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
-    // Behind the used bytes of a log there are zeros alone.
-    let end = bytes.len().min(used + if all { 64 } else { 3 });
+    let end = bytes.len().min(used(bytes) + if all { 64 } else { 3 });
     let beyond = (end..bytes.len()).step_by(4099);
     let bits = move |at: usize| if all { 0..8u8 } else { (at % 8) as u8..(at % 8) as u8 + 1 };
     (0..end).chain(beyond).flat_map(move |at| bits(at).map(move |bit| (at, bit)))
@@ -157,8 +160,10 @@ pub(crate) fn flip_all<E: Engine<Fs = SimFs>>(
             let outcome =
                 run(&machine, async move { outcome::<E>(&fs, &options, &script, written, &files).await });
             let outcome = outcome.map_err(|loss| format!("{name}, byte {at}, bit {bit}: {loss}"))?;
-            let suffix = name.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
-            *outcomes.entry((suffix, outcome)).or_default() += 1;
+            let suffix = name.trim_start_matches(|c: char| c.is_ascii_digit());
+            let part =
+                if at < used(bytes) { suffix.to_owned() } else { format!("{suffix}, zeros at its end") };
+            *outcomes.entry((part, outcome)).or_default() += 1;
         }
     }
     Ok(outcomes)
@@ -183,6 +188,7 @@ pub(crate) fn build<E: Engine<Fs = SimFs>>(options: &E::Options, batches: usize,
     origin
 }
 
+/// What came of the used bytes of some files.
 fn of(outcomes: &Outcomes, suffix: &str) -> Vec<Outcome> {
     outcomes.keys().filter(|(of, _)| of == suffix).map(|(_, outcome)| *outcome).collect()
 }
