@@ -323,6 +323,19 @@ bugs! {
     /// twice its size).
     BalanceOvershoots "balance-overshoots"
         "percolator: a move only swaps who has more; breaks liveness: regions go to and fro";
+    /// A scheduler asks nobody to hand over (TiKV's PD: `balance-leader-scheduler`).
+    LeadersNotBalanced "leaders-not-balanced"
+        "percolator: one server may lead most groups; breaks the balance of leaders";
+    /// A scheduler asks for handovers to servers that are down (TiKV's PD: a store that is disconnected is no target).
+    HandoverToDead "handover-to-dead"
+        "percolator: a leader is to hand over to who is down; breaks availability: it holds back writes meanwhile";
+    /// A scheduler counts a handover that it has asked for only once it is reported (TiKV's PD: operators under way
+    /// count).
+    HandoverNotNoted "handover-not-noted"
+        "percolator: all leaders are sent to the same server at once; breaks the balance of leaders";
+    /// A scheduler believes who leads no more (TiKV's PD: a heartbeat of an older term is stale).
+    OldLeaderBelieved "old-leader-believed"
+        "percolator: a deposed leader's report counts; breaks the balance of leaders";
     /// A Percolator shard commits a key and does not remove its lock (Percolator, Fig. 6).
     CommitKeepsLock "commit-keeps-lock"
         "percolator: what has committed stays locked; breaks liveness of who reads it";

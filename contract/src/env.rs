@@ -88,6 +88,13 @@ pub struct Request<Q> {
     pub op: Q,
 }
 
+impl<Q> Request<Q> {
+    /// A server's own request. It belongs to no session, so that it may take effect twice, or late.
+    pub fn of_server(op: Q) -> Self {
+        Self { client: ClientId(0), seq: 0, op }
+    }
+}
+
 /// The answer to the request of the same `seq`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Response<A> {

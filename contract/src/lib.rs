@@ -46,5 +46,5 @@ pub use replica::{
     Answers, Channel, Cluster, Command, Control, Effect, Effects, Entry, FailureModel, JournalRecord,
     LogShape, Payload, ProtocolOptions, Recovered, Replica, Role, SnapshotChunk, View,
 };
-pub use service::Service;
+pub use service::{Service, Standing};
 pub use time::Time;

@@ -2,11 +2,27 @@
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
+use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::engine::{Batch, EngineError, ReadStore};
 use crate::env::{Rejection, Request, WireSize};
-use crate::replica::Entry;
+use crate::ids::{GroupId, NodeId};
+use crate::membership::Membership;
+use crate::replica::{Control, Entry, View};
+
+/// How a replica stands when its service is asked for reports.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its server.
+    pub server: NodeId,
+    /// What it looks like.
+    pub view: View,
+    /// Who takes part in its group, as far as it knows.
+    pub membership: Membership,
+    /// Until when its server has reported again, if it lives, counted from now.
+    pub good_for: Duration,
+}
 
 /// A deterministic state machine over an ordered store. It reads no clock and draws nothing.
 ///
@@ -41,4 +57,17 @@ pub trait Service: 'static {
     ) -> Result<Result<Self::Ret, Rejection>, EngineError>;
     /// Answers a read.
     async fn query(&self, op: &Self::Op, store: &impl ReadStore) -> Result<Self::Ret, EngineError>;
+    /// What it tells other groups from time to time, leading or not, and which ones. It is asked only where a
+    /// server has several groups and is to report.
+    async fn report(
+        &self,
+        _standing: &Standing,
+        _store: &impl ReadStore,
+    ) -> Result<Vec<(GroupId, Self::Op)>, EngineError> {
+        Ok(Vec::new())
+    }
+    /// What the answer to a report asks of a group's replica on the server that reported.
+    fn advice(_answer: &Self::Ret) -> Option<(GroupId, Control)> {
+        None
+    }
 }

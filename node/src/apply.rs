@@ -1,18 +1,22 @@
 //! The apply task: committed entries to the service in order, reads at their index, snapshots; and
 //! the chore task, which flushes and compacts the engine beside it.
 
+use std::rc::Rc;
+
 use contract::{
-    Batch, Bytes, Durability, Engine, Entry, Env, Index, LogShape, Mark, NodeId, Rejection, Replica,
-    RequestId, Service, Token,
+    Batch, Bytes, Durability, Engine, Entry, Env, Index, LogShape, Mark, NodeId, Packet, Rejection, Replica,
+    Request, RequestId, Service, Standing, Token,
 };
 
 use crate::host::{Host, HostError, PacketOf, Waiting};
+use crate::server::Occasion;
 use crate::snapshot::{self, Outgoing};
 
 /// What the apply task is asked for, in order.
 pub(crate) enum Work {
     Apply(Vec<Entry>),
     Query(RequestId),
+    Report(Rc<Occasion>),
     ReadChunk { to: NodeId, snapshot: Option<Mark>, offset: u64 },
     Install { token: Token, snapshot: Mark, state: Bytes },
 }
@@ -30,6 +34,7 @@ where
             let done = match self.inner.work.pop().await {
                 Work::Apply(entries) => self.apply(&mut service, entries).await,
                 Work::Query(request) => self.query(&service, request).await,
+                Work::Report(occasion) => self.report(&service, &occasion).await,
                 Work::ReadChunk { to, snapshot, offset } => {
                     self.read_chunk(&mut outgoing, service.families(), to, snapshot, offset).await
                 }
@@ -110,6 +115,30 @@ where
         self.inner.setup.observer.queried(self.inner.setup.cluster.me, from, seq, applied);
         let answer = service.query(&op, &store).await?;
         self.respond(from, seq, Ok(answer));
+        Ok(())
+    }
+
+    /// Tells other groups what the service has to tell them, where this server knows who leads them. A report
+    /// that is lost is made up for by the next one.
+    async fn report(&self, service: &S, occasion: &Occasion) -> Result<(), HostError> {
+        let setup = &self.inner.setup;
+        let (store, standing) = {
+            let core = self.inner.core.borrow();
+            let Some(core) = core.as_ref() else { return Ok(()) };
+            let standing = Standing {
+                server: setup.cluster.me,
+                view: core.replica.view(),
+                membership: core.replica.membership().clone(),
+                good_for: occasion.good_for,
+            };
+            (core.store.clone(), standing)
+        };
+        for (group, op) in service.report(&standing, &store).await? {
+            if let Some(leader) = occasion.leaders[group.0 as usize] {
+                let request = Request::of_server(op);
+                setup.env.send(leader.into(), Packet::Request { group, request });
+            }
+        }
         Ok(())
     }
 

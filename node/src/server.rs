@@ -1,10 +1,17 @@
 //! A server: its replica groups, which share its disk, its journal, its clock and their beats.
+//!
+//! A server with several groups may *report*: from time to time it lets the service of each tell other groups
+//! how it stands, and does what they answer (PD's heartbeats, whose answers are its operators).
+
+use std::rc::Rc;
+use std::time::Duration;
 
 use contract::{
-    Address, Control, Engine, Env, GroupId, Membership, NodeId, Packet, Replica, Service, StreamId, TimerId,
-    View,
+    Address, Control, Engine, Env, GroupId, Membership, NodeId, Packet, Replica, Role, Service, StreamId,
+    TimerId, View,
 };
 
+use crate::apply::Work;
 use crate::host::{Host, HostError, HostStats, PacketOf, Setup};
 use crate::shared::SharedJournal;
 use crate::together::{TimerOf, Together};
@@ -14,6 +21,18 @@ pub struct Server<R: Replica, S: Service, E: Engine, V> {
     groups: Vec<Host<R, S, E, V>>,
     journal: SharedJournal<E::Fs>,
     together: Together<R::Message>,
+    report_every: Option<Duration>,
+}
+
+/// A server counts as alive until it should have reported twice more.
+const REPORTS_GOOD_FOR: u32 = 2;
+
+/// A moment at which a server reports.
+pub(crate) struct Occasion {
+    /// Who leads each group, as far as the server knows.
+    pub(crate) leaders: Vec<Option<NodeId>>,
+    /// Until when the next reports have come, if the server lives.
+    pub(crate) good_for: Duration,
 }
 
 impl<R, S, E, V> Server<R, S, E, V>
@@ -23,11 +42,15 @@ where
     E: Engine,
     V: Env<PacketOf<R, S>>,
 {
-    /// Starts its groups, numbered from 0, on what its disk holds.
+    /// Starts its groups, numbered from 0, on what its disk holds. If it has several, it reports once in so
+    /// long.
     ///
     /// # Panics
     /// If there is none.
-    pub fn start(groups: impl ExactSizeIterator<Item = (Setup<R, E, V>, S)>) -> Self {
+    pub fn start(
+        groups: impl ExactSizeIterator<Item = (Setup<R, E, V>, S)>,
+        report_every: Option<Duration>,
+    ) -> Self {
         let journal = SharedJournal::new();
         let count = u32::try_from(groups.len()).expect("a server has few groups");
         let together = Together::new(count);
@@ -35,7 +58,28 @@ where
             assert_eq!(setup.cluster.group, group, "groups are numbered from 0");
             Host::start(setup, service, journal.clone(), together.clone())
         });
-        Self { groups: groups.collect(), journal, together }
+        let groups: Vec<_> = groups.collect();
+        let report_every = report_every.filter(|_| together.is_shared());
+        let server = Self { groups, journal, together, report_every };
+        server.await_report();
+        server
+    }
+
+    fn await_report(&self) {
+        if let Some(every) = self.report_every {
+            self.together.await_report(every, &self.groups[0].inner.setup.env);
+        }
+    }
+
+    /// Has each group report.
+    fn report(&self, every: Duration) {
+        let leader = |host: &Host<R, S, E, V>| {
+            let view = host.view()?;
+            if view.role == Role::Leader { Some(host.inner.setup.cluster.me) } else { view.leader }
+        };
+        let leaders = self.groups.iter().map(leader).collect();
+        let occasion = Rc::new(Occasion { leaders, good_for: every * REPORTS_GOOD_FOR });
+        self.groups.iter().for_each(|host| host.inner.work.push(Work::Report(Rc::clone(&occasion))));
     }
 
     /// A packet arrived.
@@ -48,6 +92,15 @@ where
             (Packet::Request { group, request }, _) => {
                 if let Some(host) = self.host(group) {
                     host.on_request(from, request);
+                }
+            }
+            // A report that was refused, by who does not lead any more or has too much to do, comes again.
+            (Packet::Response { response, .. }, Address::Node(_)) => {
+                let advice = response.result.ok().and_then(|answer| S::advice(&answer));
+                if let Some((group, control)) = advice
+                    && let Some(host) = self.host(group)
+                {
+                    host.control(control);
                 }
             }
             (Packet::Peer { .. } | Packet::Peers(_) | Packet::Response { .. }, _) => {
@@ -95,6 +148,10 @@ where
                 self.act_together(|| {
                     due.into_iter().for_each(|group| self.groups[group.0 as usize].on_beat())
                 });
+            }
+            TimerOf::Report => {
+                self.report(self.report_every.expect("only a server that reports waits for it"));
+                self.await_report();
             }
         }
     }

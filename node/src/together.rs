@@ -39,12 +39,17 @@ struct Beat {
     armed: bool,
 }
 
+/// Of the server's own timers the first one; beats follow.
+const REPORT: usize = 0;
+
 /// Whose timer one of a server's timers is.
 pub(crate) enum TimerOf {
     /// A group's, by its place among the group's own.
     Group(GroupId, u32),
     /// The server's: a beat, by its place.
     Beat(usize),
+    /// The server's: it is time to report.
+    Report,
 }
 
 impl<M> Together<M> {
@@ -59,7 +64,8 @@ impl<M> Together<M> {
         self.0.groups > 1
     }
 
-    /// A server's timers are dense: its groups take turns, and then comes one of the server's own.
+    /// A server's timers are dense: its groups take turns, and then comes one of the server's own, if it has
+    /// any.
     fn turns(&self) -> u32 {
         self.0.groups + u32::from(self.is_shared())
     }
@@ -75,11 +81,16 @@ impl<M> Together<M> {
 
     pub(crate) fn whose(&self, timer: TimerId) -> TimerOf {
         let (turn, place) = (timer.0 % self.turns(), timer.0 / self.turns());
-        if turn == self.0.groups {
-            TimerOf::Beat(place as usize)
-        } else {
-            TimerOf::Group(GroupId(turn), place)
+        match place as usize {
+            _ if turn < self.0.groups => TimerOf::Group(GroupId(turn), place),
+            REPORT => TimerOf::Report,
+            beat => TimerOf::Beat(beat - REPORT - 1),
         }
+    }
+
+    /// The server reports after a time.
+    pub(crate) fn await_report<P>(&self, after: Duration, env: &impl Env<P>) {
+        env.set_timer(self.timer_id(self.0.groups, REPORT), after..=after);
     }
 
     /// A group waits for the next beat of a pace. One that is under way comes early for it.
@@ -93,7 +104,7 @@ impl<M> Together<M> {
         beat.waiting.insert(group);
         if !beat.armed {
             beat.armed = true;
-            env.set_timer(self.timer_id(self.0.groups, place), within);
+            env.set_timer(self.timer_id(self.0.groups, REPORT + 1 + place), within);
         }
     }
 

@@ -145,7 +145,7 @@ fn start(world: &World<Packet>, me: NodeId, breaks: bool) -> Server {
         options: common::host_options(),
         observer: Rc::new(NoObserver),
     };
-    Server::start([(setup, KvService { bugs: contract::Bugs::NONE })].into_iter())
+    Server::start([(setup, KvService { bugs: contract::Bugs::NONE })].into_iter(), None)
 }
 
 /// Lets the world go on, and returns whether a message reached node 2 while that still recovered.

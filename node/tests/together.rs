@@ -32,7 +32,7 @@ fn start(world: &World<Packet>, me: NodeId, groups: u32) -> Server {
         observer: Rc::new(NoObserver),
     };
     let groups: Vec<_> = (0..groups).map(|group| (setup(group), KvService { bugs: Bugs::NONE })).collect();
-    Server::start(groups.into_iter())
+    Server::start(groups.into_iter(), None)
 }
 
 /// Three servers with so many idle groups.

@@ -89,7 +89,8 @@ impl<R: Replica> Arena<R> {
     fn start_server(&mut self, node: NodeId) {
         let groups = (0..).map(GroupId).zip(&self.watches);
         let groups: Vec<_> = groups.map(|(group, watch)| self.group(node, group, watch)).collect();
-        self.servers[node.slot()] = Some(node::Server::start(groups.into_iter()));
+        let report_every = self.plan.transactions.as_ref().and_then(|transactions| transactions.balance_every);
+        self.servers[node.slot()] = Some(node::Server::start(groups.into_iter(), report_every));
     }
 
     /// What a server's part in a group is made of.
@@ -184,6 +185,8 @@ impl<R: Replica> Arena<R> {
         let up = (1..).map(NodeId).zip(&self.servers);
         let up: Vec<_> = up.filter_map(|(node, server)| Some((node, server.as_ref()?))).collect();
         let mut gauges = Gauges { voters: Ground::membership(self).voters.len() as u64, ..Gauges::default() };
+        let led = |server: &Server<R>| server.views().filter(|(_, view)| view.role == Role::Leader).count();
+        gauges.most_led = up.iter().map(|(_, server)| led(server) as u64).max().unwrap_or_default();
         for (group, watch) in (0..).map(GroupId).zip(&self.watches) {
             let (mut least, mut most) = (u64::MAX, 0);
             for (node, view) in up.iter().filter_map(|(node, server)| Some((*node, server.view(group)?))) {

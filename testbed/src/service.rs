@@ -3,7 +3,10 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use contract::{Batch, Bytes, EngineError, Entry, ReadStore, Rejection, Request, Service, WireSize, kv};
+use contract::{
+    Batch, Bytes, Control, EngineError, Entry, GroupId, ReadStore, Rejection, Request, Service, Standing,
+    WireSize, kv,
+};
 use protocols::KvService;
 use protocols::percolator::{self, PercolatorService};
 
@@ -119,5 +122,26 @@ impl Service for AnyService {
             }
             _ => unreachable!("{op} was sent to another service"),
         })
+    }
+
+    async fn report(
+        &self,
+        standing: &Standing,
+        store: &impl ReadStore,
+    ) -> Result<Vec<(GroupId, Ask)>, EngineError> {
+        Ok(match self {
+            Self::Kv(_) => Vec::new(),
+            Self::Percolator(service) => {
+                let told = service.report(standing, store).await?;
+                told.into_iter().map(|(group, op)| (group, Ask::Percolator(op))).collect()
+            }
+        })
+    }
+
+    fn advice(answer: &Answer) -> Option<(GroupId, Control)> {
+        match answer {
+            Answer::Kv(answer) => KvService::advice(answer),
+            Answer::Percolator(answer) => PercolatorService::advice(answer),
+        }
     }
 }

@@ -65,6 +65,12 @@ impl Display for SchedulerOp {
             Self::Moved { start, version } => write!(f, "moved({start} v{version})"),
             Self::Heartbeat { group, regions } => write!(f, "heartbeat({group} holds [{}])", List(regions)),
             Self::Balance { tolerance } => write!(f, "balance(tolerance {tolerance})"),
+            Self::Largest { above } => write!(f, "largest(above {above})"),
+            Self::Alive { server, ttl } => write!(f, "alive({server} ttl {ttl}us)"),
+            Self::Leads { group, epoch, server, candidates } => {
+                let candidates: Vec<_> = candidates.iter().collect();
+                write!(f, "leads({server} {group} since {epoch}, or [{}])", List(&candidates))
+            }
         }
     }
 }
@@ -204,6 +210,9 @@ impl Display for Ret {
             Self::Middle(Some(key)) => write!(f, "falls in two at {key}"),
             Self::Stale(stale) if stale.is_empty() => f.write_str("up to date"),
             Self::Stale(stale) => write!(f, "[{}]", List(stale)),
+            Self::Largest(None) => f.write_str("none is too large"),
+            Self::Largest(Some((region, to))) => write!(f, "{region} is too large, {to} holds least"),
+            Self::HandOver { group, to } => write!(f, "hand {group} over to {to}"),
         }
     }
 }

@@ -47,7 +47,7 @@ impl<S: ReadStore> View<'_, S> {
     }
 
     /// What the shard serves, and how much of it there is.
-    pub(super) async fn sizes(&self, holdings: &Holdings) -> Result<Ret, EngineError> {
+    pub(super) async fn sizes(&self, holdings: &Holdings) -> Result<Vec<Held>, EngineError> {
         let mut held = Vec::new();
         let is_told = |known: &&Holding| known.state == State::Held || self.bugs.has(Bug::GivenAwayReported);
         for Holding { span, version, .. } in holdings.known().filter(is_told) {
@@ -58,7 +58,7 @@ impl<S: ReadStore> View<'_, S> {
             }
             held.push(Held { span: span.clone(), version: *version, pairs });
         }
-        Ok(Ret::Held(held))
+        Ok(held)
     }
 
     /// Where a span falls in two. Versions of one key stay together: half of the pairs is the aim, not the rule.

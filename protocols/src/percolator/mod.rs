@@ -57,8 +57,10 @@
 //!   its own: *noted* reads raise the lowest that is chosen.
 //! - *Regions move* ([`ShardOp::Freeze`], [`ShardOp::Install`], [`ShardOp::Release`]) as in MIT 6.5840's
 //!   shardkv. Requests name the version of the region that they mean.
-//! - *Regions are balanced* as by TiKV's PD: groups report what they hold ([`SchedulerOp::Heartbeat`]), and the
-//!   scheduler moves regions from who has much to who has little ([`SchedulerOp::Balance`]).
+//! - *Regions are balanced* as by TiKV's PD: leaders report what their groups hold ([`SchedulerOp::Heartbeat`]),
+//!   and the scheduler moves regions from who has much to who has little ([`SchedulerOp::Balance`]).
+//! - *Leaders are balanced*, too: who leads a group says so ([`SchedulerOp::Leads`]), and is told to hand it over if
+//!   others lead less.
 //! - *Garbage* is collected below a safepoint; a transaction from before it can no longer prewrite, since the
 //!   record of its end may be gone.
 //!
@@ -73,6 +75,7 @@
 mod display;
 mod holdings;
 mod layout;
+mod leaders;
 mod migrate;
 pub mod op;
 mod pessimistic;
@@ -82,7 +85,10 @@ pub mod shard;
 mod view;
 mod write;
 
-use contract::{Batch, Bugs, Bytes, EngineError, Entry, GroupId, ReadStore, Rejection, Request, Service};
+use contract::{
+    Batch, Bugs, Bytes, Control, EngineError, Entry, GroupId, ReadStore, Rejection, Request, Role, Service,
+    Standing,
+};
 
 pub use crate::mvcc::Timestamp;
 pub use op::{
@@ -149,7 +155,9 @@ impl Service for PercolatorService {
         let Some(command) = entry.command() else { return Ok(Ok(Ret::Done)) };
         let Request { op, .. }: Request<Op> = layout::decode(&command.data, "a command");
         Ok(Ok(match (self, op) {
-            (Self::Scheduler(scheduler), Op::Scheduler(op)) => scheduler.apply(op, store, batch).await?,
+            (Self::Scheduler(scheduler), Op::Scheduler(op)) => {
+                scheduler.apply(op, command.proposed_at, store, batch).await?
+            }
             (Self::Shard(shard), Op::Shard { version, op }) => {
                 shard.serve_under(entry.mark.epoch);
                 shard.apply(version, op, command.proposed_at, store, batch).await?
@@ -163,6 +171,40 @@ impl Service for PercolatorService {
             (Self::Scheduler(scheduler), Op::Scheduler(read)) => scheduler.query(read, store).await,
             (Self::Shard(shard), Op::Shard { version, op }) => shard.query(*version, op, store).await,
             _ => Ok(Ret::NotHere),
+        }
+    }
+
+    /// To the scheduler: from the scheduler's own replicas that their servers live; from whoever leads a group
+    /// that it does, and what the group holds.
+    async fn report(
+        &self,
+        standing: &Standing,
+        store: &impl ReadStore,
+    ) -> Result<Vec<(GroupId, Op)>, EngineError> {
+        let Standing { server, view, membership, good_for } = standing;
+        let group = match self {
+            Self::Scheduler(_) => SCHEDULER,
+            Self::Shard(shard) => shard.group(),
+        };
+        let mut told = Vec::new();
+        if group == SCHEDULER {
+            let ttl = u64::try_from(good_for.as_micros()).expect("servers report within a lifetime");
+            told.push(SchedulerOp::Alive { server: *server, ttl });
+        }
+        if view.role == Role::Leader {
+            let candidates = membership.voters.difference(&membership.witnesses).copied().collect();
+            told.push(SchedulerOp::Leads { group, epoch: view.epoch, server: *server, candidates });
+            if let Self::Shard(shard) = self {
+                told.push(SchedulerOp::Heartbeat { group, regions: shard.held(store).await? });
+            }
+        }
+        Ok(told.into_iter().map(|op| (SCHEDULER, Op::Scheduler(op))).collect())
+    }
+
+    fn advice(answer: &Ret) -> Option<(GroupId, Control)> {
+        match answer {
+            Ret::HandOver { group, to } => Some((*group, Control::Transfer { to: *to })),
+            _ => None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What clients ask of shards and of the scheduler, and what they are answered.
 
-use contract::{Bytes, GroupId, WireSize};
+use std::collections::BTreeSet;
+
+use contract::{Bytes, Epoch, GroupId, NodeId, WireSize};
 use serde::{Deserialize, Serialize};
 
 use crate::mvcc::Timestamp;
@@ -109,6 +111,32 @@ pub enum SchedulerOp {
     Balance {
         /// How far the two may be apart, in pairs or in regions, before anything moves.
         tolerance: u64,
+    },
+    /// The largest region, by the sizes that were reported, if it has more pairs than this and is not on its way.
+    /// Answer: [`Ret::Largest`].
+    Largest {
+        /// How many pairs a region may have.
+        above: u64,
+    },
+    /// A server lives. Answer: [`Ret::Done`].
+    Alive {
+        /// Which one.
+        server: NodeId,
+        /// How long it counts as alive if nothing more is heard, from now on, in microseconds.
+        ttl: u64,
+    },
+    /// A server leads a group, since a certain epoch: of an older one than was heard before nothing is believed.
+    /// Answer: [`Ret::HandOver`] if it leads two groups more than one of the candidates that live, [`Ret::Done`]
+    /// otherwise.
+    Leads {
+        /// Which group.
+        group: GroupId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Which server.
+        server: NodeId,
+        /// Who could lead it as well.
+        candidates: BTreeSet<NodeId>,
     },
 }
 
@@ -416,6 +444,15 @@ pub enum Ret {
     Middle(Option<Bytes>),
     /// What of a report does not fit the map. It has been ignored.
     Stale(Vec<Stale>),
+    /// The largest region, if it is too large, and the group that holds least.
+    Largest(Option<(Region, GroupId)>),
+    /// Leaders are even if this group is led by that server.
+    HandOver {
+        /// Which group.
+        group: GroupId,
+        /// Who is to lead it.
+        to: NodeId,
+    },
 }
 
 impl Op {
@@ -423,7 +460,7 @@ impl Op {
     pub fn is_read(&self) -> bool {
         matches!(
             self,
-            Self::Scheduler(SchedulerOp::Regions)
+            Self::Scheduler(SchedulerOp::Regions | SchedulerOp::Largest { .. })
                 | Self::Shard {
                     op: ShardOp::Get { noted: false, .. }
                         | ShardOp::Scan { noted: false, .. }

@@ -6,7 +6,8 @@
 //! keeps it, and spans are cut but never joined, so that none comes back with another content.
 //!
 //! Of TinyKV's cases those have no counterpart that are about what this scheduler does not know, since it is
-//! its group's own affair: pending peers (two cases) and a region's leader. There is one measure, not bytes and
+//! its group's own affair: pending peers (two cases). Who leads, it hears apart ([`leaders`](super::leaders)): a
+//! group has one leader for all of its regions. There is one measure, not bytes and
 //! keys (one case less); regions are not merged (half a case); and nothing is concurrent, since heartbeats are
 //! commands of a log. A region's version and its group change together: what TinyKV tells by `conf_ver` is told by
 //! the group. A group that is down is none that the scheduler knows of: it counts as long as it holds regions.
@@ -93,17 +94,40 @@ impl Reports {
         }
     }
 
+    /// What each group holds that was heard of or is in the map.
+    fn loads<'a>(
+        &self,
+        regions: &'a [Region],
+        weight: impl Fn(&'a Region) -> u64,
+        bugs: Bugs,
+    ) -> BTreeMap<GroupId, u64> {
+        let mut loads: BTreeMap<GroupId, u64> = self.groups.iter().map(|group| (*group, 0)).collect();
+        for region in regions {
+            let load = loads.entry(region.group).or_default();
+            let weight = weight(region);
+            *load = if bugs.has(Bug::BalanceByLargest) { weight.max(*load) } else { weight + *load };
+        }
+        loads
+    }
+
+    /// The largest region, if it has more pairs than this and is not on its way, and another group: the one that
+    /// holds least.
+    pub(super) fn largest(&self, regions: &[Region], above: u64, bugs: Bugs) -> Option<(Region, GroupId)> {
+        let size = |region: &Region| self.sizes.get(&region.span).copied().unwrap_or_default();
+        let settled = regions.iter().filter(|region| region.moving_from.is_none());
+        let largest = settled.max_by_key(|region| (size(region), Reverse(region.group)))?;
+        let loads = self.loads(regions, size, bugs);
+        let others = loads.iter().filter(|(group, _)| **group != largest.group);
+        let (least, _) = others.min_by_key(|(group, load)| (**load, **group))?;
+        (size(largest) > above).then(|| (largest.clone(), *least))
+    }
+
     /// Which region is to move, and where: from the group with the most to the one with the least (of equals,
     /// those with the lowest numbers), if they are further apart than the tolerance and closer afterwards;
     /// the region that brings them closest, of equals the first one. None while either takes part in a move.
     pub(super) fn balance(&self, regions: &[Region], tolerance: u64, bugs: Bugs) -> Option<(usize, GroupId)> {
         let measure = self.measure(regions)?;
-        let mut loads: BTreeMap<GroupId, u64> = self.groups.iter().map(|group| (*group, 0)).collect();
-        for region in regions {
-            let load = loads.entry(region.group).or_default();
-            let weight = measure.of(region);
-            *load = if bugs.has(Bug::BalanceByLargest) { weight.max(*load) } else { weight + *load };
-        }
+        let loads = self.loads(regions, |region| measure.of(region), bugs);
         let (most, from) = loads.iter().map(|(group, load)| (*load, Reverse(*group))).max()?;
         let (least, to) = loads.iter().map(|(group, load)| (*load, *group)).min()?;
         let from = from.0;

@@ -1,27 +1,32 @@
-//! The scheduler: the timestamp oracle, which group holds which region, and which should.
+//! The scheduler: the timestamp oracle, which group holds which region, which should, and who should lead it.
 //!
 //! | Key | Value |
 //! |---|---|
 //! | `t` | postcard: the last timestamp that was given |
 //! | `r` | postcard: the regions, in key order |
 //! | `s` | postcard: which groups have reported, and the size that each region had |
+//! | `l` | postcard: which servers live, and which groups they lead |
 //!
 //! Percolator's oracle (§2.3) and PD's run ahead of what they have written by a window, so that most requests
 //! need no write. Here each request is a command of the log, which is batched anyway; a counter that is
 //! replicated with what it gave cannot fall back.
 
-use contract::{Batch, Bug, Bugs, Bytes, EngineError, GroupId, ReadStore};
+use std::time::Duration;
+
+use contract::{Batch, Bug, Bugs, Bytes, EngineError, GroupId, ReadStore, Time};
 
 use crate::mvcc::Timestamp;
 
 use super::SCHEDULER;
 use super::layout::{decode, encode};
+use super::leaders::Leaders;
 use super::op::{Held, Region, Ret, SchedulerOp, Span};
 use super::reports::Reports;
 
 const TIMESTAMP_KEY: &[u8] = b"t";
 const REGIONS_KEY: &[u8] = b"r";
 const REPORTS_KEY: &[u8] = b"s";
+const LEADERS_KEY: &[u8] = b"l";
 /// Planted: [`Bug::TimestampFallsBack`]. Timestamps between two that are written down.
 const WINDOW: u64 = 1000;
 
@@ -98,6 +103,20 @@ impl Scheduler {
         Ok(stored.map_or_else(Reports::default, |bytes| decode(&bytes, "reports")))
     }
 
+    /// Lets the leaders take down what is heard of them, and keeps them.
+    async fn leaders<A>(
+        &self,
+        store: &impl ReadStore,
+        batch: &mut Batch,
+        hear: impl FnOnce(&mut Leaders) -> A,
+    ) -> Result<A, EngineError> {
+        let stored = store.get(LEADERS_KEY).await?;
+        let mut leaders: Leaders = stored.map_or_else(Leaders::default, |bytes| decode(&bytes, "leaders"));
+        let answer = hear(&mut leaders);
+        batch.put(LEADERS_KEY, encode(&leaders));
+        Ok(answer)
+    }
+
     /// Hears what a group holds.
     async fn heartbeat(
         &self,
@@ -158,10 +177,16 @@ impl Scheduler {
         Ok(before.next())
     }
 
-    /// The effect of an operation, and its answer.
+    async fn largest(&self, above: u64, store: &impl ReadStore) -> Result<Ret, EngineError> {
+        let (regions, reports) = (self.regions(store).await?, self.reports(store).await?);
+        Ok(Ret::Largest(reports.largest(&regions, above, self.bugs)))
+    }
+
+    /// The effect of an operation that was proposed at a time, and its answer.
     pub(super) async fn apply(
         &mut self,
         op: SchedulerOp,
+        now: Time,
         store: &impl ReadStore,
         batch: &mut Batch,
     ) -> Result<Ret, EngineError> {
@@ -190,6 +215,19 @@ impl Scheduler {
             }
             SchedulerOp::Heartbeat { group, regions } => self.heartbeat(group, regions, store, batch).await,
             SchedulerOp::Balance { tolerance } => self.balance(tolerance, store, batch).await,
+            SchedulerOp::Largest { above } => self.largest(above, store).await,
+            SchedulerOp::Alive { server, ttl } => {
+                let until = now + Duration::from_micros(ttl);
+                self.leaders(store, batch, |leaders| leaders.lives(server, until)).await?;
+                Ok(Ret::Done)
+            }
+            SchedulerOp::Leads { group, epoch, server, candidates } => {
+                let hear = |leaders: &mut Leaders| {
+                    leaders.hear(group, (epoch, server), &candidates, now, self.bugs)
+                };
+                let to = self.leaders(store, batch, hear).await?;
+                Ok(to.map_or(Ret::Done, |to| Ret::HandOver { group, to }))
+            }
         }
     }
 
@@ -197,6 +235,7 @@ impl Scheduler {
     pub(super) async fn query(&self, read: &SchedulerOp, store: &impl ReadStore) -> Result<Ret, EngineError> {
         match read {
             SchedulerOp::Regions => Ok(Ret::Regions(self.regions(store).await?)),
+            SchedulerOp::Largest { above } => self.largest(*above, store).await,
             other => panic!("{other} changes the state and needs a place in the log"),
         }
     }

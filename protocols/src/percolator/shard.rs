@@ -9,7 +9,7 @@ use super::layout::{
     DATA, GARBAGE_KEY, HOLDINGS_KEY, LOCKS, Lock, MOMENTS_KEY, Moments, WRITES, Write, WriteKind, decode,
     encode,
 };
-use super::op::{Region, Ret, ShardOp, Span};
+use super::op::{Held, Region, Ret, ShardOp, Span};
 use super::pessimistic::Acquire;
 use super::view::{Refusal, View};
 
@@ -223,7 +223,7 @@ impl Shard {
                 ShardOp::Release { span, version } => {
                     view.release(&span, version, &mut holdings, &mut changes)
                 }
-                ShardOp::Sizes => view.sizes(&holdings).await.map_err(Refusal::from),
+                ShardOp::Sizes => view.sizes(&holdings).await.map(Ret::Held).map_err(Refusal::from),
                 op => view.effect(&op, &mut changes).await,
             }
         } else {
@@ -257,9 +257,21 @@ impl Shard {
             ShardOp::Get { key, at, noted: false } => view.get(key, *at).await,
             ShardOp::Scan { span, at, limit, noted: false } => view.scan(span, *at, *limit).await,
             ShardOp::Middle { span } => view.middle(span).await,
-            ShardOp::Sizes => view.sizes(&holdings).await,
+            ShardOp::Sizes => Ok(Ret::Held(view.sizes(&holdings).await?)),
             other => panic!("{other} changes the state and needs a place in the log"),
         }
+    }
+
+    /// Which group it is.
+    pub(super) fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// What it serves, and how much of it there is.
+    pub(super) async fn held(&self, store: &impl ReadStore) -> Result<Vec<Held>, EngineError> {
+        let holdings = self.holdings(store).await?;
+        let view = View { store, bugs: self.bugs, moments: self.moments(store).await? };
+        view.sizes(&holdings).await
     }
 
     fn keep(&mut self, before: Moments, mut moments: Moments, batch: &mut Batch) {

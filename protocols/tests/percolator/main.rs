@@ -23,6 +23,8 @@
 //! | `report GROUP`, `report GROUP [FROM..TO=PAIRS…] version=N` | tells the scheduler so, or something else |
 //! | `reports` | what the scheduler keeps of that |
 //! | `balance [TOLERANCE]` | begins a move if loads are further apart (0) |
+//! | `largest PAIRS` | the largest region, if it has more, and who holds least |
+//! | `alive SERVER TTL`, `leads SERVER GROUP EPOCH [or=SERVERS]` | what servers tell of themselves, and of what they lead; servers 1 to 3 could do so, too |
 //! | `freeze GROUP VERSION [FROM [TO]]`, `install …`, `release …` | the steps of a move; `install` brings what the last `freeze` of that version told |
 //! | `move` | all steps of all moves that are due |
 //! | `begin T`, `read T KEY`, `select T [FROM [TO]]`, `put T KEY VALUE`, `remove T KEY`, `finish T`, `give-up T` | a client's transaction; `read` and `select` see what others have committed |
@@ -40,7 +42,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use client::Transaction;
-use contract::{Bug, Bugs, Bytes, GroupId, Time};
+use contract::{Bug, Bugs, Bytes, Epoch, GroupId, NodeId, Time};
 use goldenscript::{Argument, Context};
 use seedbed_protocols::percolator::{
     Content, Held, Mutation, MutationKind, Op, Prewrite, Region, Ret, SCHEDULER, SchedulerOp, ShardOp, Span,
@@ -347,6 +349,22 @@ impl Script {
                 let tolerance = arguments.texts.first().map_or(Ok(0), |text| text.parse())?;
                 self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Balance { tolerance }));
             }
+            "largest" => {
+                let above = arguments.number(0)?;
+                self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Largest { above }));
+            }
+            "alive" => {
+                let (server, ttl) = (node(&arguments.texts[0])?, arguments.number(1)?);
+                self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Alive { server, ttl }));
+            }
+            "leads" => {
+                let (server, group) = (node(&arguments.texts[0])?, u32::try_from(arguments.number(1)?)?);
+                let epoch = Epoch(arguments.number(2)?);
+                let candidates = arguments.take("or").unwrap_or_else(|| "1,2,3".to_owned());
+                let candidates = candidates.split(',').map(node).collect::<Outcome<_>>()?;
+                let leads = SchedulerOp::Leads { group: GroupId(group), epoch, server, candidates };
+                self.ask(SCHEDULER, Op::Scheduler(leads));
+            }
             "freeze" | "install" | "release" => self.move_step(name, &arguments)?,
             "move" => self.finish_moves(),
             "begin" | "read" | "select" | "put" | "remove" | "finish" | "give-up" => {
@@ -370,6 +388,10 @@ impl Script {
         }
         Ok(())
     }
+}
+
+fn node(number: &str) -> Outcome<NodeId> {
+    Ok(NodeId::new(number.parse()?))
 }
 
 fn prewrite(arguments: &mut Arguments) -> Outcome<Prewrite> {

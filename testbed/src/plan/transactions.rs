@@ -25,7 +25,8 @@ pub struct TransactionPlan {
     pub lock_ttl: Duration,
     /// The mean time between two moves of regions by one mover; without it none moves.
     pub move_every: Option<Duration>,
-    /// The mean time between two looks at how evenly data lies; without it nobody looks.
+    /// How often servers report to the scheduler, and the mean time between two looks at how evenly data lies;
+    /// without it nobody reports or looks.
     pub balance_every: Option<Duration>,
     /// How many pairs a region may have before it is split, where somebody looks.
     pub split_above: Option<u64>,

@@ -1,0 +1,57 @@
+//! Which server leads which group, and which of them is to hand one over: PD's balance of leaders.
+//!
+//! A leader is where a group's work is done. Groups elect whom they like, so that after some crashes one server
+//! may lead most of them. The scheduler cannot move a leader; it can only ask one to hand over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::{Bug, Bugs, Epoch, GroupId, NodeId, Time};
+use serde::{Deserialize, Serialize};
+
+/// What servers have told of themselves and of the groups that they lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Leaders {
+    /// Until when a server counts as alive.
+    alive: BTreeMap<NodeId, Time>,
+    /// Who leads a group, and since which epoch.
+    of: BTreeMap<GroupId, (Epoch, NodeId)>,
+}
+
+impl Leaders {
+    /// A server lives, and will say so again until then.
+    pub(super) fn lives(&mut self, server: NodeId, until: Time) {
+        let known = self.alive.entry(server).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    /// Who leads a group says so. Returns to which of the candidates it is to hand over, if it leads two more
+    /// groups than the one that leads least of those that live (of equals, the one with the lowest number).
+    pub(super) fn hear(
+        &mut self,
+        group: GroupId,
+        (epoch, leader): (Epoch, NodeId),
+        candidates: &BTreeSet<NodeId>,
+        now: Time,
+        bugs: Bugs,
+    ) -> Option<NodeId> {
+        let known = self.of.get(&group).is_some_and(|(known, _)| *known > epoch);
+        if known && !bugs.has(Bug::OldLeaderBelieved) {
+            return None;
+        }
+        self.of.insert(group, (epoch, leader));
+        let led = |server: NodeId| self.of.values().filter(|(_, leader)| *leader == server).count();
+        let lives = |server: &&NodeId| {
+            self.alive.get(server).is_some_and(|until| *until >= now) || bugs.has(Bug::HandoverToDead)
+        };
+        let to = candidates.iter().filter(lives).copied().min_by_key(|server| (led(*server), *server))?;
+        if led(leader) < led(to) + 2 || bugs.has(Bug::LeadersNotBalanced) {
+            return None;
+        }
+        // It counts as handed over until somebody reports it: two groups are not to run to the same server at
+        // once.
+        if !bugs.has(Bug::HandoverNotNoted) {
+            self.of.insert(group, (epoch, to));
+        }
+        Some(to)
+    }
+}
