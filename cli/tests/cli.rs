@@ -173,6 +173,30 @@ fn misuse_is_told_from_failure() {
 }
 
 #[test]
+fn a_sweep_of_several_scenarios_says_at_its_end_what_was_found() {
+    let place = Place::new("several");
+    let rows = format!("{SCENARIO}[[row]]\nname = \"a\"\n[[row]]\nname = \"b\"\n");
+    fs::write(place.0.join("rows.toml"), rows).expect("a folder that can be written to");
+    let ran = place.run(&["sweep", "rows.toml", "small.toml", "--seeds", "5..7"]).exits(0);
+    assert!(ran.out.contains("\n3 scenarios, 6 runs in "), "{}", ran.out);
+    assert!(ran.out.ends_with(": 0 violations, 0 inconclusive\nseeds 5..7 are done\n"), "{}", ran.out);
+    let ran = place.run(&["sweep", "rows.toml", "--seeds", "5..7", "--set", IMPOSSIBLE]).exits(1);
+    let end = ran.out.find("\n2 scenarios, 4 runs in ").expect("it sums up");
+    let found: Vec<_> = ran.out[end..].lines().skip(2).collect();
+    let again = |row| format!("    reproduce: seedbed run rows.toml --row {row} --seed 5 --set {IMPOSSIBLE}");
+    assert_eq!(
+        found,
+        [
+            "  finding liveness of small-a: 2 seeds",
+            &again("a"),
+            "  finding liveness of small-b: 2 seeds",
+            &again("b"),
+            "seeds 5..7 are done",
+        ]
+    );
+}
+
+#[test]
 fn a_sweep_groups_its_failures_and_saves_them() {
     let place = Place::new("sweep");
     place.run(&["sweep", "small.toml", "--seeds", "0..4"]).exits(0);
@@ -183,7 +207,7 @@ fn a_sweep_groups_its_failures_and_saves_them() {
     assert_eq!(ran.row("  finding"), "liveness: 12 seeds");
     assert_eq!(ran.row("    reproduce:"), format!("seedbed run small.toml --seed 5 --set {IMPOSSIBLE}"));
     assert_eq!(ran.out.lines().last(), Some("seeds 5..17 are done"));
-    assert!(ran.err.starts_with("finding: liveness with seed "), "{}", ran.err);
+    assert!(ran.err.starts_with("finding: liveness of small with seed "), "{}", ran.err);
     assert_eq!(
         fs::read_dir(place.0.join("found")).expect("replays").count(),
         10,

@@ -2,7 +2,6 @@
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
-use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::engine::{Batch, EngineError, ReadStore};
@@ -20,8 +19,6 @@ pub struct Standing {
     pub view: View,
     /// Who takes part in its group, as far as it knows.
     pub membership: Membership,
-    /// Until when its server has reported again, if it lives, counted from now.
-    pub good_for: Duration,
 }
 
 /// A deterministic state machine over an ordered store. It reads no clock and draws nothing.

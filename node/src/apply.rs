@@ -9,14 +9,14 @@ use contract::{
 };
 
 use crate::host::{Host, HostError, PacketOf, Waiting};
-use crate::server::Occasion;
+use crate::server::Leaders;
 use crate::snapshot::{self, Outgoing};
 
 /// What the apply task is asked for, in order.
 pub(crate) enum Work {
     Apply(Vec<Entry>),
     Query(RequestId),
-    Report(Rc<Occasion>),
+    Report(Rc<Leaders>),
     ReadChunk { to: NodeId, snapshot: Option<Mark>, offset: u64 },
     Install { token: Token, snapshot: Mark, state: Bytes },
 }
@@ -34,7 +34,7 @@ where
             let done = match self.inner.work.pop().await {
                 Work::Apply(entries) => self.apply(&mut service, entries).await,
                 Work::Query(request) => self.query(&service, request).await,
-                Work::Report(occasion) => self.report(&service, &occasion).await,
+                Work::Report(leaders) => self.report(&service, &leaders).await,
                 Work::ReadChunk { to, snapshot, offset } => {
                     self.read_chunk(&mut outgoing, service.families(), to, snapshot, offset).await
                 }
@@ -120,7 +120,7 @@ where
 
     /// Tells other groups what the service has to tell them, where this server knows who leads them. A report
     /// that is lost is made up for by the next one.
-    async fn report(&self, service: &S, occasion: &Occasion) -> Result<(), HostError> {
+    async fn report(&self, service: &S, leaders: &Leaders) -> Result<(), HostError> {
         let setup = &self.inner.setup;
         let (store, standing) = {
             let core = self.inner.core.borrow();
@@ -129,12 +129,11 @@ where
                 server: setup.cluster.me,
                 view: core.replica.view(),
                 membership: core.replica.membership().clone(),
-                good_for: occasion.good_for,
             };
             (core.store.clone(), standing)
         };
         for (group, op) in service.report(&standing, &store).await? {
-            if let Some(leader) = occasion.leaders[group.0 as usize] {
+            if let Some(leader) = leaders[group.0 as usize] {
                 let request = Request::of_server(op);
                 setup.env.send(leader.into(), Packet::Request { group, request });
             }

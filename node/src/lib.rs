@@ -19,6 +19,7 @@
 //!
 //! Reading order: [`server`], `host`, `together`, then `persist`, `apply` and `snapshot`, one task or concern each.
 
+mod addressees;
 mod apply;
 mod host;
 mod persist;

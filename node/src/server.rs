@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use contract::{
-    Address, Control, Engine, Env, GroupId, Membership, NodeId, Packet, Replica, Role, Service, StreamId,
-    TimerId, View,
+    Address, Control, Engine, Env, GroupId, Membership, NodeId, Packet, Rejection, Replica, Role, Service,
+    StreamId, TimerId, View,
 };
 
+use crate::addressees::Addressees;
 use crate::apply::Work;
 use crate::host::{Host, HostError, HostStats, PacketOf, Setup};
 use crate::shared::SharedJournal;
@@ -22,18 +23,11 @@ pub struct Server<R: Replica, S: Service, E: Engine, V> {
     journal: SharedJournal<E::Fs>,
     together: Together<R::Message>,
     report_every: Option<Duration>,
+    addressees: Addressees,
 }
 
-/// A server counts as alive until it should have reported twice more.
-const REPORTS_GOOD_FOR: u32 = 2;
-
-/// A moment at which a server reports.
-pub(crate) struct Occasion {
-    /// Who leads each group, as far as the server knows.
-    pub(crate) leaders: Vec<Option<NodeId>>,
-    /// Until when the next reports have come, if the server lives.
-    pub(crate) good_for: Duration,
-}
+/// For each group: whom a server that reports takes for its leader.
+pub(crate) type Leaders = Vec<Option<NodeId>>;
 
 impl<R, S, E, V> Server<R, S, E, V>
 where
@@ -60,7 +54,8 @@ where
         });
         let groups: Vec<_> = groups.collect();
         let report_every = report_every.filter(|_| together.is_shared());
-        let server = Self { groups, journal, together, report_every };
+        let addressees = Addressees::default();
+        let server = Self { groups, journal, together, report_every, addressees };
         server.await_report();
         server
     }
@@ -72,14 +67,15 @@ where
     }
 
     /// Has each group report.
-    fn report(&self, every: Duration) {
+    fn report(&self) {
         let leader = |host: &Host<R, S, E, V>| {
-            let view = host.view()?;
-            if view.role == Role::Leader { Some(host.inner.setup.cluster.me) } else { view.leader }
+            let (cluster, view) = (&host.inner.setup.cluster, host.view());
+            let leads = view.is_some_and(|view| view.role == Role::Leader);
+            let followed = if leads { Some(cluster.me) } else { view.and_then(|view| view.leader) };
+            self.addressees.of(cluster.group, followed, &cluster.founders)
         };
-        let leaders = self.groups.iter().map(leader).collect();
-        let occasion = Rc::new(Occasion { leaders, good_for: every * REPORTS_GOOD_FOR });
-        self.groups.iter().for_each(|host| host.inner.work.push(Work::Report(Rc::clone(&occasion))));
+        let leaders: Rc<Leaders> = Rc::new(self.groups.iter().map(leader).collect());
+        self.groups.iter().for_each(|host| host.inner.work.push(Work::Report(Rc::clone(&leaders))));
     }
 
     /// A packet arrived.
@@ -94,14 +90,8 @@ where
                     host.on_request(from, request);
                 }
             }
-            // A report that was refused, by who does not lead any more or has too much to do, comes again.
-            (Packet::Response { response, .. }, Address::Node(_)) => {
-                let advice = response.result.ok().and_then(|answer| S::advice(&answer));
-                if let Some((group, control)) = advice
-                    && let Some(host) = self.host(group)
-                {
-                    host.control(control);
-                }
+            (Packet::Response { group, response }, Address::Node(from)) => {
+                self.on_answer(group, from, response.result);
             }
             (Packet::Peer { .. } | Packet::Peers(_) | Packet::Response { .. }, _) => {
                 unreachable!("{from} sent a server what only a server sends, or only a client receives")
@@ -112,6 +102,17 @@ where
     fn on_message(&self, group: GroupId, peer: NodeId, message: R::Message) {
         if let Some(host) = self.host(group) {
             host.on_message(peer, message);
+        }
+    }
+
+    /// A report was answered. One that was refused comes again.
+    fn on_answer(&self, group: GroupId, from: NodeId, answer: Result<S::Ret, Rejection>) {
+        self.addressees.answered(group, from, answer.as_ref().err().copied());
+        if let Ok(answer) = answer
+            && let Some((group, control)) = S::advice(&answer)
+            && let Some(host) = self.host(group)
+        {
+            host.control(control);
         }
     }
 
@@ -150,7 +151,7 @@ where
                 });
             }
             TimerOf::Report => {
-                self.report(self.report_every.expect("only a server that reports waits for it"));
+                self.report();
                 self.await_report();
             }
         }

@@ -1,14 +1,14 @@
-//! What a server with many groups saves: the heartbeats of all groups that it leads, and the answers to them,
-//! take one packet for each peer.
+//! What a server with many groups does for all of them. The heartbeats of the groups that it leads, and the answers
+//! to them, take one packet for each peer; and it reports how they stand, and does what it is told.
 
 mod common;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use contract::{Address, Bugs, Cluster, Control, GroupId, NoObserver, NodeId, Role, Seed};
+use contract::{Address, Bug, Bugs, Cluster, Control, GroupId, NoObserver, NodeId, Role, Seed};
 use node::{PacketOf, Setup};
-use protocols::KvService;
+use protocols::percolator::{PercolatorService, Region, Span};
 use protocols::raft::{Options, Raft};
 use seedbed_node as node;
 use sim::config::{Latency, NetConfig, disk_profile};
@@ -19,10 +19,18 @@ const NODES: u16 = 3;
 const LEADER: NodeId = NodeId(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-type Packet = PacketOf<Raft, KvService>;
-type Server = node::Server<Raft, KvService, Lsm<SimFs>, SimEnv<Packet>>;
+type Packet = PacketOf<Raft, PercolatorService>;
+type Server = node::Server<Raft, PercolatorService, Lsm<SimFs>, SimEnv<Packet>>;
 
-fn start(world: &World<Packet>, me: NodeId, groups: u32) -> Server {
+/// How a cluster is made.
+#[derive(Clone, Copy)]
+struct Plan {
+    groups: u32,
+    report_every: Option<Duration>,
+    bugs: Bugs,
+}
+
+fn start(world: &World<Packet>, me: NodeId, plan: Plan) -> Server {
     let setup = |group| Setup {
         cluster: Cluster { group: GroupId(group), ..Cluster::new(me, NODES, Options::default()) },
         env: world.env(me),
@@ -31,24 +39,27 @@ fn start(world: &World<Packet>, me: NodeId, groups: u32) -> Server {
         options: common::host_options(),
         observer: Rc::new(NoObserver),
     };
-    let groups: Vec<_> = (0..groups).map(|group| (setup(group), KvService { bugs: Bugs::NONE })).collect();
-    Server::start(groups.into_iter(), None)
+    let region = Region { span: Span::all(), version: 1, group: GroupId(1), moving_from: None };
+    let service = |group| PercolatorService::new(plan.bugs, GroupId(group), vec![region.clone()]);
+    let groups: Vec<_> = (0..plan.groups).map(|group| (setup(group), service(group))).collect();
+    Server::start(groups.into_iter(), plan.report_every)
 }
 
-/// Three servers with so many idle groups.
+/// Three servers with idle groups.
 struct Running {
     world: World<Packet>,
     servers: Vec<Server>,
+    groups: usize,
 }
 
 impl Running {
-    fn start(groups: u32) -> Self {
+    fn start(plan: Plan) -> Self {
         let net = NetConfig::with_latency(Latency::Constant(Duration::from_millis(1)));
         let disk = disk_profile("nvme").expect("a known profile");
         let config = WorldConfig { seed: Seed(1), nodes: NODES, net, disk, ..WorldConfig::default() };
         let world = World::new(&config);
-        let servers = (1..=NODES).map(|node| start(&world, NodeId(node), groups)).collect();
-        Self { world, servers }
+        let servers = (1..=NODES).map(|node| start(&world, NodeId(node), plan)).collect();
+        Self { world, servers, groups: plan.groups as usize }
     }
 
     fn run(&self, lasts: Duration) {
@@ -64,9 +75,22 @@ impl Running {
         }
     }
 
-    /// How many groups a node leads.
-    fn led_by(&self, node: NodeId) -> usize {
-        self.servers[node.slot()].views().filter(|(_, view)| view.role == Role::Leader).count()
+    /// How many groups each server leads; each group has a leader.
+    fn led(&self) -> Vec<usize> {
+        let led = |server: &Server| server.views().filter(|(_, view)| view.role == Role::Leader).count();
+        let led: Vec<_> = self.servers.iter().map(led).collect();
+        assert_eq!(led.iter().sum::<usize>(), self.groups, "each group has a leader");
+        led
+    }
+
+    /// Has everything handed over to one leader. Returns how many groups each server led before it, and leads
+    /// some time later.
+    fn hand_over(&self) -> (Vec<usize>, Vec<usize>) {
+        self.run(2 * SECOND);
+        let before = self.led();
+        self.servers.iter().for_each(|server| server.control(&Control::Transfer { to: LEADER }));
+        self.run(2 * SECOND);
+        (before, self.led())
     }
 
     fn messages_in(&self, lasts: Duration) -> u64 {
@@ -79,13 +103,9 @@ impl Running {
 #[test]
 fn heartbeats_of_all_groups_that_a_server_leads_take_one_packet() {
     let idle = |groups: u32| {
-        let cluster = Running::start(groups);
-        cluster.run(2 * SECOND);
-        let led: Vec<_> = (1..=NODES).map(|node| cluster.led_by(NodeId(node))).collect();
-        assert_eq!(led.iter().sum::<usize>(), groups as usize, "each group has a leader");
-        cluster.servers.iter().for_each(|server| server.control(&Control::Transfer { to: LEADER }));
-        cluster.run(2 * SECOND);
-        assert_eq!(cluster.led_by(LEADER), groups as usize, "they were handed over");
+        let cluster = Running::start(Plan { groups, report_every: None, bugs: Bugs::NONE });
+        let (led, after) = cluster.hand_over();
+        assert_eq!(after, [groups as usize, 0, 0], "they were handed over");
         (led, cluster.messages_in(2 * SECOND))
     };
     let (_, of_one) = idle(1);
@@ -96,4 +116,16 @@ fn heartbeats_of_all_groups_that_a_server_leads_take_one_packet() {
     );
     assert!(of_one > 0);
     assert_eq!(of_many, of_one, "eight groups take as many packets as one");
+}
+
+#[test]
+fn leaders_are_spread_over_the_servers() {
+    let spread = |bugs| {
+        let cluster = Running::start(Plan { groups: 8, report_every: Some(SECOND / 5), bugs });
+        cluster.hand_over().1
+    };
+    let mut led = spread(Bugs::NONE);
+    led.sort_unstable();
+    assert_eq!(led, [2, 3, 3], "nobody leads two groups more than another one");
+    assert_eq!(spread(Bugs(Some(Bug::LeadersNotBalanced))), [8, 0, 0], "one server leads everything");
 }

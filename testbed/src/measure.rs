@@ -40,8 +40,9 @@ pub struct Moment {
 pub struct Gauges {
     /// How many of them lead.
     pub leaders: u64,
-    /// Of how many groups the one that leads most of them leads.
-    pub most_led: u64,
+    /// How many groups more the one that leads most of them leads than the one that leads least, of those that
+    /// may lead.
+    pub leaders_apart: u64,
     /// The latest epoch that one of them knows.
     pub epoch: u64,
     /// How many entries the one that has applied least is behind the one that has applied most.
@@ -102,7 +103,7 @@ measures! {
     false "misdirected" "requests to shards that did not hold the region" |m| m.transactions.misdirected;
     false "clients-gone" "clients that went away in the middle of a commit" |m| m.transactions.clients_gone;
     true "leaders" "nodes that are up and lead" |m| m.gauges.leaders;
-    true "most-led" "groups that one node leads, the one that leads most" |m| m.gauges.most_led;
+    true "leaders-apart" "groups that the node that leads most of them leads above the one that leads least" |m| m.gauges.leaders_apart;
     true "epoch" "the latest term, ballot or epoch" |m| m.gauges.epoch;
     true "lag" "entries by which the slowest node is behind the fastest" |m| m.gauges.lag;
     true "log-entries" "entries in the longest log" |m| m.gauges.log_entries;

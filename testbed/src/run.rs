@@ -89,7 +89,8 @@ impl<R: Replica> Arena<R> {
     fn start_server(&mut self, node: NodeId) {
         let groups = (0..).map(GroupId).zip(&self.watches);
         let groups: Vec<_> = groups.map(|(group, watch)| self.group(node, group, watch)).collect();
-        let report_every = self.plan.transactions.as_ref().and_then(|transactions| transactions.balance_every);
+        let report_every =
+            self.plan.transactions.as_ref().and_then(|transactions| transactions.balance_every);
         self.servers[node.slot()] = Some(node::Server::start(groups.into_iter(), report_every));
     }
 
@@ -184,9 +185,15 @@ impl<R: Replica> Arena<R> {
     fn gauges(&self) -> Gauges {
         let up = (1..).map(NodeId).zip(&self.servers);
         let up: Vec<_> = up.filter_map(|(node, server)| Some((node, server.as_ref()?))).collect();
-        let mut gauges = Gauges { voters: Ground::membership(self).voters.len() as u64, ..Gauges::default() };
+        let membership = Ground::membership(self);
+        let mut gauges = Gauges { voters: membership.voters.len() as u64, ..Gauges::default() };
+        let may_lead = |node: NodeId, server: &Server<R>| {
+            membership.votes(node) && !membership.is_witness(node) && server.failure().is_none()
+        };
         let led = |server: &Server<R>| server.views().filter(|(_, view)| view.role == Role::Leader).count();
-        gauges.most_led = up.iter().map(|(_, server)| led(server) as u64).max().unwrap_or_default();
+        let led = up.iter().filter(|(node, server)| may_lead(*node, server)).map(|(_, server)| led(server));
+        let (least, most) = led.fold((usize::MAX, 0), |(least, most), led| (least.min(led), most.max(led)));
+        gauges.leaders_apart = most.saturating_sub(least) as u64;
         for (group, watch) in (0..).map(GroupId).zip(&self.watches) {
             let (mut least, mut most) = (u64::MAX, 0);
             for (node, view) in up.iter().filter_map(|(node, server)| Some((*node, server.view(group)?))) {

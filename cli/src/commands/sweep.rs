@@ -233,8 +233,8 @@ fn take(args: &SweepArgs, parts: &mut [Part], outcome: Outcome, progress: &Progr
     let path = args.out.join(format!("{name}-{bug}{}.json", outcome.seed));
     Replay::record(part.scenario.source().clone(), plan).save(&path)?;
     if saved.is_empty() {
-        progress
-            .say(&format!("finding: {} with seed {}: {}", finding.signature, outcome.seed, finding.message));
+        let (what, whose, seed) = (&finding.signature, part.scenario.name(), outcome.seed);
+        progress.say(&format!("finding: {what} of {whose} with seed {seed}: {}", finding.message));
     }
     saved.insert(outcome.seed, path);
     Ok(())

@@ -8,6 +8,6 @@ pub(crate) fn host_options() -> HostOptions {
         journal: JournalOptions::default(),
         flush_every: 100,
         chunk_bytes: 1024,
-        waiting_requests: 10,
+        waiting_requests: 100,
     }
 }

@@ -66,7 +66,7 @@ impl Display for SchedulerOp {
             Self::Heartbeat { group, regions } => write!(f, "heartbeat({group} holds [{}])", List(regions)),
             Self::Balance { tolerance } => write!(f, "balance(tolerance {tolerance})"),
             Self::Largest { above } => write!(f, "largest(above {above})"),
-            Self::Alive { server, ttl } => write!(f, "alive({server} ttl {ttl}us)"),
+            Self::Alive { server } => write!(f, "alive({server})"),
             Self::Leads { group, epoch, server, candidates } => {
                 let candidates: Vec<_> = candidates.iter().collect();
                 write!(f, "leads({server} {group} since {epoch}, or [{}])", List(&candidates))

@@ -2,26 +2,37 @@
 //!
 //! A leader is where a group's work is done. Groups elect whom they like, so that after some crashes one server
 //! may lead most of them. The scheduler cannot move a leader; it can only ask one to hand over.
+//!
+//! Whether a server lives is told without a clock, since clocks jump: servers report equally often, so that one of
+//! which nothing was heard while the others spoke a few times each is taken to be down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::{Bug, Bugs, Epoch, GroupId, NodeId, Time};
+use contract::{Bug, Bugs, Epoch, GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// What servers have told of themselves and of the groups that they lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leaders {
-    /// Until when a server counts as alive.
-    alive: BTreeMap<NodeId, Time>,
+    /// How many reports of other servers were heard since a server's last one.
+    silent_for: BTreeMap<NodeId, u32>,
     /// Who leads a group, and since which epoch.
     of: BTreeMap<GroupId, (Epoch, NodeId)>,
 }
 
+/// How many reports a server may miss, and count as alive.
+const MISSED: u32 = 2;
+
 impl Leaders {
-    /// A server lives, and will say so again until then.
-    pub(super) fn lives(&mut self, server: NodeId, until: Time) {
-        let known = self.alive.entry(server).or_insert(until);
-        *known = until.max(*known);
+    /// A server says that it lives.
+    pub(super) fn lives(&mut self, server: NodeId) {
+        self.silent_for.values_mut().for_each(|reports| *reports = reports.saturating_add(1));
+        self.silent_for.insert(server, 0);
+    }
+
+    fn is_alive(&self, server: NodeId) -> bool {
+        let servers = u32::try_from(self.silent_for.len()).expect("there are few servers");
+        self.silent_for.get(&server).is_some_and(|reports| *reports <= MISSED * servers)
     }
 
     /// Who leads a group says so. Returns to which of the candidates it is to hand over, if it leads two more
@@ -31,7 +42,6 @@ impl Leaders {
         group: GroupId,
         (epoch, leader): (Epoch, NodeId),
         candidates: &BTreeSet<NodeId>,
-        now: Time,
         bugs: Bugs,
     ) -> Option<NodeId> {
         let known = self.of.get(&group).is_some_and(|(known, _)| *known > epoch);
@@ -40,9 +50,7 @@ impl Leaders {
         }
         self.of.insert(group, (epoch, leader));
         let led = |server: NodeId| self.of.values().filter(|(_, leader)| *leader == server).count();
-        let lives = |server: &&NodeId| {
-            self.alive.get(server).is_some_and(|until| *until >= now) || bugs.has(Bug::HandoverToDead)
-        };
+        let lives = |server: &&NodeId| self.is_alive(**server) || bugs.has(Bug::HandoverToDead);
         let to = candidates.iter().filter(lives).copied().min_by_key(|server| (led(*server), *server))?;
         if led(leader) < led(to) + 2 || bugs.has(Bug::LeadersNotBalanced) {
             return None;

@@ -155,9 +155,7 @@ impl Service for PercolatorService {
         let Some(command) = entry.command() else { return Ok(Ok(Ret::Done)) };
         let Request { op, .. }: Request<Op> = layout::decode(&command.data, "a command");
         Ok(Ok(match (self, op) {
-            (Self::Scheduler(scheduler), Op::Scheduler(op)) => {
-                scheduler.apply(op, command.proposed_at, store, batch).await?
-            }
+            (Self::Scheduler(scheduler), Op::Scheduler(op)) => scheduler.apply(op, store, batch).await?,
             (Self::Shard(shard), Op::Shard { version, op }) => {
                 shard.serve_under(entry.mark.epoch);
                 shard.apply(version, op, command.proposed_at, store, batch).await?
@@ -181,15 +179,14 @@ impl Service for PercolatorService {
         standing: &Standing,
         store: &impl ReadStore,
     ) -> Result<Vec<(GroupId, Op)>, EngineError> {
-        let Standing { server, view, membership, good_for } = standing;
+        let Standing { server, view, membership } = standing;
         let group = match self {
             Self::Scheduler(_) => SCHEDULER,
             Self::Shard(shard) => shard.group(),
         };
         let mut told = Vec::new();
         if group == SCHEDULER {
-            let ttl = u64::try_from(good_for.as_micros()).expect("servers report within a lifetime");
-            told.push(SchedulerOp::Alive { server: *server, ttl });
+            told.push(SchedulerOp::Alive { server: *server });
         }
         if view.role == Role::Leader {
             let candidates = membership.voters.difference(&membership.witnesses).copied().collect();

@@ -118,12 +118,11 @@ pub enum SchedulerOp {
         /// How many pairs a region may have.
         above: u64,
     },
-    /// A server lives. Answer: [`Ret::Done`].
+    /// A server lives, as it says from time to time. One of which nothing is heard while the others speak a few
+    /// times each does not. Answer: [`Ret::Done`].
     Alive {
         /// Which one.
         server: NodeId,
-        /// How long it counts as alive if nothing more is heard, from now on, in microseconds.
-        ttl: u64,
     },
     /// A server leads a group, since a certain epoch: of an older one than was heard before nothing is believed.
     /// Answer: [`Ret::HandOver`] if it leads two groups more than one of the candidates that live, [`Ret::Done`]

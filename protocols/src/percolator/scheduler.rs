@@ -11,9 +11,7 @@
 //! need no write. Here each request is a command of the log, which is batched anyway; a counter that is
 //! replicated with what it gave cannot fall back.
 
-use std::time::Duration;
-
-use contract::{Batch, Bug, Bugs, Bytes, EngineError, GroupId, ReadStore, Time};
+use contract::{Batch, Bug, Bugs, Bytes, EngineError, GroupId, ReadStore};
 
 use crate::mvcc::Timestamp;
 
@@ -182,11 +180,10 @@ impl Scheduler {
         Ok(Ret::Largest(reports.largest(&regions, above, self.bugs)))
     }
 
-    /// The effect of an operation that was proposed at a time, and its answer.
+    /// The effect of an operation, and its answer.
     pub(super) async fn apply(
         &mut self,
         op: SchedulerOp,
-        now: Time,
         store: &impl ReadStore,
         batch: &mut Batch,
     ) -> Result<Ret, EngineError> {
@@ -216,15 +213,13 @@ impl Scheduler {
             SchedulerOp::Heartbeat { group, regions } => self.heartbeat(group, regions, store, batch).await,
             SchedulerOp::Balance { tolerance } => self.balance(tolerance, store, batch).await,
             SchedulerOp::Largest { above } => self.largest(above, store).await,
-            SchedulerOp::Alive { server, ttl } => {
-                let until = now + Duration::from_micros(ttl);
-                self.leaders(store, batch, |leaders| leaders.lives(server, until)).await?;
+            SchedulerOp::Alive { server } => {
+                self.leaders(store, batch, |leaders| leaders.lives(server)).await?;
                 Ok(Ret::Done)
             }
             SchedulerOp::Leads { group, epoch, server, candidates } => {
-                let hear = |leaders: &mut Leaders| {
-                    leaders.hear(group, (epoch, server), &candidates, now, self.bugs)
-                };
+                let hear =
+                    |leaders: &mut Leaders| leaders.hear(group, (epoch, server), &candidates, self.bugs);
                 let to = self.leaders(store, batch, hear).await?;
                 Ok(to.map_or(Ret::Done, |to| Ret::HandOver { group, to }))
             }

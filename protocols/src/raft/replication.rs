@@ -195,12 +195,17 @@ impl Raft {
     pub(super) fn advance_commit(&mut self, fx: &mut Effects<Self>) {
         let (leading, me) = (self.leading(), self.cluster.me);
         let held = |voter| if voter == me { self.log.durable() } else { leading.peer(voter).matched };
-        let mut reached = agreed(self.log.membership(), held);
-        if self.cluster.bugs.has(Bug::QuorumOfUnsorted) {
+        let membership = self.log.membership();
+        let reached = if self.cluster.bugs.has(Bug::QuorumOfUnsorted) {
             // Planted: the middle of what the voters hold, in the order of the voters.
-            let voters: Vec<Index> = self.log.membership().voters.iter().map(|voter| held(*voter)).collect();
-            reached = voters[voters.len() / 2];
-        }
+            let voters: Vec<Index> = membership.voters.iter().map(|voter| held(*voter)).collect();
+            voters[voters.len() / 2]
+        } else if membership.is_quorum(|voter| held(voter) > self.commit) {
+            agreed(membership, held)
+        } else {
+            // Of those who hold an entry one completes the quorum: the others say nothing new.
+            return;
+        };
         let own = self.log.epoch_at(reached) == Some(self.term);
         if reached > self.commit && (own || self.cluster.bugs.has(Bug::OldTermCommitted)) {
             self.commit_to(reached, fx);

@@ -24,7 +24,7 @@
 //! | `reports` | what the scheduler keeps of that |
 //! | `balance [TOLERANCE]` | begins a move if loads are further apart (0) |
 //! | `largest PAIRS` | the largest region, if it has more, and who holds least |
-//! | `alive SERVER TTL`, `leads SERVER GROUP EPOCH [or=SERVERS]` | what servers tell of themselves, and of what they lead; servers 1 to 3 could do so, too |
+//! | `alive SERVER…`, `leads SERVER GROUP EPOCH [or=SERVERS]` | what servers tell of themselves, and of what they lead; servers 1 to 3 could do so, too |
 //! | `freeze GROUP VERSION [FROM [TO]]`, `install …`, `release …` | the steps of a move; `install` brings what the last `freeze` of that version told |
 //! | `move` | all steps of all moves that are due |
 //! | `begin T`, `read T KEY`, `select T [FROM [TO]]`, `put T KEY VALUE`, `remove T KEY`, `finish T`, `give-up T` | a client's transaction; `read` and `select` see what others have committed |
@@ -354,8 +354,9 @@ impl Script {
                 self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Largest { above }));
             }
             "alive" => {
-                let (server, ttl) = (node(&arguments.texts[0])?, arguments.number(1)?);
-                self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Alive { server, ttl }));
+                for server in arguments.texts.iter().map(|number| node(number)) {
+                    self.ask(SCHEDULER, Op::Scheduler(SchedulerOp::Alive { server: server? }));
+                }
             }
             "leads" => {
                 let (server, group) = (node(&arguments.texts[0])?, u32::try_from(arguments.number(1)?)?);

@@ -27,22 +27,51 @@ pub(super) fn show(args: &SweepArgs, sweep: &Sweep, term: &Term) {
         let label = term.paint(out, Style::Red, "not deterministic");
         let _ = writeln!(text, "{label}: two runs of {} with seed {seed} differ", path.display());
     }
+    if sweep.parts.len() > 1 {
+        text += &together(args, sweep, out, term);
+    }
     text += &ending(args, sweep);
     term.write(out, &text);
+}
+
+/// How long so many runs took, and how many a second that makes.
+fn pace(runs: u64, took: Duration) -> String {
+    format!("{}: {} per second", span(took), short(runs as f64 / took.as_secs_f64().max(1e-3)))
+}
+
+/// What a sweep of several scenarios came to, so that nobody has to look through all of them for what was found.
+fn together(args: &SweepArgs, sweep: &Sweep, out: Out, term: &Term) -> String {
+    let sum = |of: fn(&Part) -> u64| sweep.parts.iter().map(of).sum::<u64>();
+    let (runs, violations) = (sum(|part| part.tally.runs), sum(|part| part.tally.violations()));
+    let mut text = format!(
+        "{}, {} in {}: {}, {} inconclusive\n",
+        counted(sweep.parts.len() as u64, "scenario"),
+        counted(runs, "run"),
+        pace(runs, sweep.took),
+        counted(violations, "violation"),
+        count(sum(|part| part.tally.inconclusive)),
+    );
+    for part in &sweep.parts {
+        for (signature, group) in &part.tally.findings {
+            let label = term.paint(out, Style::Red, "finding");
+            let (name, seeds) = (part.scenario.name(), counted(group.seeds, "seed"));
+            let again = reproduce(part.scenario.source(), &args.changes, group.first);
+            let _ = writeln!(text, "  {label} {signature} of {name}: {seeds}\n    reproduce: {again}");
+        }
+    }
+    text
 }
 
 fn scenario(args: &SweepArgs, part: &Part, sweep: &Sweep, out: Out, term: &Term) -> String {
     let tally = &part.tally;
     let mut text = format!("{}\n", term.paint(out, Style::Bold, part.scenario.name()));
     let simulated = Duration::from_nanos(u64::try_from(tally.simulated_ns).unwrap_or(u64::MAX));
-    let _ = writeln!(
-        text,
-        "  {}, {} simulated in {}: {} per second",
-        counted(tally.runs, "seed"),
-        span(simulated),
-        span(sweep.took),
-        short(tally.runs as f64 / sweep.took.as_secs_f64().max(1e-3)),
-    );
+    let _ = write!(text, "  {}, {} simulated", counted(tally.runs, "seed"), span(simulated));
+    // Several scenarios take turns: none of them has a time of its own.
+    if let [_] = &sweep.parts[..] {
+        let _ = write!(text, " in {}", pace(tally.runs, sweep.took));
+    }
+    text.push('\n');
     let style = |number: u64, style| if number > 0 { style } else { Style::Dim };
     let _ = writeln!(
         text,
