@@ -4,7 +4,7 @@
 //! may lead most of them. The scheduler cannot move a leader; it can only ask one to hand over.
 //!
 //! Whether a server lives is told without a clock, since clocks jump: servers report equally often, so that one of
-//! which nothing was heard while the others spoke a few times each is taken to be down.
+//! which nothing was heard while the others spoke more than once each is taken to be down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +20,6 @@ pub(super) struct Leaders {
     of: BTreeMap<GroupId, (Epoch, NodeId)>,
 }
 
-/// How many reports a server may miss, and count as alive.
-const MISSED: u32 = 2;
-
 impl Leaders {
     /// A server says that it lives.
     pub(super) fn lives(&mut self, server: NodeId) {
@@ -32,7 +29,7 @@ impl Leaders {
 
     fn is_alive(&self, server: NodeId) -> bool {
         let servers = u32::try_from(self.silent_for.len()).expect("there are few servers");
-        self.silent_for.get(&server).is_some_and(|reports| *reports <= MISSED * servers)
+        self.silent_for.get(&server).is_some_and(|reports| *reports <= servers)
     }
 
     /// Who leads a group says so. Returns to which of the candidates it is to hand over, if it leads two more
@@ -48,7 +45,12 @@ impl Leaders {
         if known && !bugs.has(Bug::OldLeaderBelieved) {
             return None;
         }
-        self.of.insert(group, (epoch, leader));
+        // Under the same epoch nobody else has led. Whom it was to hand over to, as was noted, did not take over: it
+        // may be down, and does not count until it is heard of again.
+        let noted = self.of.insert(group, (epoch, leader));
+        if let Some((_, heir)) = noted.filter(|(noted, heir)| *noted == epoch && *heir != leader) {
+            self.silent_for.remove(&heir);
+        }
         let led = |server: NodeId| self.of.values().filter(|(_, leader)| *leader == server).count();
         let lives = |server: &&NodeId| self.is_alive(**server) || bugs.has(Bug::HandoverToDead);
         let to = candidates.iter().filter(lives).copied().min_by_key(|server| (led(*server), *server))?;

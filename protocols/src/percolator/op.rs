@@ -118,8 +118,8 @@ pub enum SchedulerOp {
         /// How many pairs a region may have.
         above: u64,
     },
-    /// A server lives, as it says from time to time. One of which nothing is heard while the others speak a few
-    /// times each does not. Answer: [`Ret::Done`].
+    /// A server lives, as it says from time to time. One of which nothing is heard while the others speak more
+    /// than once each does not. Answer: [`Ret::Done`].
     Alive {
         /// Which one.
         server: NodeId,
