@@ -144,12 +144,9 @@ where
     pub fn on_timer(&self, timer: TimerId) {
         match self.together.whose(timer) {
             TimerOf::Group(group, place) => self.groups[group.0 as usize].on_timer(place),
-            TimerOf::Beat(place) => {
-                let due = self.together.beat(place);
-                self.act_together(|| {
-                    due.into_iter().for_each(|group| self.groups[group.0 as usize].on_beat())
-                });
-            }
+            TimerOf::Beat(due) => self.act_together(|| {
+                due.into_iter().for_each(|group| self.groups[group.0 as usize].on_beat());
+            }),
             TimerOf::Report => {
                 self.report();
                 self.await_report();

@@ -26,28 +26,32 @@ impl<M> Clone for Together<M> {
 
 struct Inner<M> {
     groups: u32,
-    /// One for each pace that was asked for.
-    beats: RefCell<Vec<Beat>>,
+    /// The server's own timers, in the order in which they were first asked for.
+    timers: RefCell<Vec<Timer>>,
     /// There is one while groups act together.
     outbox: RefCell<Option<Outbox<M>>>,
 }
 
-/// A timer of the server: when it fires, all groups that wait for it are called.
+/// A timer of the server.
+enum Timer {
+    /// When it fires, all groups that wait for it are called. There is one for each pace.
+    Beat(Beat),
+    /// It is time to report.
+    Report,
+}
+
 struct Beat {
     within: RangeInclusive<Duration>,
     waiting: BTreeSet<GroupId>,
     armed: bool,
 }
 
-/// Of the server's own timers the first one; beats follow.
-const REPORT: usize = 0;
-
 /// Whose timer one of a server's timers is.
 pub(crate) enum TimerOf {
     /// A group's, by its place among the group's own.
     Group(GroupId, u32),
-    /// The server's: a beat, by its place.
-    Beat(usize),
+    /// The server's: a beat has come, for those who waited for it.
+    Beat(BTreeSet<GroupId>),
     /// The server's: it is time to report.
     Report,
 }
@@ -56,7 +60,7 @@ impl<M> Together<M> {
     /// Of a server with so many groups.
     pub(crate) fn new(groups: u32) -> Self {
         assert!(groups > 0, "a server serves at least one group");
-        Self(Rc::new(Inner { groups, beats: RefCell::default(), outbox: RefCell::default() }))
+        Self(Rc::new(Inner { groups, timers: RefCell::default(), outbox: RefCell::default() }))
     }
 
     /// A group of its own has nobody to go along with.
@@ -79,48 +83,56 @@ impl<M> Together<M> {
         self.timer_id(group.0, place)
     }
 
+    /// A timer has fired: whose it is.
     pub(crate) fn whose(&self, timer: TimerId) -> TimerOf {
         let (turn, place) = (timer.0 % self.turns(), timer.0 / self.turns());
-        match place as usize {
-            _ if turn < self.0.groups => TimerOf::Group(GroupId(turn), place),
-            REPORT => TimerOf::Report,
-            beat => TimerOf::Beat(beat - REPORT - 1),
+        if turn < self.0.groups {
+            return TimerOf::Group(GroupId(turn), place);
+        }
+        match &mut self.0.timers.borrow_mut()[place as usize] {
+            Timer::Report => TimerOf::Report,
+            Timer::Beat(beat) => {
+                assert!(beat.armed, "only a timer that was armed fires");
+                beat.armed = false;
+                TimerOf::Beat(std::mem::take(&mut beat.waiting))
+            }
         }
     }
 
     /// The server reports after a time.
     pub(crate) fn await_report<P>(&self, after: Duration, env: &impl Env<P>) {
-        env.set_timer(self.timer_id(self.0.groups, REPORT), after..=after);
+        let timers = &mut *self.0.timers.borrow_mut();
+        let place = timers.iter().position(|timer| matches!(timer, Timer::Report)).unwrap_or_else(|| {
+            timers.push(Timer::Report);
+            timers.len() - 1
+        });
+        env.set_timer(self.timer_id(self.0.groups, place), after..=after);
     }
 
     /// A group waits for the next beat of a pace. One that is under way comes early for it.
     pub(crate) fn await_beat<P>(&self, group: GroupId, within: RangeInclusive<Duration>, env: &impl Env<P>) {
-        let beats = &mut *self.0.beats.borrow_mut();
-        let place = beats.iter().position(|beat| beat.within == within).unwrap_or_else(|| {
-            beats.push(Beat { within: within.clone(), waiting: BTreeSet::new(), armed: false });
-            beats.len() - 1
+        let timers = &mut *self.0.timers.borrow_mut();
+        let is_beat = |timer: &Timer| matches!(timer, Timer::Beat(beat) if beat.within == within);
+        let place = timers.iter().position(is_beat).unwrap_or_else(|| {
+            let (waiting, armed) = (BTreeSet::new(), false);
+            timers.push(Timer::Beat(Beat { within: within.clone(), waiting, armed }));
+            timers.len() - 1
         });
-        let beat = &mut beats[place];
+        let Timer::Beat(beat) = &mut timers[place] else { unreachable!("it was found, or put there") };
         beat.waiting.insert(group);
         if !beat.armed {
             beat.armed = true;
-            env.set_timer(self.timer_id(self.0.groups, REPORT + 1 + place), within);
+            env.set_timer(self.timer_id(self.0.groups, place), within);
         }
     }
 
     /// A group waits for no beat any more. The server's timer may fire for nobody.
     pub(crate) fn leave_beats(&self, group: GroupId) {
-        for beat in self.0.beats.borrow_mut().iter_mut() {
-            beat.waiting.remove(&group);
+        for timer in self.0.timers.borrow_mut().iter_mut() {
+            if let Timer::Beat(beat) = timer {
+                beat.waiting.remove(&group);
+            }
         }
-    }
-
-    /// A beat has come. Returns who waited for it.
-    pub(crate) fn beat(&self, place: usize) -> BTreeSet<GroupId> {
-        let beat = &mut self.0.beats.borrow_mut()[place];
-        assert!(beat.armed, "only a timer that was armed fires");
-        beat.armed = false;
-        std::mem::take(&mut beat.waiting)
     }
 
     /// Lets groups act, and returns what they had to say to each peer meanwhile.
