@@ -7,6 +7,12 @@
 //!
 //! Figures beside each other are from one run, system by system; only ratios say something.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "nothing here is simulated: the machine's clock, threads and arithmetic are what is measured"
+)]
+
 mod durable;
 mod fjall_peer;
 mod measure;
@@ -46,6 +52,7 @@ struct Arguments {
 }
 
 type Open = fn(&Path, Budget) -> Box<dyn Store>;
+type Work = fn(&mut dyn Store, u64, &mut Meter);
 
 const SYSTEMS: &[(&str, Open)] = &[
     ("LSM", ours::lsm),
@@ -93,7 +100,7 @@ fn main() {
         budget.cache_bytes >> 20,
         budget.memtable_bytes >> 20
     );
-    let workloads: [(&str, &str, fn(&mut dyn Store, u64, &mut Meter)); 2] = [
+    let workloads: [(&str, &str, Work); 2] = [
         ("rows", "redb's workload, us per row, clock / CPU", rows::run),
         ("ycsb", "YCSB, us per operation, clock / CPU", ycsb::run),
     ];
