@@ -1,13 +1,15 @@
 //! fjall: an LSM-tree whose flushes and compactions go on in threads of their own.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use fjall::compaction::Leveled;
 use fjall::config::CompressionPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::store::{Budget, Change, Key, Reader, Store, sum};
+use crate::store::{Budget, Change, Key, Reader, Store, in_batches, sum};
 
 struct Fjall {
     database: Database,
@@ -21,10 +23,14 @@ pub fn open(folder: &Path, budget: Budget) -> Box<dyn Store> {
         .cache_size(budget.cache_bytes as u64)
         .open()
         .expect("the database opens");
+    // A level is four tables.
+    let levels = Leveled::default().with_table_target_size(budget.level_bytes as u64 / 4);
+    let levels = Arc::new(levels);
     // Values cannot be compressed: nobody tries.
     let options = || {
         KeyspaceCreateOptions::default()
             .max_memtable_size(budget.memtable_bytes as u64)
+            .compaction_strategy(levels.clone())
             .data_block_compression_policy(CompressionPolicy::disabled())
     };
     let rows = database.keyspace("rows", options).expect("the keyspace opens");
@@ -54,12 +60,7 @@ impl Reader for Fjall {
 
 impl Store for Fjall {
     fn load(&mut self, changes: &mut dyn Iterator<Item = Change>) {
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.rows.insert(key, value).expect("a row is written"),
-                None => self.rows.remove(key).expect("a row is removed"),
-            }
-        }
+        in_batches(changes, |batch| self.write(batch, false));
         self.persist();
     }
 

@@ -1,4 +1,8 @@
 //! The engines of this project on a folder of the machine. One thread does all, maintenance included.
+//!
+//! Maintenance comes in bounded steps, so that whoever writes never waits long for it. The merge tree is driven
+//! like that: a step behind each write, and what is left when the writes are over is done by [`Store::settle`],
+//! as its peers' threads do. What the B+tree is compared with puts nothing off, and neither does the B+tree.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -10,10 +14,7 @@ use futures::future::join_all;
 use storage::lsm::Compression;
 use storage::{BTree, BTreeOptions, Lsm, LsmOptions, StdFile, StdFs};
 
-use crate::store::{Budget, Change, Key, Reader, Store, sum};
-
-/// Changes that the merge tree gets at once where there are many: each batch is whole in one memtable.
-const BATCH: usize = 20_000;
+use crate::store::{Budget, Change, Key, MANY, Reader, Store, sum};
 
 /// Runs a future whose file system never lets it wait.
 fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -112,27 +113,39 @@ impl File for CountedFile {
 struct Ours<E> {
     engine: E,
     flushes: Rc<Cell<u64>>,
-    /// Changes of a batch of many.
-    at_once: usize,
+    driving: Driving,
 }
 
-fn open<E: Engine<Fs = Counted>>(folder: &std::path::Path, options: &E::Options, at_once: usize) -> Ours<E> {
+/// How an engine is driven.
+#[derive(Clone, Copy)]
+struct Driving {
+    /// Changes of a batch of many.
+    at_once: usize,
+    /// Steps of maintenance behind a write, at most.
+    steps: usize,
+}
+
+fn open<E: Engine<Fs = Counted>>(
+    folder: &std::path::Path,
+    options: &E::Options,
+    driving: Driving,
+) -> Ours<E> {
     let fs = Counted { fs: StdFs::new(folder), flushes: Rc::default() };
     let engine = ready(E::open(&fs, "store", options)).expect("the store opens");
-    Ours { engine, flushes: fs.flushes, at_once }
+    Ours { engine, flushes: fs.flushes, driving }
 }
 
 /// The merge tree.
 pub fn lsm(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
     let options = LsmOptions {
         memtable_bytes: budget.memtable_bytes,
-        level_bytes: budget.memtable_bytes as u64 * 4,
+        level_bytes: budget.level_bytes as u64,
         table_bytes: budget.memtable_bytes,
         block_cache_bytes: budget.cache_bytes,
         compression: Compression::None,
         ..LsmOptions::default()
     };
-    Box::new(open::<Lsm<Counted>>(folder, &options, BATCH))
+    Box::new(open::<Lsm<Counted>>(folder, &options, Driving { at_once: MANY, steps: 1 }))
 }
 
 /// The B+tree with a write-ahead log. Like redb it gets many changes all at once: what holds them is no more
@@ -143,7 +156,8 @@ pub fn btree(folder: &std::path::Path, budget: Budget) -> Box<dyn Store> {
         wal_bytes: budget.memtable_bytes as u64,
         ..BTreeOptions::default()
     };
-    Box::new(open::<BTree<Counted>>(folder, &options, usize::MAX))
+    let driving = Driving { at_once: usize::MAX, steps: usize::MAX };
+    Box::new(open::<BTree<Counted>>(folder, &options, driving))
 }
 
 fn batch(changes: impl Iterator<Item = Change>) -> Batch {
@@ -160,11 +174,14 @@ fn batch(changes: impl Iterator<Item = Change>) -> Batch {
 impl<E: Engine> Ours<E> {
     fn apply(&self, batch: Batch, durability: Durability) {
         ready(self.engine.write(batch, durability)).expect("the store writes");
-        self.maintain();
+        self.maintain(self.driving.steps);
     }
 
-    fn maintain(&self) {
-        while self.engine.needs_maintenance() {
+    fn maintain(&self, steps: usize) {
+        for _ in 0..steps {
+            if !self.engine.needs_maintenance() {
+                return;
+            }
             ready(self.engine.maintain()).expect("maintenance goes well");
         }
     }
@@ -186,7 +203,7 @@ impl<E: Engine> Store for Ours<E> {
     fn load(&mut self, changes: &mut dyn Iterator<Item = Change>) {
         let mut changes = changes.peekable();
         while changes.peek().is_some() {
-            self.apply(batch(changes.by_ref().take(self.at_once)), Durability::Lazy);
+            self.apply(batch(changes.by_ref().take(self.driving.at_once)), Durability::Lazy);
         }
         ready(self.engine.sync()).expect("the store syncs");
     }
@@ -201,7 +218,7 @@ impl<E: Engine> Store for Ours<E> {
     }
 
     fn settle(&mut self) {
-        self.maintain();
+        self.maintain(usize::MAX);
     }
 
     fn flushes(&self) -> Option<u64> {
@@ -221,7 +238,7 @@ impl<E: Engine> Store for Ours<E> {
             }
         };
         ready(join_all((0..writers).map(writer)));
-        self.maintain();
+        self.settle();
         Some((writers * writes) as f64 / (self.flushes.get() - before) as f64)
     }
 }

@@ -11,7 +11,7 @@ const BATCH: u64 = 1000;
 const IN_ORDER: usize = 10;
 
 /// Runs it on an empty store.
-pub fn run(store: &mut dyn Store, rows: u64, meter: &mut Meter) {
+pub fn run(store: &mut dyn Store, rows: u64, meter: &mut Meter<'_>) {
     let row = |number| (key(number), Some(value(number)));
     meter.time("bulk load", rows, store, |store| store.load(&mut (0..rows).map(row)));
     let added = rows / 10;

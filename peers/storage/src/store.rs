@@ -12,6 +12,9 @@ pub type Value = [u8; VALUE_BYTES];
 /// A key with its new value; without one it is removed.
 pub type Change = (Key, Option<Value>);
 
+/// Changes that a merge tree gets at once where there are many.
+pub const MANY: usize = 20_000;
+
 /// How much memory a store may use, the same for all.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -19,13 +22,17 @@ pub struct Budget {
     pub cache_bytes: usize,
     /// For writes that no table has yet, where there are such.
     pub memtable_bytes: usize,
+    /// What the uppermost level of sorted tables may hold, where there are levels.
+    pub level_bytes: usize,
 }
 
 impl Budget {
-    /// For a million rows the cache that redb has by default, a GiB, and 16 MiB of memtable: a tenth of the rows.
+    /// For a million rows the cache that redb has by default, a GiB, 16 MiB of memtable, which is a tenth of the
+    /// rows, and the 256 MiB that fjall and RocksDB have by default.
     pub fn of(rows: u64) -> Self {
         let rows = rows as usize;
-        Self { cache_bytes: (rows << 10).max(16 << 20), memtable_bytes: (rows * 16).max(1 << 20) }
+        let memtable_bytes = (rows * 16).max(1 << 20);
+        Self { cache_bytes: (rows << 10).max(16 << 20), memtable_bytes, level_bytes: memtable_bytes * 16 }
     }
 }
 
@@ -45,7 +52,7 @@ pub trait Store {
     fn write(&mut self, changes: &[Change], durable: bool);
     /// Reads, in one view where that is cheaper.
     fn read(&self, work: &mut dyn FnMut(&dyn Reader));
-    /// Waits for what goes on in the background.
+    /// Does, or waits for, what was put off: flushes and compactions in other threads, or steps of maintenance.
     fn settle(&mut self) {}
     /// How many flushes it has asked for, if that is known.
     fn flushes(&self) -> Option<u64> {
@@ -54,6 +61,17 @@ pub trait Store {
     /// How many commits so many writers make of so many writes each, per flush; `None` if it has no such writers.
     fn commits_per_flush(&mut self, _writers: usize, _writes: usize) -> Option<f64> {
         None
+    }
+}
+
+/// Hands over many changes, so many at once.
+pub fn in_batches(changes: &mut dyn Iterator<Item = Change>, mut write: impl FnMut(&[Change])) {
+    loop {
+        let batch: Vec<Change> = changes.take(MANY).collect();
+        if batch.is_empty() {
+            return;
+        }
+        write(&batch);
     }
 }
 

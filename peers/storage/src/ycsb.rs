@@ -43,7 +43,7 @@ const MIXES: [Mix; 6] = [
 ];
 
 /// Loads an empty store and runs all of them on it.
-pub fn run(store: &mut dyn Store, rows: u64, meter: &mut Meter) {
+pub fn run(store: &mut dyn Store, rows: u64, meter: &mut Meter<'_>) {
     let loaded = &mut (0..rows).map(|number| (key(number), Some(value(number))));
     meter.time("load", rows, store, |store| store.load(loaded));
     let zipf = Zipf::new(rows);
