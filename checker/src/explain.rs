@@ -247,3 +247,17 @@ fn window<S: Spec>(part: &Part<'_, S>, failing: usize, core: Option<Core>, named
     let lines = shown.into_iter().map(line);
     lines.chain((more > 0).then(|| format!("  and {more} more that it takes"))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn long_texts_lose_their_middle() {
+        let digits = "0123456789".repeat(10);
+        assert_eq!(short(&digits), digits);
+        // 49 characters of each end, and three between.
+        let (start, end) = (&digits[..49], &digits[53..]);
+        assert_eq!(short(&format!("{digits}ab")), format!("{start} … {end}ab"));
+    }
+}

@@ -69,6 +69,8 @@ pub enum Resource {
     Steps,
     /// The memory for states, half a gibibyte.
     Memory,
+    /// The configurations that a stream carries on: some were merged, and only such are left.
+    Configurations,
     /// Certainty about what was read: some values may have been written by more than one operation.
     Origins,
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Exhausted {
         let what = match self.what {
             Resource::Steps => "steps",
             Resource::Memory => "memory",
+            Resource::Configurations => "configurations",
             Resource::Origins => {
                 let several = operations - linearized;
                 return write!(

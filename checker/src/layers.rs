@@ -26,6 +26,8 @@ pub(crate) struct Reached<S> {
     pub(crate) placed: Vec<u32>,
     /// The operations of unknown outcome that have one, one bit each.
     pub(crate) used: Vec<u64>,
+    /// Whether it stands for several, and may do more than any of them.
+    pub(crate) is_merged: bool,
 }
 
 /// The sets of configurations of a part, front by front.
@@ -61,13 +63,14 @@ struct Open {
     target: Option<u32>,
     placed: Vec<u32>,
     used: Vec<u64>,
+    is_merged: bool,
 }
 
 impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
     /// Starts with the object in state `initial`.
     pub(crate) fn from_start(part: &'p Part<'h, S>, initial: &S) -> Self {
         let used = vec![0; (part.operations.len() - part.answered).div_ceil(64)];
-        Self::new(part, [Reached { state: initial.clone(), placed: Vec::new(), used }])
+        Self::new(part, [Reached { state: initial.clone(), placed: Vec::new(), used, is_merged: false }])
     }
 
     /// Starts in all these configurations.
@@ -88,9 +91,9 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
             words: Vec::with_capacity(width),
             steps: 0,
         };
-        for Reached { state, placed, used } in starts {
+        for Reached { state, placed, used, is_merged } in starts {
             let state = layers.states.start(state, 0);
-            let mut open = Open { front: 0, state, target: None, placed, used };
+            let mut open = Open { front: 0, state, target: None, placed, used, is_merged };
             open.skip_placed();
             layers.found(open);
         }
@@ -149,11 +152,12 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
         let mut reached = Vec::new();
         for (at, layer) in self.layers.range(front as u32..) {
             for words in layer.found.chunks(self.width + self.used_width()) {
-                let Open { state, target: None, placed, used, .. } = self.decoded(*at, words) else {
+                let Open { state, target: None, placed, used, is_merged, .. } = self.decoded(*at, words)
+                else {
                     continue;
                 };
                 let placed = (front as u32..*at).chain(placed).collect();
-                reached.push(Reached { state: self.states.get(state).clone(), placed, used });
+                reached.push(Reached { state: self.states.get(state).clone(), placed, used, is_merged });
             }
         }
         reached
@@ -176,6 +180,7 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
             target: (words[1] as u32).checked_sub(1),
             placed,
             used: words[self.width..].to_vec(),
+            is_merged: words[1] >> 32 == 1,
         }
     }
 
@@ -183,8 +188,10 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
     fn advance(&mut self, open: &Open) {
         let front = open.front as usize;
         if let Some(target) = open.target {
-            self.place(open, target as usize, None);
-            self.help(open, target);
+            // Where a read fits, further helpers could as well stand behind it.
+            if !(self.place(open, target as usize, None) && self.is_read[target as usize]) {
+                self.help(open, target);
+            }
             return;
         }
         let focus: Vec<u32> = self.windows.focus(front).to_vec();
@@ -219,8 +226,10 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
         let helpers =
             self.helpers[target as usize].get_or_insert_with(|| Box::new(S::helpers(part, target as usize)));
         let each = helpers.each.iter().copied().filter(is_possible);
-        let one = helpers.alike.iter().copied().find(is_possible);
-        for helper in each.chain(one).collect::<Vec<_>>() {
+        // What nobody could tell apart so far, the future may.
+        let enough = if part.has_a_future() { usize::MAX } else { 1 };
+        let alike = helpers.alike.iter().copied().filter(is_possible).take(enough);
+        for helper in each.chain(alike).collect::<Vec<_>>() {
             self.place(open, helper, Some(target));
         }
     }
@@ -236,8 +245,8 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
         {
             return false;
         }
-        let mut next =
-            Open { front: open.front, state, target, placed: open.placed.clone(), used: open.used.clone() };
+        let (placed, used) = (open.placed.clone(), open.used.clone());
+        let mut next = Open { front: open.front, state, target, placed, used, is_merged: open.is_merged };
         match operation.checked_sub(self.part.answered) {
             Some(optional) => next.used[optional / 64] |= 1 << (optional % 64),
             None if operation == open.front as usize => {
@@ -254,9 +263,10 @@ impl<'p, 'h, S: Spec> Layers<'p, 'h, S> {
     }
 
     fn found(&mut self, open: Open) {
-        let Open { front, state, target, placed, used } = open;
+        let Open { front, state, target, placed, used, is_merged } = open;
         self.words.clear();
-        self.words.extend([u64::from(state), target.map_or(0, |target| u64::from(target) + 1)]);
+        let target = target.map_or(0, |target| u64::from(target) + 1);
+        self.words.extend([u64::from(state), u64::from(is_merged) << 32 | target]);
         if (front as usize) < self.part.answered {
             for others in self.windows.open(front as usize)[1..].chunks(64) {
                 let bits = others.iter().enumerate().filter(|(_, operation)| placed.contains(operation));
@@ -340,7 +350,7 @@ mod tests {
                     (Search::new(part, &Kv::default()), Layers::from_start(part, &Kv::default()));
                 let expected = Attempt::run(&mut search, 3_000_000);
                 while layers.run(1_000) == Status::Paused && layers.steps() < 3_000_000 {}
-                assert!(layers.steps() >= part.answered as u64 || layers.front() < part.answered);
+                assert!(layers.steps() >= layers.front() as u64, "whatever has a place took a step");
                 assert!(layers.bytes() > layers.states.bytes(), "configurations take memory too");
                 let found = layers.run(1);
                 assert!(

@@ -37,6 +37,7 @@
 //! checker gave up.
 
 mod cache;
+mod carry;
 mod cell;
 pub mod division;
 pub mod explain;

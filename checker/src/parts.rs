@@ -142,6 +142,19 @@ pub struct Part<'h, S: Spec> {
     pub answered: usize,
     goals: OnceCell<Option<Goals<'h, S::Key>>>,
     blind: OnceCell<Vec<bool>>,
+    future: Future,
+}
+
+/// What follows the operations of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Future {
+    /// Nothing.
+    None,
+    /// Operations that observe nothing of what a judge decides about: what is left of that is found, overwritten
+    /// or lost within the part.
+    Settled,
+    /// Operations of which nothing is known.
+    Open,
 }
 
 impl<'h, S: Spec> Part<'h, S> {
@@ -150,7 +163,14 @@ impl<'h, S: Spec> Part<'h, S> {
         operations: Vec<Operation<'h, S::Op, S::Ret>>,
         answered: usize,
     ) -> Self {
-        Self { keys, operations, answered, goals: OnceCell::new(), blind: OnceCell::new() }
+        Self {
+            keys,
+            operations,
+            answered,
+            goals: OnceCell::new(),
+            blind: OnceCell::new(),
+            future: Future::None,
+        }
     }
 
     /// Those of `operations` at the places `chosen`, in order.
@@ -174,11 +194,19 @@ impl<'h, S: Spec> Part<'h, S> {
         self.blind.get_or_init(|| S::blind(self))[place - self.answered]
     }
 
-    /// Makes [`Part::goals`] unknown and [`Part::is_blind`] say no: what is observed later is not known.
-    pub(crate) fn with_a_future(self) -> Self {
-        assert!(self.goals.set(None).is_ok(), "nobody asked before");
-        self.blind.set(vec![false; self.operations.len() - self.answered]).expect("nobody asked before");
-        self
+    /// Whether the history goes on after it.
+    pub(crate) fn has_a_future(&self) -> bool {
+        self.future != Future::None
+    }
+
+    /// Says what follows the part. If that may observe anything, [`Part::goals`] are unknown and
+    /// [`Part::is_blind`] says no.
+    pub(crate) fn with_future(self, future: Future) -> Self {
+        if future == Future::Open {
+            assert!(self.goals.set(None).is_ok(), "nobody asked before");
+            self.blind.set(vec![false; self.operations.len() - self.answered]).expect("nobody asked before");
+        }
+        Self { future, ..self }
     }
 
     /// Whether an order of places explains every answer and holds no operation before one that had

@@ -7,8 +7,9 @@
 //! which no operation is open; but any return will do if it is known how each operation ended that was
 //! invoked before it. An operation of unknown outcome stays optional for ever.
 //!
-//! Memory depends on how long operations are open, on how many configurations there are at once, and on
-//! how many outcomes are unknown; not on how long the history is.
+//! Memory depends on how long operations are open and on how many outcomes are unknown, not on how long the
+//! history is. Where it stays open which operations of unknown outcome took effect there come to be ever more
+//! configurations, of which only a few are carried on as they are (`carry`).
 //!
 //! A run that is to stop at the first violation hands over each event as it records it:
 //!
@@ -51,21 +52,27 @@ use std::collections::BTreeMap;
 
 use contract::{ClientId, Event, EventKind, OpId, Outcome, Time};
 
+use crate::carry::carried;
 use crate::explain::Violation;
 use crate::judge::{Budget, Exhausted, Resource, Verdict};
 use crate::layers::{Layers, Reached};
 use crate::linearizability::{Attempt, Status};
-use crate::parts::{Malformed, NEVER, Operation, Part, single_keys};
-use crate::spec::{Keys, Spec};
+use crate::parts::{Future, Malformed, NEVER, Operation, Part, single_keys};
+use crate::spec::{Keys, RegisterOp, Spec};
 
 /// How many answered operations on a key are gathered before they are judged.
 const STRETCH_OPERATIONS: usize = 128;
+/// After how many of them it is looked how many configurations there are, if there are unknown outcomes.
+const PIECE_OPERATIONS: usize = 16;
+/// How many configurations in each state of a key are carried from one stretch to the next before they are merged.
+const CONFIGURATIONS: usize = 16;
 
 /// A judge that is told one event after the other.
 pub struct Stream<S: Spec> {
     initial: S,
     budget: Budget,
     stretch: usize,
+    configurations: usize,
     is_whole: bool,
     /// Per key; without keys there is one, under none.
     channels: BTreeMap<Option<S::Key>, Channel<S>>,
@@ -117,6 +124,7 @@ where
             initial,
             budget,
             stretch: STRETCH_OPERATIONS,
+            configurations: CONFIGURATIONS,
             is_whole: false,
             channels: BTreeMap::new(),
             awaited: BTreeMap::new(),
@@ -139,6 +147,15 @@ where
     pub fn with_stretch(self, operations: usize) -> Self {
         assert!(operations > 0, "a stretch has operations");
         Self { stretch: operations, ..self }
+    }
+
+    /// Carries so many configurations in each state of a key from one stretch to the next, instead of 16, before
+    /// they are merged. More take more time; the fewer, the more often a verdict is unknown where outcomes are
+    /// ([`Resource::Configurations`]).
+    #[must_use]
+    pub fn with_configurations(self, configurations: usize) -> Self {
+        assert!(configurations > 0, "there is an order as long as there is a configuration");
+        Self { configurations, ..self }
     }
 
     /// Takes the next event. `Some` is the evidence of a violation, and ends the history: no further
@@ -195,7 +212,7 @@ where
                 let channel = self.channels.get_mut(key).expect("what was invoked is recorded");
                 channel.complete(op, event.time, at, outcome);
                 let violation =
-                    if channel.answered.len() >= channel.due { self.judge(&key.clone()) } else { None };
+                    if channel.answered.len() >= channel.due { self.judge(&key.clone(), true) } else { None };
                 self.awaited.remove(&client);
                 Ok(violation)
             }
@@ -210,7 +227,7 @@ where
             for recorded in std::mem::take(&mut channel.open).into_values() {
                 channel.add_optional(recorded);
             }
-            if let Some(violation) = self.judge(&key) {
+            if let Some(violation) = self.judge(&key, false) {
                 return Verdict::Violation(violation);
             }
         }
@@ -226,24 +243,42 @@ where
     }
 
     /// Judges what can be judged of a key.
-    fn judge(&mut self, key: &Option<S::Key>) -> Option<Violation> {
+    fn judge(&mut self, key: &Option<S::Key>, goes_on: bool) -> Option<Violation> {
         let channel = self.channels.get_mut(key).expect("it was there");
         if channel.is_lost {
             channel.answered.clear();
             return None;
         }
         let first_open = channel.open.values().map(|recorded| recorded.call).min().unwrap_or(u64::MAX);
-        let cut = channel.answered.partition_point(|recorded| recorded.end < first_open);
-        let (budget, keys) = (self.budget.steps, key.iter().cloned().collect());
-        match channel.judge(keys, cut, budget) {
-            Ok(()) => self.judged += cut,
-            Err(Stop::Violation(violation)) => return Some(*violation),
-            Err(Stop::Exhausted { steps, linearized }) => {
-                channel.is_lost = true;
-                let (linearized, operations) = (self.judged + linearized, self.operations as usize);
-                let what = Resource::Steps;
-                self.exhausted.get_or_insert(Exhausted { what, steps, linearized, operations });
-            }
+        let complete = channel.answered.partition_point(|recorded| recorded.end < first_open);
+        let (cut, future) = match (goes_on, key) {
+            (false, _) => (complete, Future::None),
+            (true, None) => (complete, Future::Open),
+            (true, Some(_)) => channel.cut(complete),
+        };
+        let operations = self.operations as usize;
+        let mut left = cut;
+        while left > 0 && !channel.is_lost {
+            let piece = if channel.optional.is_empty() { left } else { left.min(PIECE_OPERATIONS) };
+            let exhausted =
+                match channel.judge(key.iter().cloned().collect(), piece, future, self.budget.steps) {
+                    Ok(steps) => {
+                        left -= piece;
+                        self.judged += piece;
+                        channel.reached = carried(std::mem::take(&mut channel.reached), self.configurations);
+                        channel.forget_used();
+                        let is_certain = channel.reached.iter().any(|reached| !reached.is_merged);
+                        let (what, linearized) = (Resource::Configurations, self.judged);
+                        (!is_certain).then_some(Exhausted { what, steps, linearized, operations })
+                    }
+                    Err(Stop::Violation(violation)) => return Some(*violation),
+                    Err(Stop::Exhausted { steps, linearized }) => {
+                        channel.is_lost = true;
+                        let (what, linearized) = (Resource::Steps, self.judged + linearized);
+                        Some(Exhausted { what, steps, linearized, operations })
+                    }
+                };
+            self.exhausted = self.exhausted.or(exhausted);
         }
         // Where an operation stays open for long, it is not tried again after each return.
         channel.due = channel.answered.len() + self.stretch;
@@ -263,7 +298,8 @@ where
     S::Ret: Clone,
 {
     fn new(initial: &S, due: usize) -> Self {
-        let start = Reached { state: initial.clone(), placed: Vec::new(), used: Vec::new() };
+        let start =
+            Reached { state: initial.clone(), placed: Vec::new(), used: Vec::new(), is_merged: false };
         Self {
             answered: Vec::new(),
             optional: Vec::new(),
@@ -297,11 +333,25 @@ where
         }
     }
 
+    /// Where to cut within the first `complete` operations, which all that was invoked before their returns has
+    /// answered, and what is known there of the future.
+    ///
+    /// In front of an operation that shows or replaces the whole content of its key (the last one that is complete),
+    /// nothing is left that the future could be the first to observe.
+    fn cut(&self, complete: usize) -> (usize, Future) {
+        let shows_or_replaces = |recorded: &&Recorded<S>| {
+            let known = S::register_op(&recorded.op, recorded.ret.as_ref());
+            matches!(known, Some(RegisterOp::Read(_) | RegisterOp::Write(_) | RegisterOp::Swap { .. }))
+        };
+        let last =
+            self.answered[..complete].iter().filter(shows_or_replaces).map(|recorded| recorded.call).max();
+        let settled = last.map_or(0, |call| self.answered.partition_point(|recorded| recorded.end < call));
+        // Where there is none for long, what is open is judged nevertheless.
+        if settled * 2 < complete { (complete, Future::Open) } else { (settled, Future::Settled) }
+    }
+
     /// Judges the first `cut` operations and forgets them.
-    fn judge(&mut self, keys: Vec<S::Key>, cut: usize, budget: u64) -> Result<(), Stop> {
-        if cut == 0 {
-            return Ok(());
-        }
+    fn judge(&mut self, keys: Vec<S::Key>, cut: usize, future: Future, budget: u64) -> Result<u64, Stop> {
         let starts = std::mem::take(&mut self.reached);
         let is_plain =
             |start: &Reached<S>| start.placed.is_empty() && start.used.iter().all(|word| *word == 0);
@@ -309,7 +359,7 @@ where
             [start] if is_plain(start) => Some(start.state.clone()),
             _ => None,
         };
-        let part = self.part(keys);
+        let part = self.part(keys, future);
         let mut layers = Layers::new(&part, starts);
         match layers.run_to(cut, budget) {
             Status::Linearizable => {}
@@ -321,16 +371,16 @@ where
                 return Err(Stop::Exhausted { steps: layers.steps(), linearized: layers.front() });
             }
         }
+        let steps = layers.steps();
         self.reached = layers.reached(cut);
         for reached in &mut self.reached {
             reached.placed.iter_mut().for_each(|place| *place -= cut as u32);
         }
         self.answered.drain(..cut);
-        self.forget_used();
-        Ok(())
+        Ok(steps)
     }
 
-    fn part(&self, keys: Vec<S::Key>) -> Part<'_, S> {
+    fn part(&self, keys: Vec<S::Key>, future: Future) -> Part<'_, S> {
         let base = self.answered.iter().map(|recorded| recorded.call).min().unwrap_or(0);
         let near = |moment: u64| match moment {
             u64::MAX => NEVER,
@@ -353,7 +403,7 @@ where
             });
         }
         let keys = if keys.is_empty() { single_keys::<S>(&operations) } else { keys };
-        Part::new(keys, operations, self.answered.len()).with_a_future()
+        Part::new(keys, operations, self.answered.len()).with_future(future)
     }
 
     /// Forgets the operations of unknown outcome that are used up in every configuration.

@@ -41,7 +41,9 @@ fn broken_lines_are_named() {
     let line = "INFO  jepsen.util - 0\t:invoke\t:read\tnil\n";
     let said = |last: &str| {
         let read = jepsen_log::read(&format!("{line}{last}"));
-        read.expect_err("the last line is broken").to_string()
+        let error = read.expect_err("the last line is broken");
+        assert_eq!(error.line(), Some(2));
+        error.to_string()
     };
     assert_eq!(
         said("INFO  jepsen.util - 1\t:ok\t:read\t3"),
@@ -202,6 +204,12 @@ fn formats_are_told_apart() {
         guess("h.txt", "{:process 0, :type :invoke, :f :get, :key \"0\", :value nil}"),
         Some(Format::KvLog)
     );
+    assert_eq!(guess("h", "x\nINFO  jepsen.util - 0\t:invoke\t:read\tnil"), Some(Format::JepsenLog));
+    assert_eq!(guess("h", "{:process 0, :type :invoke, :f :get, :key \"0\"}"), Some(Format::KvLog));
+    assert_eq!(guess("h", "{:process 0, :type :invoke}"), Some(Format::Edn));
+    assert_eq!(guess("h", "[{:process 0, :key \"0\"}]"), Some(Format::Edn));
+    assert_eq!(guess("h.log", "x"), Some(Format::JepsenLog));
+    assert_eq!(guess("h.txt", "x"), Some(Format::KvLog));
     assert_eq!(guess("h.csv", "time,client"), None);
 }
 

@@ -1,7 +1,7 @@
 //! A judge that is told one event after the other must say what the judge of the whole history says.
 
-use contract::History;
 use contract::kv::{Op, Ret};
+use contract::{ClientId, History, Outcome, Time};
 use seedbed_checker::generate::{self, Draw, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
 use seedbed_checker::{Budget, Stream, Verdict, judge_kv};
@@ -78,6 +78,10 @@ fn streams_agree_with_whole_histories() {
             true => Stream::whole(Kv::default(), budget),
             false => Stream::by_key(Kv::default(), budget),
         };
+        let stream = match draw.below(3) {
+            0 => stream.with_configurations(1 + draw.below(3) as usize),
+            _ => stream,
+        };
         let (verdict, _) = streamed(&history, stream.with_stretch(stretch));
         let Some(verdict) = verdict else { continue };
         assert_eq!(verdict, expected, "seed {seed}: {:#?}", history.events());
@@ -104,4 +108,45 @@ fn what_is_judged_is_forgotten() {
     let (verdict, most) = streamed(&history, Stream::by_key(Kv::default(), Budget::default()));
     assert_eq!(verdict, Some(true));
     assert!((10..1_000).contains(&most), "{most} operations were remembered at once");
+}
+
+/// Twelve rounds, in each of which two writes get no answer and a refused compare-and-set shows that one of those
+/// so far took effect; then a read.
+fn unseen(last: &str) -> History<Op, Ret> {
+    let mut history = History::default();
+    let mut now = Time::ZERO;
+    let mut done = |client: u16, op: Op, outcome: Outcome<Ret>| {
+        now.0 += 2;
+        let id = history.invoke(Time(now.0 - 1), ClientId(client), op);
+        history.complete(now, ClientId(client), id, outcome);
+    };
+    let put = |value: String| Op::Put { key: "k".into(), value: value.as_str().into() };
+    for round in 0..12 {
+        let value = format!("v{round}");
+        done(1, put(value.clone()), Outcome::Ok(Ret::Done));
+        done(2, put(format!("a{round}")), Outcome::Unknown);
+        done(3, put(format!("b{round}")), Outcome::Unknown);
+        let swap = Op::Cas { key: "k".into(), expected: Some(value.as_str().into()), value: "w".into() };
+        done(1, swap, Outcome::Ok(Ret::Swapped(false)));
+    }
+    done(1, put("v".to_owned()), Outcome::Ok(Ret::Done));
+    done(1, Op::Get { key: "k".into() }, Outcome::Ok(Ret::Value(Some(last.into()))));
+    history
+}
+
+/// Which of the writes took effect stays open in ever more ways: some of them are enough for an order, and all are
+/// needed for none.
+#[test]
+fn what_took_effect_unseen_does_not_add_up() {
+    let judged = |last: &str, configurations: usize| {
+        let stream = Stream::by_key(Kv::default(), Budget { steps: 100_000 }).with_stretch(4);
+        let (verdict, most) = streamed(&unseen(last), stream.with_configurations(configurations));
+        assert!((20..40).contains(&most), "{most} operations were remembered at once");
+        verdict
+    };
+    assert_eq!(judged("v", usize::MAX), None, "all ways are too many");
+    assert_eq!(judged("v", 4), Some(true));
+    assert_eq!(judged("b11", 4), Some(true), "what is new was not used up");
+    assert_eq!(judged("a0", 4), None, "what is old was, in all ways that are left as they were");
+    assert_eq!(judged("x", 4), Some(false), "no way leads to what nobody wrote");
 }
