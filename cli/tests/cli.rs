@@ -187,9 +187,9 @@ fn a_sweep_of_several_scenarios_says_at_its_end_what_was_found() {
     assert_eq!(
         found,
         [
-            "  finding liveness of small-a: 2 seeds",
+            "  finding liveness of small/a: 2 seeds",
             &again("a"),
-            "  finding liveness of small-b: 2 seeds",
+            "  finding liveness of small/b: 2 seeds",
             &again("b"),
             "seeds 5..7 are done",
         ]

@@ -55,7 +55,7 @@ fn what_is_left_out_of_a_plan_is_not_run_and_the_rest_is() {
 }
 
 /// A bug, the scenario, its row and the seed with which it shows, and what all findings of that kind share.
-const PLANTED: [(Bug, &str, Option<&str>, u64, &str); 13] = [
+const PLANTED: [(Bug, &str, Option<&str>, u64, &str); 14] = [
     (Bug::LatePrewriteAccepted, "percolator/swarm.toml", Some("raft-lsm"), 9, "primary-forgotten"),
     (Bug::RollbackCollapsed, "percolator/swarm.toml", Some("raft-lsm"), 65, "isolation/G0"),
     (Bug::TimestampFallsBack, "percolator/swarm.toml", Some("raft-lsm"), 18, "timestamps"),
@@ -63,7 +63,8 @@ const PLANTED: [(Bug, &str, Option<&str>, u64, &str); 13] = [
     (Bug::EpochNotChecked, "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
     (Bug::OldOwnerWrites, "percolator/swarm.toml", Some("raft-lsm"), 0, "isolation/incompatible order"),
     (Bug::MaxTsNotReplicated, "percolator/readers.toml", None, 0, "isolation/incompatible order"),
-    (Bug::SafepointOfNow, "percolator/upkeep.toml", Some("raft"), 34, "bank"),
+    (Bug::SafepointOfNow, "percolator/upkeep.toml", Some("raft"), 6, "bank"),
+    (Bug::LeadersNotBalanced, "percolator/upkeep.toml", Some("raft"), 0, "expect/leaders-are-even"),
     (Bug::CollectedBeforeResolved, "percolator/garbage.toml", None, 3, "isolation/G0"),
     (Bug::CommitWithoutLock, "percolator/swarm.toml", Some("raft-lsm"), 9, "bank"),
     (Bug::ConflictIgnored, "percolator/swarm.toml", Some("raft-lsm"), 0, "bank"),
