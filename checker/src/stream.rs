@@ -253,8 +253,8 @@ where
         let complete = channel.answered.partition_point(|recorded| recorded.end < first_open);
         let (cut, future) = match (goes_on, key) {
             (false, _) => (complete, Future::None),
-            (true, None) => (complete, Future::Open),
-            (true, Some(_)) => channel.cut(complete),
+            (true, Some(_)) if !channel.optional.is_empty() => channel.cut(complete),
+            (true, _) => (complete, Future::Open),
         };
         let operations = self.operations as usize;
         let mut left = cut;
