@@ -17,7 +17,8 @@
 //!
 //! **Invariant:** the journal forgets an entry only when the engine holds its effects durably.
 //!
-//! Reading order: [`server`], `host`, `together`, then `persist`, `apply` and `snapshot`, one task or concern each.
+//! Reading order: [`server`], `host`, `together`, `addressees`, then `persist`, `apply` and `snapshot`, one task or
+//! concern each.
 
 mod addressees;
 mod apply;
