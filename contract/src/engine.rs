@@ -240,8 +240,20 @@ pub trait ReadStore {
     }
     /// The value of a key.
     async fn get_in(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
+    /// Shows the first `limit` pairs of a range, key and value, in its order; how many there were. They are
+    /// shown where they lie: whoever keeps one copies it. An error may come behind some of them.
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError>;
     /// The first `limit` pairs of a range, in its order.
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError>;
+    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        let mut pairs = Vec::new();
+        self.visit(range, limit, &mut |key, value| pairs.push((key.to_vec(), value.to_vec()))).await?;
+        Ok(pairs)
+    }
 }
 
 /// An ordered store. A clone is another handle on the same one.

@@ -45,9 +45,11 @@ async fn pairs(store: &impl ReadStore, from: &[u8], to: &[u8]) -> Result<Vec<(By
     if from >= to {
         return Ok(Vec::new());
     }
-    let found = store.scan(Range::between(&user_key(from), &user_key(to)), usize::MAX).await?;
-    assert!(found.is_sorted(), "a store scans in key order");
-    Ok(found.into_iter().map(|(key, value)| (key[1..].into(), value.into())).collect())
+    let (from, to, mut pairs) = (user_key(from), user_key(to), Vec::new());
+    let mut pair = |key: &[u8], value: &[u8]| pairs.push((key[1..].into(), value.into()));
+    store.visit(Range::between(&from, &to), usize::MAX, &mut pair).await?;
+    assert!(pairs.is_sorted(), "a store scans in key order");
+    Ok(pairs)
 }
 
 impl KvService {

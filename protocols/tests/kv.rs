@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use contract::kv::{Op, Ret};
 use contract::{
-    Batch, Bytes, Change, ClientId, Command, EngineError, Entry, Epoch, Family, Index, Mark, Pair, Payload,
-    Range, ReadStore, Rejection, Request, Service, Time,
+    Batch, Bytes, Change, ClientId, Command, EngineError, Entry, Epoch, Family, Index, Mark, Payload, Range,
+    ReadStore, Rejection, Request, Service, Time,
 };
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -19,10 +19,15 @@ impl ReadStore for Store {
         Ok(self.0.get(key).cloned())
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
         let below = |key: &[u8]| range.to.is_none_or(|to| key < to);
         let pairs = self.0.range(range.from.to_vec()..).take_while(|(key, _)| below(key)).take(limit);
-        Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+        Ok(pairs.map(|(key, value)| pair(key, value)).count())
     }
 }
 

@@ -1,9 +1,7 @@
 //! The storage engines of a run behind one type: a run is compiled once per protocol, not once per protocol
 //! and engine.
 
-use contract::{
-    Batch, Durability, Engine, EngineError, EngineStats, Family, Pair, Range, ReadStore, TornTail,
-};
+use contract::{Batch, Durability, Engine, EngineError, EngineStats, Family, Range, ReadStore, TornTail};
 use sim::SimFs;
 use storage::{
     BTree, BTreeOptions, BTreeSnapshot, LogStore, LogStoreOptions, LogStoreSnapshot, Lsm, LsmOptions,
@@ -48,8 +46,13 @@ impl ReadStore for AnyEngine {
         each!(self, store => store.get_in(family, key).await)
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        each!(self, store => store.scan(range, limit).await)
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
+        each!(self, store => store.visit(range, limit, pair).await)
     }
 }
 
@@ -58,8 +61,13 @@ impl ReadStore for AnySnapshot {
         each!(self, snapshot => snapshot.get_in(family, key).await)
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        each!(self, snapshot => snapshot.scan(range, limit).await)
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
+        each!(self, snapshot => snapshot.visit(range, limit, pair).await)
     }
 }
 

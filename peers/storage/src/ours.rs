@@ -194,8 +194,9 @@ impl<E: Engine> Reader for Ours<E> {
 
     fn scan(&self, from: &Key, limit: usize) -> (usize, u64) {
         let range = Range { from, ..Range::all() };
-        let pairs = ready(self.engine.scan(range, limit)).expect("the store reads");
-        (pairs.len(), pairs.iter().map(|(_, value)| sum(value)).sum())
+        let mut total = 0;
+        let visited = self.engine.visit(range, limit, &mut |_, value| total += sum(value));
+        (ready(visited).expect("the store reads"), total)
     }
 }
 

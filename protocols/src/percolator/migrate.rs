@@ -37,10 +37,11 @@ impl<S: ReadStore> View<'_, S> {
         let mut families = Vec::new();
         for (family, from, to) in places(span) {
             let range = Range { from: &from, to: to.as_deref(), ..Range::all() }.of(family);
-            let pairs = self.store.scan(range, usize::MAX).await?;
+            let mut pairs: Vec<(Bytes, Bytes)> = Vec::new();
+            let mut pair = |key: &[u8], value: &[u8]| pairs.push((key.into(), value.into()));
+            self.store.visit(range, usize::MAX, &mut pair).await?;
             assert!(pairs.is_sorted_by(|a, b| a.0 < b.0), "a store scans in key order");
-            let shared = |(key, value)| (Bytes::from(key), Bytes::from(value));
-            families.push((family.0, pairs.into_iter().map(shared).collect()));
+            families.push((family.0, pairs));
         }
         let moments = self.moments;
         Ok(Content { families, noted: moments.noted, clock: moments.clock, safepoint: moments.safepoint })
@@ -54,7 +55,7 @@ impl<S: ReadStore> View<'_, S> {
             let mut pairs = 0;
             for (family, from, to) in places(span) {
                 let range = Range { from: &from, to: to.as_deref(), ..Range::all() }.of(family);
-                pairs += self.store.scan(range, usize::MAX).await?.len() as u64;
+                pairs += self.store.visit(range, usize::MAX, &mut |_, _| ()).await? as u64;
             }
             held.push(Held { span: span.clone(), version: *version, pairs });
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use contract::{
     Batch, Bugs, Bytes, Change, ClientId, Command, EngineError, Entry, Epoch, Family, GroupId, Index, Mark,
-    Order, Pair, Payload, Range, ReadStore, Request, Service, Time,
+    Order, Payload, Range, ReadStore, Request, Service, Time,
 };
 use futures::FutureExt;
 use seedbed_protocols::PercolatorService;
@@ -21,12 +21,17 @@ impl ReadStore for Store {
         Ok(self.0.get(&family).and_then(|pairs| pairs.get(key).cloned()))
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
         assert_eq!(range.order, Order::Ascending, "a shard scans upwards");
-        let Some(pairs) = self.0.get(&range.family) else { return Ok(Vec::new()) };
+        let Some(pairs) = self.0.get(&range.family) else { return Ok(0) };
         let below = |key: &[u8]| range.to.is_none_or(|to| key < to);
         let found = pairs.range(range.from.to_vec()..).take_while(|(key, _)| below(key)).take(limit);
-        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+        Ok(found.map(|(key, value)| pair(key, value)).count())
     }
 }
 

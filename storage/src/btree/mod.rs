@@ -77,8 +77,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Bugs, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore,
-    TornTail,
+    Batch, Bugs, Change, Durability, Engine, EngineError, EngineStats, Family, Fs, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -281,8 +280,13 @@ impl<F: Fs> ReadStore for BTree<F> {
         }
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        self.snapshot().scan(range, limit).await
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
+        self.snapshot().visit(range, limit, pair).await
     }
 }
 

@@ -15,9 +15,6 @@ use super::header::Header;
 use super::page::{Page, PageNo};
 use super::search::{Pages, child_for, lower_bound, node, payload};
 
-/// For how many pairs a scan makes room at first.
-const PAIRS_AT_ONCE: usize = 128;
-
 /// The content of a [`BTree`] at one moment.
 pub struct BTreeSnapshot<F: Fs> {
     engine: BTree<F>,
@@ -98,57 +95,67 @@ impl<F: Fs> ReadStore for BTreeSnapshot<F> {
         }
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        let mut pairs = Vec::with_capacity(limit.min(PAIRS_AT_ONCE));
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
         if limit == 0 || range.to.is_some_and(|to| to <= range.from) {
-            return Ok(pairs);
+            return Ok(0);
         }
+        let mut left = limit;
         let mut cursor = Cursor { snapshot: self, family: range.family, path: Vec::new() };
         match range.order {
             Order::Ascending => cursor.seek(range.from).await?,
             Order::Descending => cursor.seek_before(range.to).await?,
         }
         while let Some((leaf, i)) = cursor.current() {
-            if !self.take_from(leaf, i, range, limit, &mut pairs).await? {
+            if !self.visit_leaf(leaf, i, range, &mut left, pair).await? {
                 break;
             }
             cursor.next_leaf(range.order).await?;
         }
-        assert!(pairs.len() <= limit, "a scan stops at its limit");
-        Ok(pairs)
+        Ok(limit - left)
     }
 }
 
 impl<F: Fs> BTreeSnapshot<F> {
-    /// Takes the pairs of a leaf from cell `i` on, in the range's order; whether more may follow.
-    async fn take_from(
+    /// Shows the pairs of a leaf from cell `i` on, in the range's order, `left` at most; whether more may
+    /// follow.
+    async fn visit_leaf(
         &self,
         leaf: &Page,
         i: usize,
         range: Range<'_>,
-        limit: usize,
-        pairs: &mut Vec<Pair>,
+        left: &mut usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<bool, EngineError> {
         let (ascending, count) = match range.order {
             Order::Ascending => (true, leaf.cells() - i),
             Order::Descending => (false, i + 1),
         };
-        for nth in 0..count.min(limit - pairs.len()) {
+        for nth in 0..count.min(*left) {
             let cell = leaf.cell(if ascending { i + nth } else { i - nth });
-            let pair = match cell.pair() {
-                Some((key, value)) => (key.to_vec(), value.to_vec()),
-                None => self.long_pair(cell).await?,
+            let long;
+            let (key, value) = match cell.pair() {
+                Some(here) => here,
+                None => {
+                    long = self.long_pair(cell).await?;
+                    (&long.0[..], &long.1[..])
+                }
             };
             let inside = match range.order {
-                Order::Ascending => range.to.is_none_or(|to| pair.0.as_slice() < to),
-                Order::Descending => pair.0.as_slice() >= range.from,
+                Order::Ascending => range.to.is_none_or(|to| key < to),
+                Order::Descending => key >= range.from,
             };
             if !inside {
                 return Ok(false);
             }
-            pairs.push(pair);
+            pair(key, value);
+            *left -= 1;
         }
-        Ok(pairs.len() < limit)
+        Ok(*left > 0)
     }
 
     /// The pair of a cell that overflows.

@@ -44,7 +44,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use contract::{
-    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -235,12 +235,15 @@ impl<F: Fs> LogStore<F> {
         place.read(&self.0.dir).await
     }
 
-    async fn read_pairs(&self, found: Vec<(Vec<u8>, Place<F>)>) -> Result<Vec<Pair>, EngineError> {
-        let mut pairs = Vec::new();
-        for (key, place) in found {
-            pairs.push((key, self.read(&place).await?));
+    async fn read_pairs(
+        &self,
+        found: Vec<(Vec<u8>, Place<F>)>,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
+        for (key, place) in &found {
+            pair(key, &self.read(place).await?);
         }
-        Ok(pairs)
+        Ok(found.len())
     }
 
     /// Bytes of the store's segments: what it takes on the disk, but for hints.
@@ -259,9 +262,14 @@ impl<F: Fs> ReadStore for LogStore<F> {
         }
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
         let found = self.0.state.borrow().index.scan(range, limit);
-        self.read_pairs(found).await
+        self.read_pairs(found, pair).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, Family, Fs, Pair, Range, ReadStore};
+use contract::{EngineError, Family, Fs, Range, ReadStore};
 
 use super::LogStore;
 use super::index::Index;
@@ -28,7 +28,12 @@ impl<F: Fs> ReadStore for LogStoreSnapshot<F> {
         }
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        self.store.read_pairs(self.index.scan(range, limit)).await
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
+        self.store.read_pairs(self.index.scan(range, limit), pair).await
     }
 }

@@ -51,7 +51,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use contract::{
-    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Pair, Range, ReadStore, TornTail,
+    Batch, Bugs, Durability, Engine, EngineError, EngineStats, Family, Fs, Range, ReadStore, TornTail,
 };
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
@@ -342,8 +342,13 @@ impl<F: Fs> ReadStore for Lsm<F> {
         version.get(key, &self.0.cache).await
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        self.snapshot_now().scan(range, limit).await
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
+        self.snapshot_now().visit(range, limit, pair).await
     }
 }
 

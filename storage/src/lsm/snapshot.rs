@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use contract::{EngineError, Family, Fs, Order, Pair, Range, ReadStore};
+use contract::{EngineError, Family, Fs, Order, Range, ReadStore};
 
 use super::cache::BlockCache;
 use super::memtable::View;
@@ -11,9 +11,6 @@ use super::merge::Merge;
 use super::source::{Blocks, Source};
 use super::version::Version;
 use crate::batch;
-
-/// For how many pairs a scan makes room at first.
-const PAIRS_AT_ONCE: usize = 128;
 
 /// The content of an [`super::Lsm`] at one moment.
 pub struct LsmSnapshot<F: Fs> {
@@ -57,12 +54,17 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
         self.version.get(key, &self.cache).await
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
-        let mut pairs = Vec::with_capacity(limit.min(PAIRS_AT_ONCE));
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
         let (from, to) = batch::inner_range(range.family, range.from, range.to);
         if limit == 0 || from >= to {
-            return Ok(pairs);
+            return Ok(0);
         }
+        let mut count = 0;
         let bound = if range.order == Order::Ascending { &from } else { &to };
         let mut merge = Merge::new(self.sources(range.order), bound, range.order).await?;
         while let Some((key, value)) = merge.current() {
@@ -74,18 +76,14 @@ impl<F: Fs> ReadStore for LsmSnapshot<F> {
                 break;
             }
             if let Some(value) = value {
-                pairs.push((batch::outer(range.family, key).to_vec(), value.to_vec()));
-                if pairs.len() == limit {
+                pair(batch::outer(range.family, key), value);
+                count += 1;
+                if count == limit {
                     break;
                 }
             }
             merge.advance().await?;
         }
-        assert!(pairs.len() <= limit, "a scan stops at its limit");
-        let ends = (pairs.first(), pairs.last());
-        if let (Some((first, _)), Some((last, _)), true) = (ends.0, ends.1, pairs.len() > 1) {
-            assert_eq!(first < last, range.order == Order::Ascending, "a scan goes in its order");
-        }
-        Ok(pairs)
+        Ok(count)
     }
 }

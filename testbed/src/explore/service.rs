@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use contract::engine::Order;
 use contract::kv::{Op, Ret};
-use contract::{Batch, Bugs, Change, EngineError, Entry, Family, Pair, Range, ReadStore, Rejection, Service};
+use contract::{Batch, Bugs, Change, EngineError, Entry, Family, Range, ReadStore, Rejection, Service};
 use protocols::KvService;
 
 /// A store in memory, for as long as one answer takes.
@@ -36,19 +36,21 @@ impl ReadStore for Memory {
         Ok(self.0.get(&(family, key.to_vec())).cloned())
     }
 
-    async fn scan(&self, range: Range<'_>, limit: usize) -> Result<Vec<Pair>, EngineError> {
+    async fn visit(
+        &self,
+        range: Range<'_>,
+        limit: usize,
+        pair: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize, EngineError> {
         let holds = |key: &[u8]| key >= range.from && range.to.is_none_or(|to| key < to);
-        let mut pairs: Vec<Pair> = self
-            .0
-            .iter()
-            .filter(|((family, key), _)| *family == range.family && holds(key))
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect();
+        let held = self.0.iter().filter(|((family, key), _)| *family == range.family && holds(key));
+        let mut held: Vec<_> = held.map(|((_, key), value)| (key, value)).collect();
         if range.order == Order::Descending {
-            pairs.reverse();
+            held.reverse();
         }
-        pairs.truncate(limit);
-        Ok(pairs)
+        held.truncate(limit);
+        held.iter().for_each(|(key, value)| pair(key, value));
+        Ok(held.len())
     }
 }
 
