@@ -30,6 +30,10 @@ impl<R: Replica> System<R> {
         if self.bounds.symmetric {
             actions.retain(|action| action.node().is_none_or(|node| node.0 <= state.awake + 1));
         }
+        if let Some(quiet) = &state.quiet {
+            let crash = |action: &Action<R>| matches!(action, Action::Crash { .. });
+            actions.retain(|action| action.node() == Some(quiet.node) && !crash(action));
+        }
     }
 
     fn network_actions(&self, state: &State<R>, actions: &mut Vec<Action<R>>) {
@@ -119,51 +123,55 @@ impl<R: Replica> System<R> {
                 next.awake = next.awake.max(node.0);
             }
         }
-        match action {
-            Action::Deliver { place, from, to, message, stays } => {
+        let input = match &action {
+            Action::Deliver { place, from, message, stays, .. } => {
                 match stays {
                     true => next.left.duplicates -= 1,
-                    false => next.network.take(place),
+                    false => next.network.take(*place),
                 }
-                let changed = self.happens(&mut next, to, &Input::Message(from, message));
-                // A datagram that changes nothing might as well not have come: with it still under way
-                // all that could follow can follow too.
-                if !changed && R::CHANNEL == Channel::Datagram {
-                    return None;
-                }
+                Input::Message(*from, message.clone())
             }
             Action::Hangup { place, from, to } => {
                 match place {
-                    Some(place) => next.network.take(place),
-                    None => next.network.overtake(from, to),
+                    Some(place) => next.network.take(*place),
+                    None => next.network.overtake(*from, *to),
                 }
-                self.happens(&mut next, to, &Input::Disconnect(from));
+                Input::Disconnect(*from)
             }
             Action::Disconnect { one, other } => {
                 next.left.disconnects -= 1;
-                next.network.disconnect(one, other);
+                next.network.disconnect(*one, *other);
+                return Some(next);
             }
-            Action::Fire { node, timer } => {
+            Action::Fire { timer, .. } => {
                 next.left.timers -= 1;
-                self.happens(&mut next, node, &Input::Timer(timer));
+                Input::Timer(*timer)
             }
-            Action::Written { node } => drop(self.happens(&mut next, node, &Input::Written)),
-            Action::Worked { node } => drop(self.happens(&mut next, node, &Input::Worked)),
-            Action::Flushed { node } => {
+            Action::Written { .. } => Input::Written,
+            Action::Worked { .. } => Input::Worked,
+            Action::Flushed { .. } => {
                 next.left.flushes -= 1;
-                self.happens(&mut next, node, &Input::Flushed);
+                Input::Flushed
             }
             Action::Crash { node } => {
                 next.left.crashes -= 1;
-                next.network.crash(R::CHANNEL, node);
-                self.happens(&mut next, node, &Input::Restart);
+                next.network.crash(R::CHANNEL, *node);
+                Input::Restart
             }
-            Action::Ask { id, node, again, .. } => {
-                next.left.retries -= u8::from(again);
-                next.clients.change(|clients| clients.invoke(id));
-                self.happens(&mut next, node, &Input::Request(id));
+            Action::Ask { id, again, .. } => {
+                next.left.retries -= u8::from(*again);
+                next.clients.change(|clients| clients.invoke(*id));
+                Input::Request(*id)
             }
+        };
+        let node = action.node().expect("all else happens to a node");
+        let outcome = self.happens(&mut next, node, &input);
+        // A datagram that changes nothing might as well not have come: with it still under way all that
+        // could follow can follow too.
+        if outcome.idle && matches!(input, Input::Message(..)) && R::CHANNEL == Channel::Datagram {
+            return None;
         }
+        next.quiet = self.hush(state, node, &input, &outcome).ok()?;
         // What changes nothing and leaves less to come leads nowhere new.
         next.differs(state).then_some(next)
     }

@@ -14,11 +14,10 @@ use super::state::{Outcome, Site, State};
 use crate::panics;
 
 impl<R: Replica> System<R> {
-    /// Lets something happen to a node, and the others know. Whether it changed anything.
-    pub(super) fn happens(&self, next: &mut State<R>, me: NodeId, input: &Input<R>) -> bool {
+    /// Lets something happen to a node, and the others know.
+    pub(super) fn happens(&self, next: &mut State<R>, me: NodeId, input: &Input<R>) -> Arc<Outcome<R>> {
         let before = Arc::clone(&next.sites[me.slot()]);
-        let key = (before.print, print(&(me, input)));
-        let outcome = self.memo.outcome(key, || self.outcome(&before, me, input));
+        let outcome = self.outcome_of(me, &before, input);
         next.sites[me.slot()] = Arc::clone(&outcome.site);
         match &outcome.out {
             Ok(out) => {
@@ -29,10 +28,16 @@ impl<R: Replica> System<R> {
             }
             Err(broken) => next.broken = Some(broken.clone()),
         }
-        !outcome.idle
+        outcome
     }
 
-    /// What comes of something that happens to a node. An assertion that fails is a finding.
+    /// What comes of something that happens to a node.
+    pub(super) fn outcome_of(&self, me: NodeId, site: &Arc<Site<R>>, input: &Input<R>) -> Arc<Outcome<R>> {
+        let key = (site.print, print(&(me, input)));
+        self.memo.outcome(key, || self.outcome(site, me, input))
+    }
+
+    /// What comes of it, computed. An assertion that fails is a finding.
     fn outcome(&self, site: &Arc<Site<R>>, me: NodeId, input: &Input<R>) -> Outcome<R> {
         let done = panics::catch(|| {
             let mut out = Output::default();
@@ -40,16 +45,21 @@ impl<R: Replica> System<R> {
             (Site::new(node), out)
         });
         match done {
-            Ok((after, out)) => Outcome {
-                idle: after.print == site.print && out.sent.is_empty() && out.answers.is_empty(),
-                wrote: !after.node.records().eq(site.node.records()),
-                site: self.memo.site(after),
-                out: Ok(out),
-            },
+            Ok((after, out)) => {
+                let wrote = !after.node.records().eq(site.node.records());
+                let writes = site.node.is_writing() || after.node.is_writing();
+                Outcome {
+                    idle: after.print == site.print && out.sent.is_empty() && out.answers.is_empty(),
+                    is_quiet: !wrote && !writes && out == Output::default(),
+                    wrote,
+                    site: self.memo.site(after),
+                    out: Ok(out),
+                }
+            }
             Err(caught) => {
                 let message = format!("{me} failed at {}: {}", caught.place, caught.message);
                 let out = Err(broken(Law::Asserts, message));
-                Outcome { idle: false, wrote: false, site: Arc::clone(site), out }
+                Outcome { idle: false, is_quiet: false, wrote: false, site: Arc::clone(site), out }
             }
         }
     }

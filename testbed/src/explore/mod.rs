@@ -43,8 +43,9 @@
 //!    can neither hinder it nor be hindered, since to send is only to add to what is under way. (A *persistent
 //!    set*, Godefroid.) So it need not be tried after what others do as well. It may take an action more to
 //!    come to a violation, for each write that need not have been settled.
+//! 9. *What nobody else notices happens only where it makes a difference*: `quiet.rs` has the argument.
 //!
-//! [`Bounds::symmetric`] is not among these: that nodes are alike is the caller's word.
+//! [`Bounds::symmetric`] is not among these: that nodes are alike is the caller's word. It goes without 9.
 //!
 //! # What it costs
 //!
@@ -62,6 +63,7 @@ mod memo;
 mod model;
 mod network;
 mod node;
+mod quiet;
 mod search;
 mod service;
 mod state;

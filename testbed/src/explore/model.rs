@@ -19,6 +19,8 @@ pub(super) struct System<R: Replica> {
     pub(super) hosting: Hosting<R>,
     pub(super) bounds: Bounds,
     pub(super) memo: Memo<R>,
+    /// Whether what nobody notices is put off until it makes a difference (`quiet.rs`).
+    pub(super) puts_off: bool,
     /// No more states are wanted.
     pub(super) stop: AtomicBool,
     /// Which [`SITUATIONS`] came about, one bit each.
@@ -54,6 +56,8 @@ impl<R: Replica> System<R> {
         };
         Self {
             hosting,
+            // An order of nodes and an order of what is quiet were not shown to go together.
+            puts_off: !bounds.symmetric,
             bounds,
             memo: Memo::new(),
             stop: AtomicBool::new(false),
@@ -104,6 +108,7 @@ impl<R: Replica> Model for System<R> {
             awake: 0,
             past: Printed::new(Past::default()),
             broken: None,
+            quiet: None,
             depth: 0,
         };
         for (me, out) in self.nodes().zip(&outputs) {

@@ -56,7 +56,7 @@ pub(super) enum Input<R: Replica> {
 }
 
 /// What leaves a node, for one of its peers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sent<R: Replica> {
     Message(Printed<R::Message>),
     /// The connection is closed.
@@ -64,7 +64,7 @@ pub(super) enum Sent<R: Replica> {
 }
 
 /// What came of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Output<R: Replica> {
     /// What leaves, in order.
     pub(super) sent: Vec<(NodeId, Sent<R>)>,

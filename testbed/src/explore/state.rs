@@ -11,6 +11,7 @@ use super::clients::Clients;
 use super::laws::{Acceptor, Broken, Log, Past};
 use super::network::{Network, Printed, print};
 use super::node::{Node, Output};
+use super::quiet::Quiet;
 
 /// A node, with what follows from it.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Outcome<R: Replica> {
     pub(super) site: Arc<Site<R>>,
     /// Whether that is as it was, and nobody else is concerned.
     pub(super) idle: bool,
+    /// Whether only the node itself can tell that anything happened.
+    pub(super) is_quiet: bool,
     /// Whether its journal is another one.
     pub(super) wrote: bool,
     /// For the others; what an assertion said instead, if one failed.
@@ -84,11 +87,13 @@ pub(super) struct State<R: Replica> {
     pub(super) awake: u16,
     pub(super) past: Printed<Past>,
     pub(super) broken: Option<Broken>,
+    /// What nobody has noticed yet: then nothing happens elsewhere.
+    pub(super) quiet: Option<Arc<Quiet<R>>>,
     pub(super) depth: u16,
 }
 
 impl<R: Replica> State<R> {
-    /// Whether this is another state than `other`, apart from what is left.
+    /// Whether this is another state than `other`, apart from what is left and what was noticed.
     pub(super) fn differs(&self, other: &Self) -> bool {
         let same = |one: &Arc<Site<R>>, two: &Arc<Site<R>>| one.print == two.print;
         let sites = self.sites.iter().zip(&other.sites).all(|(one, two)| same(one, two));
@@ -102,7 +107,8 @@ impl<R: Replica> State<R> {
 
 impl<R: Replica> PartialEq for State<R> {
     fn eq(&self, other: &Self) -> bool {
-        (self.left, self.awake) == (other.left, other.awake) && !self.differs(other)
+        (self.left, self.awake, &self.quiet) == (other.left, other.awake, &other.quiet)
+            && !self.differs(other)
     }
 }
 
@@ -115,6 +121,7 @@ impl<R: Replica> Hash for State<R> {
         self.awake.hash(state);
         self.past.hash(state);
         self.broken.hash(state);
+        self.quiet.hash(state);
     }
 }
 

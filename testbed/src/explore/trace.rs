@@ -115,6 +115,11 @@ fn start<R: Replica>(system: &System<R>) -> State<R> {
     system.init_states().swap_remove(0)
 }
 
+/// A state in which anything may happen next, wherever: a search leaves out ways that a person may go.
+fn noticed<R: Replica>(state: State<R>) -> State<R> {
+    State { quiet: None, ..state }
+}
+
 fn step<R: Replica>(action: String, node: Option<NodeId>, after: &State<R>) -> Step {
     Step { action, view: node.map(|node| after.sites[node.slot()].view.to_string()) }
 }
@@ -125,7 +130,7 @@ pub(super) fn texts<R: Replica>(system: &System<R>, actions: &[Action<R>]) -> Ve
     let text = |action: &Action<R>| {
         let found = named(system, &state).into_iter().find(|(_, other)| other == action);
         let (text, action) = found.expect("a path leads along actions of its states");
-        state = system.next_state(&state, action).expect("a path leads from state to state");
+        state = noticed(system.next_state(&state, action).expect("a path leads from state to state"));
         text
     };
     actions.iter().map(text).collect()
@@ -172,7 +177,7 @@ fn follow_possible<R: Replica>(system: &System<R>, actions: impl Iterator<Item =
         if let Some(next) = found.and_then(|(_, action)| system.next_state(&state, action))
             && system.within_boundary(&next)
         {
-            state = next;
+            state = noticed(next);
             taken.push(text);
         }
     }
@@ -202,6 +207,6 @@ pub(super) fn follow<R: Replica>(system: &System<R>, actions: &[String]) -> Foll
             return Followed { steps, ending: Ending::Impossible { possible } };
         };
         steps.push(step(text.clone(), node, &next));
-        state = next;
+        state = noticed(next);
     }
 }
