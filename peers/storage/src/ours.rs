@@ -195,8 +195,9 @@ impl<E: Engine> Reader for Ours<E> {
     fn scan(&self, from: &Key, limit: usize) -> (usize, u64) {
         let range = Range { from, ..Range::all() };
         let mut total = 0;
-        let visited = self.engine.visit(range, limit, &mut |_, value| total += sum(value));
-        (ready(visited).expect("the store reads"), total)
+        let mut add = |_: &[u8], value: &[u8]| total += sum(value);
+        let count = ready(self.engine.visit(range, limit, &mut add)).expect("the store reads");
+        (count, total)
     }
 }
 
