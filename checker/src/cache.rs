@@ -264,12 +264,12 @@ fn hash_words(words: &[u64]) -> u64 {
 #[derive(Default)]
 pub(crate) struct Words(u64);
 
-/// Fewer than eight bytes as a number that is different for each. (Copied into a word they would be read
+/// Fewer than eight bytes as a number that is different for each: the bytes, and behind them how many. (Copied into a word they would be read
 /// back before they are there, at the price of a few dozen cycles.)
 fn short(bytes: &[u8]) -> u64 {
     let four = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("there are four"));
     let word = match bytes.len() {
-        4.. => u64::from(four(0)) | u64::from(four(bytes.len() - 4)) << 32,
+        length @ 4.. => u64::from(four(0)) | u64::from(four(length - 4)) >> (8 * (8 - length)) << 32,
         0 => 0,
         length => {
             let (first, middle, last) = (bytes[0], bytes[length / 2], bytes[length - 1]);
@@ -300,5 +300,122 @@ impl Hasher for Words {
 
     fn write_usize(&mut self, number: usize) {
         self.write_u64(number as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::hash::Hasher;
+
+    use super::{Configurations, STEP_BYTES, States, Steps, Table, Words, hash_words};
+    use crate::models::kv::Kv;
+
+    #[test]
+    fn a_table_stays_at_most_half_full() {
+        let mut table = Table::new();
+        for number in 0..10_000 {
+            let hash = |number: u32| hash_words(&[u64::from(number)]);
+            table.add(hash(number), number, hash);
+            assert!(table.used * 2 <= table.slots.len(), "{} of {}", table.used, table.slots.len());
+            assert_eq!(table.find(hash(number), |other| other == number), Some(number));
+        }
+        assert!(table.slots.len() < 100_000, "{} slots", table.slots.len());
+    }
+
+    /// Of a good hash the highest and the lowest bits alone tell most things apart.
+    fn assert_spread(hashes: &[u64]) {
+        let all: BTreeSet<u64> = hashes.iter().copied().collect();
+        assert_eq!(all.len(), hashes.len(), "of so few no two have the same");
+        for shift in [0, 52] {
+            // Of as many places as there are hashes, chance leaves out about one in three.
+            let places = hashes.len() as u64;
+            let used: BTreeSet<u64> =
+                hashes.iter().map(|hash| (hash >> shift) % 4096 * places / 4096).collect();
+            assert!(used.len() * 2 > hashes.len(), "{} of {} places are used", used.len(), hashes.len());
+        }
+    }
+
+    #[test]
+    fn hashes_tell_things_apart() {
+        let of_bytes = |bytes: &[u8]| {
+            let mut hasher = Words::default();
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        let of_number = |number: usize| {
+            let mut hasher = Words::default();
+            hasher.write_usize(number);
+            hasher.finish()
+        };
+        assert_spread(&(0..2_000).map(of_number).collect::<Vec<u64>>());
+        assert_spread(&(0..2_000).map(|number| of_number(number << 40)).collect::<Vec<u64>>());
+        assert_spread(
+            &(0..2_000).map(|number| hash_words(&[number % 40, number / 40])).collect::<Vec<u64>>(),
+        );
+        // Texts of each length in which one byte differs.
+        let mut texts = Vec::new();
+        for length in 0..20 {
+            texts.push(vec![0; length]);
+            for at in 0..length {
+                for byte in [1, 2, 128, 255] {
+                    let mut text = vec![0; length];
+                    text[at] = byte;
+                    texts.push(text);
+                }
+            }
+        }
+        assert_spread(&texts.iter().map(|text| of_bytes(text)).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn bytes_are_those_of_states_and_of_steps() {
+        let mut states = States::new();
+        let put = |value: &str| contract::kv::Op::Put { key: "k".into(), value: value.into() };
+        let (a, b) = (put("a"), put("b"));
+        let first = states.start(Kv::default(), 100);
+        assert_eq!((states.len(), states.bytes()), (1, 100));
+        let history = {
+            let mut history = contract::History::<_, contract::kv::Ret>::default();
+            history.invoke(contract::Time(1), contract::ClientId(1), a);
+            history.invoke(contract::Time(1), contract::ClientId(2), b);
+            history
+        };
+        let operations = crate::parts::operations(&history).expect("well formed");
+        let second = states.after(first, 0, &operations[0]).expect("a put fits");
+        let beyond = states.bytes() - 100 - STEP_BYTES;
+        assert_eq!(beyond, 64 + 16 + 1, "the state itself, a place for its value, and that");
+        assert_eq!(states.after(first, 0, &operations[0]), Some(second), "it is remembered");
+        assert_eq!((states.len(), states.bytes()), (2, 100 + beyond + STEP_BYTES), "nothing is new");
+        states.after(second, 1, &operations[1]).expect("a put fits");
+        assert_eq!((states.len(), states.bytes()), (3, 100 + 2 * beyond + 2 * STEP_BYTES));
+    }
+
+    #[test]
+    fn steps_are_remembered() {
+        let mut steps = Steps { table: Table::new(), known: Vec::new() };
+        assert_eq!(steps.find(7), None);
+        steps.add(7, Some(3));
+        steps.add(1 << 32 | 7, None);
+        assert_eq!(
+            (steps.find(7), steps.find(1 << 32 | 7), steps.find(8)),
+            (Some(Some(3)), Some(None), None)
+        );
+    }
+
+    #[test]
+    fn what_uses_up_more_is_nothing_new() {
+        let mut visited = Configurations::new(2, 1);
+        let mut visit = |words: [u64; 2], set: u64| {
+            let visit = visited.visit(&words, &[set]);
+            (visit.is_new, visit.compared)
+        };
+        assert_eq!(visit([1, 2], 0b110), (true, 0));
+        assert_eq!(visit([1, 2], 0b111), (false, 1));
+        assert_eq!(visit([1, 2], 0b011), (true, 1));
+        assert_eq!(visit([1, 2], 0b111), (false, 1), "the newest is compared first");
+        assert_eq!(visit([1, 2], 0b110), (false, 2));
+        assert_eq!(visit([2, 2], 0b111), (true, 0));
+        assert!(visited.contains(&[1, 2]) && visited.contains(&[2, 2]) && !visited.contains(&[2, 1]));
     }
 }

@@ -158,3 +158,49 @@ fn towards(part: &Part<'_, Cell>, goal: u32) -> Vec<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::kv::{Op, Ret};
+    use contract::{ClientId, History, Outcome, Time};
+
+    use super::Cell;
+    use crate::division::outlines;
+    use crate::models::kv::Kv;
+    use crate::origins::Numbered;
+    use crate::spec::{Content, Spec, Whole};
+
+    fn history(is_appended: bool) -> History<Op, Ret> {
+        let mut history = History::default();
+        let mut done = |op: Op, outcome| {
+            let id = history.invoke(Time(1), ClientId(1), op);
+            history.complete(Time(1), ClientId(1), id, outcome);
+        };
+        let put = |value: &str| Op::Put { key: "k".into(), value: value.into() };
+        done(put("a"), Outcome::Unknown);
+        done(put("b"), Outcome::Unknown);
+        done(Op::Get { key: "k".into() }, Outcome::Ok(Ret::Value(Some("b".into()))));
+        if is_appended {
+            done(Op::Append { key: "k".into(), value: "c".into() }, Outcome::Unknown);
+        }
+        history
+    }
+
+    /// A register is one in numbers unless something is appended. Of its writes of unknown outcome those are blind
+    /// whose content nobody observed.
+    #[test]
+    fn a_register_is_judged_in_numbers() {
+        let (initial, history, appended) = (Kv::default(), history(false), history(true));
+        let all = outlines(&history, &initial).expect("well formed");
+        let part = Cell::outlined(&all[0]).expect("it is a register");
+        assert_eq!((part.operations.len(), part.answered), (3, 1));
+        assert_eq!((1..3).map(|place| part.is_blind(place)).collect::<Vec<bool>>(), [true, false]);
+        assert_eq!(Cell(7).register(&Whole), Some(Content::Number(7)));
+        assert_eq!(
+            [Numbered::Read(1), Numbered::Refused(1), Numbered::Write(1)].map(|op| Cell::is_read(&op, None)),
+            [true, true, false]
+        );
+        let all = outlines(&appended, &initial).expect("well formed");
+        assert!(Cell::outlined(&all[0]).is_none(), "a content with something added has no number");
+    }
+}

@@ -250,7 +250,38 @@ fn window<S: Spec>(part: &Part<'_, S>, failing: usize, core: Option<Core>, named
 
 #[cfg(test)]
 mod tests {
-    use super::short;
+    use contract::kv::{Op, Ret};
+    use contract::{ClientId, History, OpId, Outcome, Time};
+
+    use super::{NEAR_MAX, by_distance, short};
+    use crate::division::split;
+    use crate::models::kv::Kv;
+
+    /// Near is first what is told, then what is concurrent, then what returned last; what was invoked later is not.
+    #[test]
+    fn what_is_near_comes_in_order() {
+        let mut history = History::<Op, Ret>::default();
+        let get = || Op::Get { key: "k".into() };
+        let done = || Outcome::Ok(Ret::Value(None));
+        let mut open = None;
+        for number in 0..200 {
+            let id = history.invoke(Time(number), ClientId(1), get());
+            // While the operation at place 150 is open another one begins, and is the last to end.
+            if number == 150 {
+                open = Some(history.invoke(Time(number), ClientId(2), get()));
+            }
+            history.complete(Time(number), ClientId(1), id, done());
+        }
+        history.complete(Time(200), ClientId(2), open.expect("it began"), done());
+        let initial = Kv::default();
+        let parts = split(&history, &initial).expect("well formed");
+        let near = by_distance(&parts[0], 150, &[OpId(3)]);
+        let expected: Vec<usize> = [150, 3, 200].into_iter().chain((0..150).rev()).take(NEAR_MAX).collect();
+        assert_eq!(near, expected);
+        // So it is where all are told.
+        let few = by_distance(&parts[0], 5, &[OpId(9)]);
+        assert_eq!(few, [5, 9, 4, 3, 2, 1, 0]);
+    }
 
     #[test]
     fn long_texts_lose_their_middle() {

@@ -324,7 +324,7 @@ impl<S: Spec> Attempt for Layers<'_, '_, S> {
 
 #[cfg(test)]
 mod tests {
-    use super::Layers;
+    use super::{Layers, STATES_MIN};
     use crate::division::split;
     use crate::generate::{self, Flaw, Mix, Values, Workload};
     use crate::linearizability::{Attempt, Search, Status};
@@ -349,7 +349,12 @@ mod tests {
                 let (mut search, mut layers) =
                     (Search::new(part, &Kv::default()), Layers::from_start(part, &Kv::default()));
                 let expected = Attempt::run(&mut search, 3_000_000);
-                while layers.run(1_000) == Status::Paused && layers.steps() < 3_000_000 {}
+                while layers.run(100) == Status::Paused && layers.steps() < 3_000_000 {
+                    let count = layers.states.len();
+                    assert!(count < STATES_MIN * 4 + 100, "{count} states are kept, few of which are ahead");
+                    let average = layers.states.bytes() / count as u64;
+                    assert!(count < STATES_MIN || (100..300).contains(&average), "{average} bytes for each");
+                }
                 assert!(layers.steps() >= layers.front() as u64, "whatever has a place took a step");
                 assert!(layers.bytes() > layers.states.bytes(), "configurations take memory too");
                 let found = layers.run(1);
@@ -361,7 +366,7 @@ mod tests {
                     assert_eq!(layers.front(), search.front(), "seed {seed}");
                     refuted += 1;
                 }
-                assert!(layers.states.len() < 100_000 && layers.layers.len() < 100);
+                assert!(layers.layers.len() < 100, "what is behind is forgotten");
             }
         }
         assert!(refuted > 5, "{refuted} refuted");

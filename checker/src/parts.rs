@@ -311,3 +311,25 @@ pub(crate) fn walk<O, R>(history: &History<O, R>, mut tell: impl FnMut(Interval)
     unknown.into_iter().for_each(|call| tell(Interval { call, end: NEVER }));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::kv::{Op, Ret};
+    use contract::{ClientId, History, Time};
+
+    use super::{Future, Part, operations};
+    use crate::models::kv::Kv;
+
+    /// Of a write that nobody observes all is known, unless what follows may observe it.
+    #[test]
+    fn what_follows_may_observe() {
+        let mut history = History::<Op, Ret>::default();
+        history.invoke(Time(1), ClientId(1), Op::Put { key: "k".into(), value: "a".into() });
+        let part = || Part::<Kv>::new(vec!["k".into()], operations(&history).expect("well formed"), 0);
+        let told = |part: Part<'_, Kv>| (part.has_a_future(), part.goals().is_some(), part.is_blind(0));
+        assert_eq!(told(part()), (false, true, true));
+        assert_eq!(told(part().with_future(Future::None)), (false, true, true));
+        assert_eq!(told(part().with_future(Future::Settled)), (true, true, true));
+        assert_eq!(told(part().with_future(Future::Open)), (true, false, false));
+    }
+}

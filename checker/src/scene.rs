@@ -101,3 +101,78 @@ fn changes(intervals: &[Interval], operations: &[Numbered], count: usize) -> Vec
     }
     changes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL_MAX, NEAR_MAX, SAME_MAX, Scene};
+    use crate::origins::Register;
+    use crate::parts::Interval;
+    use crate::spec::{Content, RegisterOp};
+
+    fn write(value: usize) -> RegisterOp<'static> {
+        RegisterOp::Write(Content::Number(value as i64))
+    }
+
+    fn read(value: usize) -> RegisterOp<'static> {
+        RegisterOp::Read(Content::Number(value as i64))
+    }
+
+    /// What is around the last of these operations, which were done one after the other.
+    fn around(operations: impl IntoIterator<Item = RegisterOp<'static>>) -> Option<(Vec<u32>, bool)> {
+        let mut register = Register::new(Content::Nothing);
+        operations.into_iter().for_each(|op| register.add(op));
+        let count = register.operations.len();
+        let interval = |at: usize| Interval { call: 2 * at as u32, end: 2 * at as u32 + 1 };
+        let intervals: Vec<Interval> = (0..count).map(interval).collect();
+        let scene = Scene::around(&intervals, &register, count - 1)?;
+        Some((scene.places, scene.has_all_sources))
+    }
+
+    /// These places, and those near the last of so many.
+    fn and_near(first: impl IntoIterator<Item = u32>, count: usize) -> Vec<u32> {
+        first.into_iter().chain((count - NEAR_MAX) as u32..count as u32).collect()
+    }
+
+    #[test]
+    fn what_is_near_is_there_and_what_was_observed() {
+        let history = [write(7)].into_iter().chain((100..398).map(write)).chain([read(7)]);
+        assert_eq!(around(history), Some((and_near([0], 300), true)));
+        // With another read near by, of a content that so many left behind that not all are looked at.
+        let others = std::iter::repeat_n(write(9), 2 * SAME_MAX);
+        let history =
+            [write(7)].into_iter().chain(others).chain((100..298).map(write)).chain([read(9), read(7)]);
+        let count = 1 + 2 * SAME_MAX + 200;
+        assert_eq!(around(history), Some((and_near(0..=SAME_MAX as u32, count), true)));
+    }
+
+    #[test]
+    fn of_what_does_the_same_the_first_are_enough() {
+        for same in [SAME_MAX, SAME_MAX + 100] {
+            let history = std::iter::repeat_n(write(7), same).chain((100..298).map(write)).chain([read(7)]);
+            let expected = and_near(0..SAME_MAX as u32, same + 199);
+            assert_eq!(around(history), Some((expected, false)), "what may have left it may be missing");
+        }
+    }
+
+    #[test]
+    fn too_much_is_not_looked_at() {
+        // Each of the reads near by observed what so many left behind.
+        let history = |makers: usize| {
+            let writes = (0..NEAR_MAX).flat_map(move |value| std::iter::repeat_n(write(value), makers));
+            writes.chain((0..NEAR_MAX).map(read))
+        };
+        let makers = ALL_MAX / NEAR_MAX;
+        assert_eq!(around(history(makers - 1)).expect("it is not too much").0.len(), makers * NEAR_MAX);
+        assert_eq!(around(history(makers)), None);
+    }
+
+    /// Whatever the register must not hold, one of two different writes makes it hold something else.
+    #[test]
+    fn what_was_refused_needs_what_changes() {
+        let swap = RegisterOp::Swap { old: Content::Number(1), new: Content::Number(4) };
+        let first = [write(1), read(1), swap, write(1), write(2), write(3)];
+        let refused = RegisterOp::Refused { old: Content::Number(99) };
+        let history = first.into_iter().chain((100..393).map(write)).chain([refused]);
+        assert_eq!(around(history), Some((and_near([0, 2, 3, 4], 300), true)));
+    }
+}

@@ -440,3 +440,21 @@ fn with_gap(set: &[u64], gap: usize, length: usize) -> Vec<u64> {
 fn without(set: &[u64], gone: usize, length: usize) -> Vec<u64> {
     set_of(length, |place| is_in(set, if place < gone { place } else { place + 1 }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_in, set_of, with_gap, without};
+
+    #[test]
+    fn sets_move_where_a_place_comes_and_goes() {
+        let members = [0, 3, 62, 63, 64, 65, 127, 128, 130];
+        let places = |set: &[u64]| (0..300).filter(|place| is_in(set, *place)).collect::<Vec<usize>>();
+        let set = set_of(131, |place| members.contains(&place));
+        assert_eq!((places(&set), set.len()), (members.to_vec(), 3));
+        for at in [0, 1, 62, 63, 64, 100, 130, 131] {
+            let moved = with_gap(&set, at, 132);
+            assert_eq!(places(&moved), members.map(|place| place + usize::from(place >= at)));
+            assert_eq!(without(&moved, at, 131), set, "what came at {at} is gone again");
+        }
+    }
+}

@@ -172,3 +172,56 @@ fn reach(range: (u32, u32), others: impl Iterator<Item = (u32, u32)> + Clone) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::kv::{Op, Ret};
+    use contract::{ClientId, History, Time};
+
+    use super::{Windows, pairs, reach, twins};
+    use crate::generate::Draw;
+    use crate::models::kv::Kv;
+    use crate::parts::{Interval, NEVER, Part, operations};
+
+    #[test]
+    fn pairs_that_are_open_are_counted() {
+        let mut draw = Draw(3);
+        for answered in 0..40 {
+            // The ends are in order, and all events have different moments.
+            let interval = |at: u32| Interval { call: 2 * draw.below(50 * at + 1), end: 100 * at + 1 };
+            let mut intervals: Vec<Interval> = (0..answered).map(interval).collect();
+            let is_pair = |a: &Interval, b: &Interval| a.call < b.end && b.call < a.end;
+            let count = |(at, b): (usize, &Interval)| {
+                1 + intervals[..at].iter().filter(|a| is_pair(a, b)).count() as u64
+            };
+            let expected: u64 = intervals.iter().enumerate().map(count).sum();
+            intervals.push(Interval { call: 1, end: NEVER });
+            assert_eq!(pairs(&intervals, u64::MAX), expected);
+            assert_eq!(pairs(&intervals, expected), expected);
+            assert!(expected == 0 || pairs(&intervals, expected - 1) > expected - 1);
+        }
+    }
+
+    #[test]
+    fn a_reach_holds_all_that_it_meets() {
+        assert_eq!(reach((3, 5), [(4, 7), (7, 9), (6, 8), (0, 3), (12, 13)].into_iter()), (3, 9));
+        assert_eq!(reach((3, 5), [(2, 4), (0, 1), (1, 3), (5, 6)].into_iter()), (1, 5));
+        assert_eq!(reach((3, 5), [(0, 3), (5, 8)].into_iter()), (3, 5), "they only touch");
+    }
+
+    #[test]
+    fn what_does_the_same_is_used_in_order() {
+        let mut history = History::<Op, Ret>::default();
+        for (client, value) in (1..).zip(["a", "b", "a", "a", "b", "c"]) {
+            history.invoke(Time(1), ClientId(client), Op::Put { key: "k".into(), value: value.into() });
+        }
+        let part = Part::<Kv>::new(vec!["k".into()], operations(&history).expect("well formed"), 0);
+        let expected = [None, None, Some(0), Some(2), Some(1), None];
+        assert_eq!(twins(&part), expected);
+        let windows = Windows::new(&part);
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5].map(|place| windows.twin(place)),
+            expected.map(|twin| twin.map(|at| at as usize))
+        );
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use contract::kv::{Op, Ret};
-use contract::{Event, EventKind, History, OpId, Outcome};
+use contract::{ClientId, Event, EventKind, History, OpId, Outcome, Time};
 use seedbed_checker::generate::{self, Draw, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
 use seedbed_checker::{Budget, Spec, Verdict, Violation, judge_kv};
@@ -174,4 +174,28 @@ fn windows_show_the_observed_writers() {
         }
     }
     assert!(shown > count() / 3, "only {shown} reads");
+}
+
+/// One client reads `a` and `b` in turns, seven times each, of which `b` was written six times: all reads from the
+/// first `b` to the last are needed, and more than are shown.
+#[test]
+fn a_violation_that_takes_much_says_how_much() {
+    let mut history = History::default();
+    let put = |value: &str| Op::Put { key: "k".into(), value: value.into() };
+    let writes: Vec<OpId> = (2..15)
+        .map(|client| history.invoke(Time(1), ClientId(client), put(["a", "b"][client as usize % 2])))
+        .collect();
+    for value in ["a", "b"].into_iter().cycle().take(14) {
+        let id = history.invoke(Time(2), ClientId(1), Op::Get { key: "k".into() });
+        history.complete(Time(2), ClientId(1), id, Outcome::Ok(Ret::Value(Some(value.into()))));
+    }
+    for (client, id) in (2..).zip(writes) {
+        history.complete(Time(3), ClientId(client), id, Outcome::Ok(Ret::Done));
+    }
+    let Ok(Verdict::Violation(violation)) = judge_kv(&history, Budget::default()) else {
+        panic!("b is read too often")
+    };
+    assert_eq!(violation.core, (14..27).map(OpId).collect::<Vec<OpId>>());
+    assert_eq!(violation.window.len(), 13, "{:#?}", violation.window);
+    assert_eq!(violation.window[12], "  and 3 more that it takes");
 }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use contract::kv::{Op, Ret};
 use contract::{Bytes, ClientId, History, Outcome, Time};
-use seedbed_checker::formats::{Format, Located, Recording, edn, folder, jepsen_log, jsonl, kv_log, read};
+use seedbed_checker::formats::{
+    Format, Kind, Located, Recording, edn, folder, jepsen_log, jsonl, kv_log, read,
+};
 use seedbed_checker::generate::{self, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
 use seedbed_checker::models::{MODELS, Model};
-use seedbed_checker::{Budget, Verdict, judge_kv};
+use seedbed_checker::{Budget, Exhausted, Resource, Verdict, judge_kv};
 
 fn histories() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
@@ -22,6 +24,10 @@ fn a_folder_is_judged_as_expected() {
         let verdict = history.judge(&histories(), Budget::default());
         let verdict = verdict.unwrap_or_else(|error| panic!("{error}"));
         assert!(history.agrees(&verdict), "{}: {verdict}", history.file);
+        let (what, steps, linearized, operations) = (Resource::Steps, 0, 0, 0);
+        let unknown = Verdict::Unknown(Exhausted { what, steps, linearized, operations });
+        let other = if history.is_ok { unknown } else { Verdict::Ok };
+        assert!(!history.agrees(&other), "{}: {other}", history.file);
     }
     // Every model has histories that it must accept, and such that it must not.
     for model in MODELS {
@@ -74,6 +80,12 @@ fn broken_lines_are_named() {
     assert_eq!(
         said(";; head\n{:process 0, :type :done, :f :read}"),
         "line 2: expected :invoke, :ok, :fail or :info, found :done"
+    );
+    assert_eq!(
+        said(
+            "{:process 0,\n :type :invoke, :f :read, :value nil}\n{:process 1, :type :ok, :f :read, :value 3}"
+        ),
+        "line 3: process 1 returns, but has invoked nothing"
     );
     assert_eq!(
         read("history.csv", "").expect_err("no format").to_string(),
@@ -234,4 +246,57 @@ fn porcupine_is_given_each_part_and_an_order_of_it() {
     assert_eq!(part["PartialLinearizations"][0][0]["StateDescription"], "\"a\": [5]");
     assert_eq!(part["Largest"]["1"], 0);
     assert_eq!(document["Partitions"].as_array().map(Vec::len), Some(2));
+}
+
+/// A cas that failed without an error was refused: it says that the value was another one. Clients repeat what they
+/// asked when they have nothing to tell.
+#[test]
+fn jepsens_files_are_written_as_they_are_read() {
+    let text = "\
+{:index 0, :type :invoke, :process 0, :f :cas, :value [1 2], :time 1}
+{:index 1, :type :fail, :process 0, :f :cas, :value [1 2], :time 2}
+{:index 2, :type :invoke, :process 0, :f :cas, :value [2 3], :time 3}
+{:index 3, :type :ok, :process 0, :f :cas, :value [2 3], :time 4}
+{:index 4, :type :invoke, :process 0, :f :cas, :value [3 4], :time 5}
+{:index 5, :type :fail, :process 0, :f :cas, :value [3 4], :time 6, :error :failed}
+{:index 6, :type :invoke, :process 1, :f :write, :value \"a\\\"b\\\\\", :time 7}
+{:index 7, :type :ok, :process 1, :f :write, :value \"a\\\"b\\\\\", :time 8}
+{:index 8, :type :invoke, :process 1, :f :read, :value nil, :time 9}
+{:index 9, :type :ok, :process 1, :f :read, :value nil, :time 10}
+";
+    let recording = edn::read(text).expect("it can be read");
+    let kinds: Vec<_> =
+        recording.records().iter().map(|record| (record.kind, record.value.clone())).collect();
+    assert_eq!(kinds[1], (Kind::Ok, false.into()));
+    assert_eq!(kinds[3], (Kind::Ok, true.into()));
+    assert_eq!(kinds[5].0, Kind::Fail);
+    assert_eq!(edn::write(&recording), text);
+}
+
+/// Where a format has no times, its lines stand for milliseconds. What adds nothing is no operation.
+#[test]
+fn a_log_of_a_store_is_read() {
+    let text = "\
+{:process 0, :type :invoke, :f :append, :key \"k\", :value \"a\"}
+{:process 0, :type :ok, :f :append, :key \"k\", :value \"a\"}
+{:process 0, :type :invoke, :f :append, :key \"k\", :value \"\"}
+{:process 0, :type :ok, :f :append, :key \"k\", :value \"\"}
+{:process 1, :type :invoke, :f :put, :key \"k\", :value \"b\"}
+{:process 1, :type :info, :f :put, :key \"k\", :value \"b\"}
+{:process 2, :type :invoke, :f :put, :key \"k\", :value \"c\"}
+{:process 2, :type :fail, :f :put, :key \"k\", :value \"c\"}
+{:process 0, :type :invoke, :f :get, :key \"k\", :value nil}
+{:process 0, :type :ok, :f :get, :key \"k\", :value \"b\"}
+";
+    let recording = kv_log::read(text).expect("it can be read");
+    let kinds: Vec<Kind> = recording.records().iter().map(|record| record.kind).collect();
+    assert_eq!(
+        kinds,
+        [Kind::Invoke, Kind::Ok, Kind::Invoke, Kind::Info, Kind::Invoke, Kind::Fail, Kind::Invoke, Kind::Ok]
+    );
+    let times: Vec<u64> = recording.records().iter().map(|record| record.time.0 / 1_000_000).collect();
+    assert_eq!(times, [1, 2, 5, 6, 7, 8, 9, 10]);
+    let judged = recording.model(Some("kv")).expect("it is listed").judge(&recording, Budget::default());
+    let judged = judged.expect("a store's history");
+    assert_eq!((judged.verdict, judged.operations, judged.answered), (Verdict::Ok, 4, 2));
 }

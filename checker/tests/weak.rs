@@ -456,6 +456,63 @@ fn a_queue_has_no_versions() {
     assert_eq!(judged, Err(WeakError::NoRegister(Consistency::MonotonicReads)));
 }
 
+/// Whatever its key, the violation that is complete first is told.
+#[test]
+fn of_several_violations_the_first_is_told() {
+    for (early, late) in [("a", "b"), ("b", "a")] {
+        let mut history = History::default();
+        let mut done = |client: u16, op: Op, ret: Ret| {
+            let now = Time(history.operations() as u64);
+            let id = history.invoke(now, ClientId(client), op);
+            history.complete(now, ClientId(client), id, Outcome::Ok(ret));
+        };
+        let steps =
+            [("put", late), ("get", late), ("put", early), ("get", early), ("lost", early), ("lost", late)];
+        for (what, key) in steps {
+            let key = Bytes::from(key);
+            match what {
+                "put" => done(1, Op::Put { key, value: "v".into() }, Ret::Done),
+                "get" => done(2, Op::Get { key }, Ret::Value(Some("v".into()))),
+                _ => done(2, Op::Get { key }, Ret::Value(None)),
+            }
+        }
+        let found = violation(&history, Consistency::MonotonicReads);
+        assert_eq!((found.keys, found.failing), (vec![early.to_owned()], OpId(4)));
+    }
+}
+
+/// Where nothing but the search shows it, it is told how far the longest order comes.
+#[test]
+fn a_search_tells_where_it_is_stuck() {
+    use seedbed_checker::models::answer::Answer;
+    use seedbed_checker::models::queue::Op;
+    let told = |steps: &[(u16, Op, Answer)]| {
+        let mut history = History::default();
+        for (at, (client, op, ret)) in (1..).zip(steps) {
+            let id = history.invoke(Time(at * 1_000_000), ClientId(*client), op.clone());
+            history.complete(Time(at * 1_000_000), ClientId(*client), id, Outcome::Ok(ret.clone()));
+        }
+        match judge_weak(&history, &Queue::default(), Consistency::Sequential, Budget::default()) {
+            Ok(Verdict::Violation(violation)) => {
+                (violation.failing, violation.reason.named, violation.reason.sentence)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let taken = |value: i64| Answer::Value(Some(value.into()));
+    let enqueue = |value: i64| Op::Enqueue(value.into());
+    let nobody = [(1, enqueue(1), Answer::Done), (2, Op::Dequeue, taken(2))];
+    assert_eq!(told(&nobody), (OpId(0), vec![], String::new()));
+    let twice = [
+        (1, enqueue(1), Answer::Done),
+        (1, enqueue(2), Answer::Done),
+        (2, Op::Dequeue, taken(1)),
+        (2, Op::Dequeue, taken(1)),
+        (3, enqueue(3), Answer::Done),
+    ];
+    assert_eq!(told(&twice), (OpId(0), vec![], String::new()));
+}
+
 /// Three clients whose reads are all late by a while: nothing is linearizable, everything sequential, and
 /// the order is found without stepping back.
 #[test]
