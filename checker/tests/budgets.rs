@@ -36,12 +36,13 @@ fn get(key: &str, value: &str) -> (Op, Option<Ret>) {
     (Op::Get { key: key.into() }, Some(Ret::Value(Some(value.into()))))
 }
 
-/// So many appends at once, and then an answer in which the first of them is twice and the last is missing: all
-/// their subsets lead to different contents. That the key may have been deleted keeps a judge from seeing it at once.
+/// So many appends at once, the first two of them of the same, and then an answer in which that is three times and the
+/// last is missing: nearly all their subsets lead to different contents. That the key may have been deleted keeps a
+/// judge from seeing it at once.
 fn hard(key: &str, appends: usize) -> [Stage; 2] {
-    let mut stage: Stage = (0..appends).map(|number| append(key, &format!("{number}."))).collect();
+    let mut stage: Stage = (0..appends).map(|number| append(key, &format!("{}.", number.max(1)))).collect();
     stage.push((Op::Delete { key: key.into() }, Some(Ret::Done)));
-    let read: String = (0..appends).map(|number| format!("{}.", number.saturating_sub(1))).collect();
+    let read: String = (0..appends).map(|number| format!("{}.", number.max(2) - 1)).collect();
     [stage, vec![get(key, &read)]]
 }
 

@@ -44,7 +44,7 @@ pub(super) fn judge<S: Spec>(
     if let Some(keys) = accesses(&all, initial) {
         let key_of = |accesses: &Accesses| Some(accesses.list[accesses.from_nowhere?].at);
         if let Some(at) = keys.iter().filter_map(key_of).min() {
-            let sentence = format!("{}, but nothing ever left that behind", told(&all[at]));
+            let sentence = format!("{}, but nothing can have left that behind", told(&all[at]));
             let reason = Reason { kind: "never-written".to_owned(), sentence, named: Vec::new() };
             return Ok(violation::<S>(&all, at, reason));
         }

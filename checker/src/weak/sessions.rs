@@ -101,7 +101,7 @@ where
     /// The access that breaks the guarantee, and why.
     fn broken(&self, from_nowhere: Option<usize>) -> Option<(usize, Reason)> {
         if let Some(place) = from_nowhere {
-            let sentence = format!("{}, but nothing ever left that behind", told(self.operation(place)));
+            let sentence = format!("{}, but nothing can have left that behind", told(self.operation(place)));
             return Some((place, Reason { kind: "never-written".to_owned(), sentence, named: Vec::new() }));
         }
         if self.order().contradicted().is_empty() {

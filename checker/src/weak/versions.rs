@@ -96,16 +96,21 @@ impl Accesses {
         let sources = sources(&mut register.claims());
         let mut accesses =
             Self { list: Vec::with_capacity(touches.len()), from_nowhere: None, is_certain: true };
-        let mut built_on = vec![None; touches.len()];
-        for source in sources.iter().flatten() {
-            if let Source::Operation { operation, before: Some(before) } = source {
-                built_on[*operation as usize] = sources[*before as usize];
-            }
-        }
+        let (made, is_possible) = made(touches, &register.operations, &sources);
+        let found = |content: u32| match sources[content as usize] {
+            Some(Source::Operation { before, .. }) => sources[before? as usize],
+            _ => None,
+        };
         for (place, touch) in touches.iter().enumerate() {
             let seen = match register.operations[place] {
-                Numbered::Read(value) | Numbered::Swap { old: value, .. } => sources[value as usize],
-                Numbered::Append(_) => built_on[place],
+                Numbered::Read(value) | Numbered::Swap { old: value, .. } => {
+                    if is_possible[value as usize] {
+                        sources[value as usize]
+                    } else {
+                        Some(Source::Nowhere)
+                    }
+                }
+                Numbered::Append(_) => made[place].and_then(found),
                 Numbered::Write(_) | Numbered::Refused(_) => None,
             };
             let saw = match seen {
@@ -131,6 +136,42 @@ impl Accesses {
         }
         accesses
     }
+}
+
+/// Per operation the content that it left behind, as those show who were told what they saw; and per content
+/// whether it fits that each operation left one content behind: what was appended once is there once.
+fn made(
+    touches: &[Touch<'_>],
+    operations: &[Numbered],
+    sources: &[Option<Source>],
+) -> (Vec<Option<u32>>, Vec<bool>) {
+    let mut made = vec![None; touches.len()];
+    let (mut is_asked, mut is_possible) = (vec![false; sources.len()], vec![true; sources.len()]);
+    for (touch, operation) in touches.iter().zip(operations).filter(|(touch, _)| touch.is_answered) {
+        let (Numbered::Read(seen) | Numbered::Swap { old: seen, .. }) = *operation else { continue };
+        // Back to the start, or to what was asked about before.
+        let (mut contents, mut next) = (Vec::new(), Some(seen));
+        while let Some(content) = next.filter(|content| !is_asked[*content as usize]) {
+            is_asked[content as usize] = true;
+            contents.push(content);
+            next = match sources[content as usize] {
+                Some(Source::Operation { before, .. }) => before,
+                _ => None,
+            };
+        }
+        let mut fits = next.is_none_or(|content| is_possible[content as usize]);
+        for content in contents.into_iter().rev() {
+            fits &= match sources[content as usize] {
+                Some(Source::Operation { operation, .. }) => {
+                    *made[operation as usize].get_or_insert(content) == content
+                }
+                Some(Source::Nowhere) => false,
+                Some(Source::Start | Source::Several) | None => true,
+            };
+            is_possible[content as usize] = fits;
+        }
+    }
+    (made, is_possible)
 }
 
 /// Claims about the order of versions.
