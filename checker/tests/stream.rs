@@ -1,10 +1,10 @@
 //! A judge that is told one event after the other must say what the judge of the whole history says.
 
 use contract::kv::{Op, Ret};
-use contract::{ClientId, History, Outcome, Time};
+use contract::{ClientId, Event, EventKind, History, OpId, Outcome, Time};
 use seedbed_checker::generate::{self, Draw, Flaw, Mix, Values, Workload};
 use seedbed_checker::models::kv::Kv;
-use seedbed_checker::{Budget, Stream, Verdict, judge_kv};
+use seedbed_checker::{Budget, Malformed, Stream, Verdict, judge_kv};
 
 /// Whether the history is linearizable, if that is found out, and how many operations were remembered
 /// at once.
@@ -91,6 +91,28 @@ fn streams_agree_with_whole_histories() {
     println!("{all} histories, {judged} judged by the stream, {broken} of them broken");
     assert!(judged > all / 30 * 28, "{judged} of {all} histories are judged");
     assert!((all / 10..all / 6 * 5).contains(&broken), "{broken} of {all} histories are broken");
+}
+
+/// As those of a whole history are; but operations may be left out.
+#[test]
+fn malformed_events_are_refused() {
+    let mut stream = Stream::by_key(Kv::default(), Budget::default());
+    let mut event = |time: u64, client: u16, op: u32, outcome: Option<Outcome<Ret>>| {
+        let get = || EventKind::Invoke(Op::Get { key: "k".into() });
+        let kind = outcome.map_or_else(get, EventKind::Return);
+        let told = stream.event(&Event { time: Time(time), client: ClientId(client), op: OpId(op), kind });
+        told.map(|violation| assert_eq!(violation, None))
+    };
+    let nothing = || Some(Outcome::Ok(Ret::Value(None)));
+    assert_eq!(event(5, 1, 3, None), Ok(()));
+    assert_eq!(event(5, 2, 4, None), Ok(()), "at the same time");
+    let (op, open) = (OpId(5), OpId(3));
+    assert_eq!(event(5, 1, 5, None), Err(Malformed::Busy { event: 2, client: ClientId(1), op, open }));
+    assert_eq!(event(4, 3, 6, None), Err(Malformed::Backwards { event: 3 }));
+    assert_eq!(event(6, 3, 4, None), Err(Malformed::InvokedTwice { event: 4, op: OpId(4) }));
+    let not_awaited = Malformed::NotAwaited { event: 5, client: ClientId(1), op: OpId(4) };
+    assert_eq!(event(6, 1, 4, nothing()), Err(not_awaited));
+    assert_eq!(event(6, 1, 3, nothing()), Ok(()));
 }
 
 #[test]

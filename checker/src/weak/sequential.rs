@@ -75,7 +75,7 @@ pub(super) fn judge<S: Spec>(
         }
         Outcome::Exhausted(what) => Verdict::Unknown(Exhausted {
             what,
-            steps: budget.steps / 4 + search.steps,
+            steps: budget.steps - steps + search.steps,
             linearized: search.longest,
             operations: part.answered,
         }),

@@ -147,7 +147,7 @@ fn made(
 ) -> (Vec<Option<u32>>, Vec<bool>) {
     let mut made = vec![None; touches.len()];
     let (mut is_asked, mut is_possible) = (vec![false; sources.len()], vec![true; sources.len()]);
-    for (touch, operation) in touches.iter().zip(operations).filter(|(touch, _)| touch.is_answered) {
+    for (_, operation) in touches.iter().zip(operations).filter(|(touch, _)| touch.is_answered) {
         let (Numbered::Read(seen) | Numbered::Swap { old: seen, .. }) = *operation else { continue };
         // Back to the start, or to what was asked about before.
         let (mut contents, mut next) = (Vec::new(), Some(seen));
