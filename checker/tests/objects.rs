@@ -2,7 +2,7 @@
 //! are not taken for the same.
 
 use std::fmt::Display;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 
 use seedbed_checker::Spec;
 use seedbed_checker::models::Recorded;
