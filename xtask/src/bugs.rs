@@ -3,7 +3,9 @@
 //!
 //! Each planted bug has a replay in `replays/`, and that names the scenario in which it was found.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use contract::{Bug, Seed};
 use testbed::replay::Replay;
@@ -28,10 +30,8 @@ fn replays(folder: &Path) -> Result<Vec<(PathBuf, Replay)>, String> {
 /// Prints, per planted bug, where and by what it is found and how many seeds it takes; whether all are
 /// found within `most` seeds in each range.
 pub(crate) fn run_all(root: &Path, most: u64, only: &[String]) -> Result<bool, String> {
-    println!(
-        "| bug | what breaks | found in | by | seeds, median of {RANGES} ranges | replay: faults, operations |"
-    );
-    println!("|---|---|---|---|---|---|");
+    println!("| bug | found in | by | seeds, median of {RANGES} ranges | replay: faults, operations |");
+    println!("|---|---|---|---|---|");
     let (mut found, mut asked) = (0, 0);
     for (path, replay) in replays(&root.join("replays"))? {
         let Some(bug) = replay.plan.bugs.0 else { continue };
@@ -39,21 +39,20 @@ pub(crate) fn run_all(root: &Path, most: u64, only: &[String]) -> Result<bool, S
             continue;
         }
         asked += 1;
-        let scenario = replay.scenario.parse().map_err(|error| format!("{}: {error}", path.display()))?;
-        let searched: Vec<_> =
-            (0..RANGES).map(|range| search(&scenario, bug, range * RANGE_STEP, most)).collect();
-        let mut seeds: Vec<u64> = searched.iter().filter_map(|(seeds, _)| *seeds).collect();
+        let scenario: Scenario =
+            replay.scenario.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+        eprintln!("{bug}: {RANGES} ranges of at most {most} seeds of {}", scenario.name());
+        let searched = search_all(&scenario, bug, most);
+        let mut seeds: Vec<u64> = searched.iter().flatten().map(|(seeds, _)| *seeds).collect();
         seeds.sort_unstable();
         let median = match seeds.get(RANGES as usize / 2) {
             Some(median) => median.to_string(),
             None => format!("over {most}"),
         };
         found += u64::from(!seeds.is_empty());
-        let by: std::collections::BTreeSet<&str> =
-            searched.iter().filter_map(|(_, check)| check.as_deref()).collect();
-        let about = Bug::ALL.iter().find(|(known, ..)| *known == bug).expect("every bug is listed").2;
+        let by: BTreeSet<&str> = searched.iter().flatten().map(|(_, check)| check.as_str()).collect();
         println!(
-            "| `{bug}` | {about} | {} | {} | {median} | {}, {} |",
+            "| `{bug}` | {} | {} | {median} | {}, {} |",
             scenario.name(),
             by.into_iter().collect::<Vec<_>>().join(", "),
             replay.plan.faults.len(),
@@ -64,15 +63,24 @@ pub(crate) fn run_all(root: &Path, most: u64, only: &[String]) -> Result<bool, S
     Ok(found == asked)
 }
 
-/// How many seeds it takes from one on, and which check finds it.
-fn search(scenario: &Scenario, bug: Bug, from: u64, most: u64) -> (Option<u64>, Option<String>) {
-    for number in 0..most {
-        let Ok(plan) = scenario.plan(Seed(from + number), Some(bug)) else { continue };
-        if let Verdict::Violation(finding) = run(&plan, RunOptions::default()).report.verdict {
-            return (Some(number + 1), Some(finding.check));
+/// What [`search`] finds in each range, beside each other.
+fn search_all(scenario: &Scenario, bug: Bug, most: u64) -> Vec<Option<(u64, String)>> {
+    thread::scope(|scope| {
+        let range = |range| scope.spawn(move || search(scenario, bug, range * RANGE_STEP, most));
+        let searches: Vec<_> = (0..RANGES).map(range).collect();
+        searches.into_iter().map(|search| search.join().expect("a search does not panic")).collect()
+    })
+}
+
+/// How many seeds it takes from one on to the first find, and which check makes it.
+fn search(scenario: &Scenario, bug: Bug, from: u64, most: u64) -> Option<(u64, String)> {
+    (0..most).find_map(|number| {
+        let plan = scenario.plan(Seed(from + number), Some(bug)).ok()?;
+        match run(&plan, RunOptions::default()).report.verdict {
+            Verdict::Violation(finding) => Some((number + 1, finding.check)),
+            Verdict::Ok | Verdict::Inconclusive { .. } => None,
         }
-    }
-    (None, None)
+    })
 }
 
 /// Records every replay anew, after a change that gives the same runs other digests; whether each still fails
