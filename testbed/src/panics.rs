@@ -17,6 +17,22 @@ pub(crate) struct Caught {
     pub(crate) place: String,
 }
 
+impl Caught {
+    /// What all failures of one assertion share: its file and its words. Its line moves with every edit above it, and
+    /// the numbers that it tells are of one run.
+    pub(crate) fn signature(&self) -> String {
+        let file = self.place.rsplit_once(':').map_or(self.place.as_str(), |(file, _)| file);
+        let mut words = String::new();
+        for c in self.message.lines().next().unwrap_or_default().chars() {
+            let c = if c.is_ascii_digit() { '#' } else { c };
+            if c != '#' || !words.ends_with('#') {
+                words.push(c);
+            }
+        }
+        format!("assertion/{file}: {words}")
+    }
+}
+
 /// Does `work`, with a panic turned into a value.
 pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
     static HOOK: Once = Once::new();
@@ -42,4 +58,24 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
             place: PLACE.take().unwrap_or_else(|| "an unknown place".to_owned()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assertion_is_known_by_its_words() {
+        let failed =
+            |index: u64| catch(|| assert!(index > 90, "entry {index} is gone")).err().expect("it fails");
+        let (one, other) = (failed(7), failed(89));
+        assert_eq!(one.signature(), "assertion/testbed/src/panics.rs: entry # is gone");
+        assert_eq!(one.signature(), other.signature(), "numbers differ");
+        let elsewhere = catch(|| assert_eq!(1, 2, "one is two")).err().expect("it fails");
+        assert!(
+            elsewhere.signature().ends_with(": assertion `left == right` failed: one is two"),
+            "{}",
+            elsewhere.signature()
+        );
+    }
 }

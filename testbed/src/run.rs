@@ -536,7 +536,7 @@ fn finding_of(panic: &Caught) -> Finding {
         check: "assertion".to_owned(),
         message: format!("an assertion of the code under test failed at {}: {}", panic.place, panic.message),
         evidence: Vec::new(),
-        signature: format!("assertion/{}", panic.place),
+        signature: panic.signature(),
     }
 }
 
