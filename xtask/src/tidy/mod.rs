@@ -45,7 +45,8 @@ pub(crate) fn check(root: &Path) -> Vec<String> {
     let tests: Vec<String> = proofs.chain(scripts).map(|path| read(&path)).chain(planted).collect();
     let document = crate::scenarios::document(root);
     complaints.extend(crate::scenarios::check(&read(&root.join("docs/scenarios.md")), &document));
-    complaints.extend(bugs::check(&files(&root.join("replays"), "json"), &tests));
+    let replays = files(&root.join("replays"), "json");
+    complaints.extend(bugs::check(&replays, &tests, &read(&root.join("docs/bugs.md"))));
     complaints
 }
 
