@@ -67,11 +67,11 @@ mod tests {
     #[test]
     fn an_assertion_is_known_by_its_words() {
         let failed =
-            |index: u64| catch(|| assert!(index > 90, "entry {index} is gone")).err().expect("it fails");
+            |index: u64| catch(|| assert!(index > 90, "entry {index} is gone")).expect_err("it fails");
         let (one, other) = (failed(7), failed(89));
         assert_eq!(one.signature(), "assertion/testbed/src/panics.rs: entry # is gone");
         assert_eq!(one.signature(), other.signature(), "numbers differ");
-        let elsewhere = catch(|| assert_eq!(1, 2, "one is two")).err().expect("it fails");
+        let elsewhere = catch(|| assert_eq!(1, 2, "one is two")).expect_err("it fails");
         assert!(
             elsewhere.signature().ends_with(": assertion `left == right` failed: one is two"),
             "{}",

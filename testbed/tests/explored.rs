@@ -23,7 +23,7 @@ fn counterexamples() -> Vec<(PathBuf, Trace)> {
 #[test]
 fn counterexamples_break_the_same_law_again() {
     let all = counterexamples();
-    assert!(all.len() >= 9, "at least nine bugs are found by exploration");
+    assert!(all.len() >= 10, "at least ten bugs are found by exploration");
     for (path, trace) in all {
         let ready = registry::explore(&trace.exploration).unwrap_or_else(|error| panic!("{error}"));
         let followed = ready.follow(&trace.actions);
