@@ -14,9 +14,8 @@
 //! Every other way can be made into one of these step by step: a quiet input is moved behind what happens to other
 //! nodes, then behind the closing one if it is not needed for that, and is left out when nothing is behind it.
 //! Each step moves quiet inputs nearer to the end, or two of them into order, so that this comes to an end; and all
-//! that others see stays as it was, and so do the verdicts of all laws. (Traces in normal form; Mazurkiewicz,
-//! 1977. Ways of which nothing is needed at their end are those of Godefroid's *persistent sets* with an
-//! invisible step.)
+//! that others see stays as it was, and so do the verdicts of all laws. (Normal forms of traces: Mazurkiewicz, 1977.
+//! What is quiet is *invisible* as in ample sets: Peled, CAV'93.)
 //!
 //! Writes are waited for at once where nothing may overtake them, so a closing input is one together with the
 //! completion of its writes. A crash is never needed to close anything: it takes what was quiet with it, as if that
